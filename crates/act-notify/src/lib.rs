@@ -1,0 +1,3 @@
+//! Notifications to people.
+
+pub mod spec;

@@ -1,0 +1,34 @@
+//! Settings of the API.
+
+use std::net::SocketAddr;
+
+/// Where the API listens and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSpec {
+    /// Loopback by default. Elsewhere at least one token is required; the configuration is refused without.
+    pub listen: SocketAddr,
+    /// Tokens. When there are none, everybody who reaches the loopback address may do everything.
+    pub tokens: Vec<TokenSpec>,
+}
+
+/// One bearer token, known by its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSpec {
+    /// Shown in the audit.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What a token may do; each role includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// See everything.
+    Read,
+    /// Drive rollouts, decide about actions.
+    Operate,
+    /// Reload the configuration, break-glass.
+    Admin,
+}

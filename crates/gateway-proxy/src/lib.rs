@@ -1,0 +1,3 @@
+//! The HTTP data plane.
+
+pub mod spec;

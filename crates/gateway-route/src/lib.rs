@@ -1,0 +1,3 @@
+//! The gateway's decisions as pure functions over a compiled, immutable table.
+
+pub mod spec;

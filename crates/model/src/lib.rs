@@ -1,0 +1,30 @@
+//! The vocabulary that all rooms share: plain values, no I/O, no async, no clock.
+//!
+//! A value of one of these types is already valid: constructors hold the ranges, so that no room checks twice.
+//! Types that end up on disk or on the wire derive `serde`; their JSON form is part of the public API
+//! (`docs/format/journal.md`) and changes only by addition.
+//!
+//! Not here: decisions (`judge-*`, `act-guard`, `control`), codecs (`wire`), reading clocks (the edges).
+
+pub mod action;
+pub mod change;
+pub mod evidence;
+pub mod incident;
+pub mod name;
+pub mod notice;
+pub mod objective;
+pub mod outcome;
+pub mod rollout;
+pub mod share;
+pub mod time;
+pub mod verdict;
+pub mod view;
+
+pub use action::{ActionId, ActionMode};
+pub use change::{Actor, ChangeEvent, ChangeKind};
+pub use incident::IncidentId;
+pub use name::{ObjectiveName, ReceiverName, RolloutName, RouteName, ServiceName, VersionName};
+pub use objective::Objective;
+pub use outcome::{CellId, CellKey, OutcomeClass, OutcomeCounts, OutcomeDelta};
+pub use share::Weight;
+pub use time::{Span, Timestamp};
