@@ -1,0 +1,89 @@
+// The console's only door to the server: JSON requests, and the event stream over fetch (EventSource cannot carry a token).
+
+const BASE = "/homeostat/v1";
+const TOKEN_KEY = "homeostat-token";
+const RECONNECT_MS = 1000;
+
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN_KEY) ?? "",
+  set: (value) => sessionStorage.setItem(TOKEN_KEY, value),
+};
+
+const headers = (extra = {}) => (token.get() ? { ...extra, authorization: `Bearer ${token.get()}` } : extra);
+
+/** A refusal of the server: its status and what it said. */
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function answer(response) {
+  const text = await response.text();
+  let body = null;
+  try {
+    body = text === "" ? null : JSON.parse(text);
+  } catch {
+    body = null;
+  }
+  if (!response.ok) throw new Refused(response.status, body?.detail ?? body?.title ?? `the server answered ${response.status}`);
+  return body;
+}
+
+export const get = async (path) => answer(await fetch(BASE + path, { headers: headers() }));
+
+export const post = async (path, body) =>
+  answer(
+    await fetch(BASE + path, {
+      method: "POST",
+      headers: headers({ "content-type": "application/json" }),
+      body: JSON.stringify(body ?? {}),
+    }),
+  );
+
+/** Splits a stream of text into server-sent events and calls `onItem` with each one's parsed data. */
+async function readEvents(stream, onItem) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    rest += value;
+    const blocks = rest.split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const data = block
+        .split("\n")
+        .filter((line) => line.startsWith("data:"))
+        .map((line) => line.slice(5).trimStart())
+        .join("\n");
+      if (data !== "") onItem(JSON.parse(data));
+    }
+  }
+}
+
+/**
+ * Follows the event stream for ever; `onState` hears "live", "lost" or "unauthorised".
+ * Returns a function that ends it.
+ */
+export function follow(onItem, onState) {
+  const abort = new AbortController();
+  const connect = async () => {
+    while (!abort.signal.aborted) {
+      try {
+        const response = await fetch(`${BASE}/events`, { headers: headers({ accept: "text/event-stream" }), signal: abort.signal });
+        if (response.status === 401) return onState("unauthorised");
+        if (!response.ok) throw new Error(`status ${response.status}`);
+        onState("live");
+        await readEvents(response.body, onItem);
+      } catch (error) {
+        if (abort.signal.aborted) return;
+      }
+      onState("lost");
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    }
+  };
+  connect();
+  return () => abort.abort();
+}
