@@ -1,0 +1,141 @@
+//! One block of the sequential test: what both groups saw in the same short time, and the bet on it.
+//!
+//! Intuition: before the block is looked at, one unit of money is staked on an alternative ("baseline 0.1 % bad, canary
+//! 30 %"). The pay-out is how much more likely the alternative makes the block than the null's best explanation of that
+//! alternative does. Whoever bets against a true null does not gain on average, whatever the true rates are: that is
+//! what makes the pay-out an *E-variable*, and the product over blocks a test martingale.
+//!
+//! Why it cannot gain. With `p` the projection of the alternative `a` onto the border of the null, the expected pay-out
+//! under rates `theta` is `f_b^n_b · f_c^n_c`, where `f_g = 1 + (theta_g − p_g)(a_g − p_g) / (p_g (1 − p_g))`. By the
+//! inequality of weighted means that is at most `((n_b f_b + n_c f_c) / n)^n`; the sum is `n` minus the derivative of the
+//! projected divergence towards `theta`, which is not negative for any `theta` in the null, because `p` minimises a
+//! convex function over a convex set. If rates differ from request to request, the same holds for their group means.
+//! So it is enough that in every block the canary's mean rate is within the null beside the baseline's mean rate: the
+//! common rate may drift from block to block as it likes.
+//!
+//! Invariant: the sizes of a block, and the alternative bet on it, are fixed without looking at its outcomes.
+
+use homeostat_model::evidence::EventCounts;
+use serde::{Deserialize, Serialize};
+
+use crate::projection::{Rates, onto_border};
+
+/// What baseline and canary counted over the same ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// The baseline's events.
+    pub(crate) baseline: EventCounts,
+    /// The canary's events.
+    pub(crate) canary: EventCounts,
+}
+
+impl Block {
+    /// Whether both groups have events, so that there is something to compare.
+    pub(crate) fn is_two_sided(&self) -> bool {
+        self.baseline.total() > 0 && self.canary.total() > 0
+    }
+
+    /// Whether nothing was counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.baseline.total() == 0 && self.canary.total() == 0
+    }
+
+    /// Natural logarithm of the pay-out of a bet on `alternative` against a null bordered by
+    /// `canary = baseline + margin`, for an alternative on the other side of that border.
+    pub(crate) fn ln_payout(&self, alternative: Rates, margin: f64) -> f64 {
+        let (n_baseline, n_canary) = (self.baseline.total() as f64, self.canary.total() as f64);
+        let null = onto_border(alternative, n_baseline, n_canary, margin);
+        ln_ratio(self.baseline, alternative.baseline, null.baseline)
+            + ln_ratio(self.canary, alternative.canary, null.canary)
+    }
+}
+
+impl std::ops::AddAssign for Block {
+    fn add_assign(&mut self, other: Self) {
+        self.baseline += other.baseline;
+        self.canary += other.canary;
+    }
+}
+
+/// How much likelier `counts` are at the bad share `a` than at `p`, as a natural logarithm.
+fn ln_ratio(counts: EventCounts, a: f64, p: f64) -> f64 {
+    let bad = if counts.bad == 0 { 0.0 } else { counts.bad as f64 * (a / p).ln() };
+    // Near 1 the ratio of the good shares loses digits; its distance from 1 does not.
+    bad + counts.good as f64 * ((p - a) / (1.0 - p)).ln_1p()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counts(total: u64, bad: u64) -> EventCounts {
+        EventCounts { good: total - bad, bad }
+    }
+
+    fn choose(n: u64, k: u64) -> f64 {
+        (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product()
+    }
+
+    fn binomial(n: u64, k: u64, p: f64) -> f64 {
+        choose(n, k) * p.powi(k as i32) * (1.0 - p).powi((n - k) as i32)
+    }
+
+    /// Mean pay-out over all outcomes of a block, exactly.
+    fn mean_payout(n_b: u64, n_c: u64, theta: Rates, alternative: Rates, margin: f64) -> f64 {
+        let outcomes = (0..=n_b).flat_map(|k_b| (0..=n_c).map(move |k_c| (k_b, k_c)));
+        outcomes
+            .map(|(k_b, k_c)| {
+                let block = Block { baseline: counts(n_b, k_b), canary: counts(n_c, k_c) };
+                let chance = binomial(n_b, k_b, theta.baseline) * binomial(n_c, k_c, theta.canary);
+                chance * block.ln_payout(alternative, margin).exp()
+            })
+            .sum()
+    }
+
+    fn rate() -> impl Strategy<Value = f64> {
+        prop_oneof![1e-5..1e-2_f64, 0.01..0.99_f64]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// "Canary not worse by more than the margin" is true: betting on "worse" does not gain on average.
+        #[test]
+        fn betting_on_worse_against_a_true_null_does_not_gain(
+            n_b in 1..12_u64, n_c in 1..6_u64, margin in prop_oneof![Just(0.0), 1e-4..0.2_f64],
+            theta_b in 0.0..1.0_f64, below in 0.0..=1.0_f64, a_b in rate(), above in 0.001..0.999_f64,
+        ) {
+            let theta = Rates { baseline: theta_b, canary: (theta_b + margin).min(1.0) * below };
+            prop_assume!(a_b + margin < 0.99);
+            let alternative = Rates { baseline: a_b, canary: a_b + margin + (1.0 - a_b - margin) * above };
+            let mean = mean_payout(n_b, n_c, theta, alternative, margin);
+            prop_assert!(mean <= 1.0 + 1e-9, "{mean}");
+        }
+
+        /// "Canary worse by at least the margin" is true: betting on "not worse" does not gain on average.
+        #[test]
+        fn betting_on_not_worse_against_a_true_null_does_not_gain(
+            n_b in 1..12_u64, n_c in 1..6_u64, margin in 1e-4..0.2_f64,
+            theta_b in 0.0..1.0_f64, excess in 0.0..=1.0_f64, a_b in rate(), below in 0.001..0.999_f64,
+        ) {
+            prop_assume!(theta_b + margin <= 1.0);
+            let theta = Rates { baseline: theta_b, canary: theta_b + margin + (1.0 - theta_b - margin) * excess };
+            let alternative = Rates { baseline: a_b, canary: (a_b + margin).min(1.0) * below };
+            let mean = mean_payout(n_b, n_c, theta, alternative, margin);
+            prop_assert!(mean <= 1.0 + 1e-9, "{mean}");
+        }
+    }
+
+    /// Under the projection itself the mean is exactly 1: nothing is given away.
+    #[test]
+    fn on_the_projection_itself_the_bet_is_fair() {
+        let alternative = Rates { baseline: 0.01, canary: 0.3 };
+        for margin in [0.0, 0.02] {
+            let theta = onto_border(alternative, 4.0, 2.0, margin);
+            let mean = mean_payout(4, 2, theta, alternative, margin);
+            assert!((mean - 1.0).abs() < 1e-12, "{mean}");
+        }
+    }
+}
