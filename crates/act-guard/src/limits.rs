@@ -12,8 +12,10 @@ pub struct GuardLimits {
     /// bound by it.
     pub traffic_max: Weight,
     /// Actions within any hour, over all services. Protective actions count but are not refused for it.
+    /// More than [`crate::DONE_KEPT_MAX`] count as that many.
     pub actions_per_hour_max: u32,
-    /// Quiet time of a service after an action before traffic may be moved away from the baseline again.
+    /// Quiet time of a service after an action before traffic may be moved away from the baseline again. It keeps
+    /// automatic actions from flapping; a person who gives the order is not bound by it.
     pub cooldown: Span,
     /// Longest TTL.
     pub ttl_max: Span,
