@@ -112,3 +112,122 @@ fn less_loaded(states: &[EndpointState], first: usize, second: usize) -> usize {
     let load = |index: usize| states.get(index).map_or(u32::MAX, |state| state.in_flight);
     if load(second) < load(first) { second } else { first }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: EjectionPolicy =
+        EjectionPolicy { failures: 3, first: Span::from_ms(500), longest: Span::from_secs(4) };
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(ms)
+    }
+
+    /// A generator for tests: SplitMix64.
+    fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
+        move || {
+            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = seed;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+    }
+
+    fn loads(loads: &[u32]) -> Vec<EndpointState> {
+        loads.iter().map(|in_flight| EndpointState { in_flight: *in_flight, ..EndpointState::default() }).collect()
+    }
+
+    fn dead(now: Timestamp) -> EndpointState {
+        let mut state = EndpointState::default();
+        for _ in 0..POLICY.failures {
+            state.connect_failed(now, &POLICY);
+        }
+        state
+    }
+
+    #[test]
+    fn ejections_grow_and_one_connection_ends_them() {
+        let mut state = EndpointState { in_flight: 7, ..EndpointState::default() };
+        let failed = |state: &mut EndpointState, ms| state.connect_failed(at(ms), &POLICY).map(Span::ms);
+        assert_eq!([failed(&mut state, 0), failed(&mut state, 1), failed(&mut state, 2)], [None, None, Some(500)]);
+        assert!(state.is_ejected(at(501)) && !state.is_ejected(at(502)));
+        assert_eq!(failed(&mut state, 100), None, "an attempt under way does not prolong it");
+        // On trial: the first failure is enough, and the time doubles up to the limit.
+        let mut now = 502;
+        for expected in [1_000, 2_000, 4_000, 4_000] {
+            assert_eq!(failed(&mut state, now), Some(expected));
+            now += expected as i64;
+        }
+        state.connected();
+        assert_eq!(state, EndpointState { in_flight: 7, ..EndpointState::default() });
+        assert_eq!(failed(&mut state, now), None);
+    }
+
+    #[test]
+    fn failures_must_be_consecutive() {
+        let mut state = EndpointState::default();
+        for ms in 0..100 {
+            assert_eq!(state.connect_failed(at(ms), &POLICY), None);
+            assert_eq!(state.connect_failed(at(ms), &POLICY), None);
+            state.connected();
+        }
+    }
+
+    #[test]
+    fn the_less_loaded_of_two_wins_so_the_most_loaded_never_does() {
+        let (states, mut random) = (loads(&[5, 0, 9, 3]), numbers(1));
+        let mut hits = [0_u32; 4];
+        for _ in 0..12_000 {
+            hits[choose(&states, None, at(0), random()).unwrap()] += 1;
+        }
+        // Of six pairs the idle one wins three, the next two, the next one, the busiest none.
+        for (hits, expected) in hits.iter().zip([2_000_u32, 6_000, 0, 4_000]) {
+            assert!(hits.abs_diff(expected) < 300, "{hits} of {expected}");
+        }
+    }
+
+    #[test]
+    fn an_ejected_endpoint_gets_nothing_until_it_is_on_trial() {
+        let (mut states, mut random) = (loads(&[100, 100, 0]), numbers(2));
+        states[2] = dead(at(0));
+        for _ in 0..1_000 {
+            assert_ne!(choose(&states, None, at(499), random()), Some(2));
+        }
+        assert!((0..100).any(|_| choose(&states, None, at(500), random()) == Some(2)));
+        states[2].in_flight = 1;
+        assert!((0..1_000).all(|_| choose(&states, None, at(500), random()) != Some(2)), "one trial at a time");
+    }
+
+    proptest! {
+        #[test]
+        fn some_endpoint_is_always_chosen_and_a_live_one_if_there_is_any(
+            kinds in prop::collection::vec((any::<bool>(), 0..5_u32), 1..9), except in prop::option::of(0..9_usize),
+            random in any::<u64>(), now in 0..1_000_i64
+        ) {
+            let states: Vec<EndpointState> = kinds
+                .iter()
+                .map(|(ejected, in_flight)| {
+                    let state = if *ejected { dead(at(0)) } else { EndpointState::default() };
+                    EndpointState { in_flight: *in_flight, ..state }
+                })
+                .collect();
+            let chosen = choose(&states, except, at(now), random).unwrap();
+            let good = |index: usize| Some(index) != except && states[index].is_available(at(now));
+            if (0..states.len()).any(good) {
+                prop_assert!(good(chosen));
+            } else if states.len() > 1 {
+                prop_assert_ne!(Some(chosen), except);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_chosen_from_nothing() {
+        assert_eq!(choose(&[], None, at(0), 1), None);
+        assert_eq!(choose(&loads(&[3]), Some(0), at(0), u64::MAX), Some(0));
+    }
+}

@@ -122,7 +122,9 @@ fn service(spec: &ServiceSpec, report: &mut Report<'_>) -> Option<Service> {
     let split = match SplitTable::new(&names, &spec.split) {
         Ok(split) => split,
         Err(problems) => {
-            problems.into_iter().for_each(|problem| report.add("split", problem));
+            for problem in problems {
+                report.add("split", problem);
+            }
             return None;
         }
     };
@@ -187,7 +189,7 @@ fn check_target(
     report: &mut Report<'_>,
 ) {
     let Some(service) = index.get(&route.service).and_then(|index| spec.services.get(*index)) else {
-        let known = Names::of(spec.services.iter().map(|service| &service.name));
+        let known = Names::of(index.keys().collect::<BTreeSet<_>>());
         report.add("service", ProblemKind::UnknownService { service: route.service.clone(), known });
         return;
     };

@@ -24,7 +24,7 @@ pub enum PathFault {
     },
     /// A byte that paths do not have: control, space, not ASCII, `?`, `#`, and the backslash, which some servers take
     /// for a slash.
-    #[error("`{found}` is not possible in a path; write it as a percent-escape (the query never takes part)")]
+    #[error("`{}` is not possible in a path; write it as a percent-escape (the query never takes part)", found.escape_debug())]
     Character {
         /// The first such character.
         found: char,

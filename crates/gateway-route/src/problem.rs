@@ -74,7 +74,7 @@ pub enum ProblemKind {
     #[error("a time limit of zero would end every request; give it a length")]
     ZeroTimeout,
     /// A name no cookie can have.
-    #[error("`{0}` is no cookie name; letters, digits and !#$%&'*+-.^_`|~ are possible")]
+    #[error("`{}` is no cookie name; letters, digits and !#$%&'*+-.^_`|~ are possible", .0.escape_debug())]
     CookieName(String),
     /// A route leads to a service that does not exist.
     #[error("there is no service `{service}`; there are: {known}")]
@@ -95,7 +95,7 @@ pub enum ProblemKind {
         known: Names,
     },
     /// A host pattern that no host can have.
-    #[error("`{host}` is no host pattern: {fault}")]
+    #[error("`{}` is no host pattern: {fault}", host.escape_debug())]
     Host {
         /// As written.
         host: String,
@@ -103,7 +103,7 @@ pub enum ProblemKind {
         fault: HostFault,
     },
     /// A path pattern that no path can match.
-    #[error("`{path}` is no path pattern: {fault}")]
+    #[error("`{}` is no path pattern: {fault}", path.escape_debug())]
     Path {
         /// As written.
         path: String,
@@ -111,7 +111,7 @@ pub enum ProblemKind {
         fault: PathFault,
     },
     /// A header condition with a value no header can have.
-    #[error("`{0}` cannot be a header value: control characters are not possible there")]
+    #[error("`{}` cannot be a header value: control characters are not possible there", .0.escape_debug())]
     HeaderValue(String),
     /// Every request it could match goes to another route.
     #[error(
@@ -171,13 +171,13 @@ pub enum HostFault {
     #[error("a wildcard stands in front of a whole suffix only, as in `*.example.org`")]
     Wildcard,
     /// A character that host names do not have.
-    #[error("`{found}` is not possible in a host name; write international names in their xn-- form")]
+    #[error("`{}` is not possible in a host name; write international names in their xn-- form", found.escape_debug())]
     Character {
         /// The first such character.
         found: char,
     },
     /// An empty or overlong label, or one with a hyphen at its end.
-    #[error("`{label}` is no label: 1 to 63 characters, no hyphen first or last")]
+    #[error("`{label}` is no label of a name: 1 to 63 characters, no hyphen first or last")]
     Label {
         /// The label.
         label: String,

@@ -76,6 +76,6 @@ mod tests {
     #[test]
     fn vectors_are_frozen() {
         assert_eq!(siphash_1_3((0, 0), b""), 0xd1fb_a762_150c_532c);
-        assert_eq!(siphash_1_3((1, 2), b"user-42"), 0);
+        assert_eq!(siphash_1_3((1, 2), b"user-42"), 0x3b40_31f6_5d8e_28a6);
     }
 }

@@ -147,8 +147,8 @@ mod tests {
         let salt = |name: &str| Salt::of(&ServiceName::new(name).unwrap());
         let buckets: Vec<u16> =
             ["", "a", "user-42", "user-43"].map(|key| salt("checkout").bucket(key.as_bytes())).into();
-        assert_eq!(buckets, [0, 0, 0, 0]);
-        assert_eq!(salt("cart").bucket(b"user-42"), 0);
+        assert_eq!(buckets, [1630, 4973, 4413, 8642]);
+        assert_eq!(salt("cart").bucket(b"user-42"), 7481);
     }
 
     #[test]
