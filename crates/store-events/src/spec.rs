@@ -38,3 +38,17 @@ impl Default for CommitSpec {
         Self::Group { interval: Span::from_ms(5), bytes: 64 * 1024 }
     }
 }
+
+impl StoreSpec {
+    /// The usual settings for a data directory: ticks for a day, incidents for 400 days (a year and its review),
+    /// 2 GiB in all.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            commit: CommitSpec::default(),
+            ticks_kept: Span::from_hours(24),
+            incidents_kept: Span::from_days(400),
+            bytes_max: 2 << 30,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Recordings: one file per incident, an LZ4 frame of JSON.
+//!
+//! Not here: what is recorded (the edge that sees requests).
+//! Invariant: a file appears or changes as a whole; a recording that covers less never replaces one that covers more.
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use homeostat_model::{IncidentId, incident::BlackBox};
+use homeostat_store_wal::{Disk, disk::replace};
+
+use crate::error::JournalError;
+
+/// Bytes of a compressed recording at most: 60 s of 10 ms ticks of both versions are about 1 MiB of JSON and 100 KiB
+/// compressed; a service with a hundred routes stays below this.
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of its JSON at most: eight times the above, as much as LZ4 does for such series.
+pub(crate) const JSON_BYTES_MAX: u64 = 8 * FILE_BYTES_MAX;
+
+pub(crate) const EXTENSION: &str = ".json.lz4";
+
+pub(crate) fn file_name(id: IncidentId) -> String {
+    format!("{id}{EXTENSION}")
+}
+
+/// Keeps a recording unless the one that is there covers more.
+pub(crate) fn put(disk: &dyn Disk, dir: &Path, id: IncidentId, black_box: &BlackBox) -> Result<(), JournalError> {
+    // A damaged file is no reason to go without the new recording.
+    let covers_more = |old: BlackBox| black_box.to < old.to || black_box.to == old.to && old.from <= black_box.from;
+    if get(disk, dir, id).ok().flatten().is_some_and(covers_more) {
+        return Ok(());
+    }
+    let io = |source| JournalError::Io { what: "write", path: dir.join(file_name(id)), source };
+    let compressed = serde_json::to_vec(black_box).map_err(std::io::Error::other).and_then(|json| compress(&json));
+    replace(disk, dir, &file_name(id), &compressed.map_err(io)?).map_err(io)
+}
+
+/// Reads a recording; `None` when there is none.
+pub(crate) fn get(disk: &dyn Disk, dir: &Path, id: IncidentId) -> Result<Option<BlackBox>, JournalError> {
+    let path: PathBuf = dir.join(file_name(id));
+    let bytes = match disk.read(&path, FILE_BYTES_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(JournalError::Io { what: "read", path, source }),
+        Ok(bytes) => bytes,
+    };
+    let damaged = |reason: String| JournalError::BlackBox { path: path.clone(), reason };
+    let json = decompress(&bytes, JSON_BYTES_MAX).map_err(damaged)?;
+    serde_json::from_slice(&json).map(Some).map_err(|error| damaged(error.to_string()))
+}
+
+/// An LZ4 frame of `bytes`.
+pub(crate) fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes)?;
+    encoder.finish().map_err(std::io::Error::other)
+}
+
+/// The contents of an LZ4 frame, `bytes_max` at most.
+pub(crate) fn decompress(frame: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let decoder = lz4_flex::frame::FrameDecoder::new(frame);
+    decoder.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes_max < bytes.len() as u64 { Err(format!("it holds more than {bytes_max} bytes")) } else { Ok(bytes) }
+}
