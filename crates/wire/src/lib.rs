@@ -1,1 +1,8 @@
-//! .
+//! Pure codecs: bytes in, values out, and back.
+//!
+//! Every decoder here takes hostile input: strict, bounded, free of panics, and fuzzed (`fuzz/`).
+//! Not here: files, sockets, and what the values are used for.
+
+pub mod journal;
+pub mod varint;
+pub mod wal_record;
