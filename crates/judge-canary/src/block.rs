@@ -15,6 +15,8 @@
 //!
 //! Invariant: the sizes of a block, and the alternative bet on it, are fixed without looking at its outcomes.
 
+use std::ops::RangeInclusive;
+
 use homeostat_model::evidence::EventCounts;
 use serde::{Deserialize, Serialize};
 
@@ -40,21 +42,50 @@ impl Block {
         self.baseline.total() == 0 && self.canary.total() == 0
     }
 
-    /// Natural logarithm of the pay-out of a bet on `alternative` against a null bordered by
-    /// `canary = baseline + margin`, for an alternative on the other side of that border.
-    pub(crate) fn ln_payout(&self, alternative: Rates, margin: f64) -> f64 {
+    /// Pay-out of a bet of 1 on `alternative` against a null bordered by `canary = baseline + margin`, for an alternative
+    /// on the other side of that border. Finite, not negative.
+    pub(crate) fn payout(&self, alternative: Rates, margin: f64) -> f64 {
         let (n_baseline, n_canary) = (self.baseline.total() as f64, self.canary.total() as f64);
         let null = onto_border(alternative, n_baseline, n_canary, margin);
-        ln_ratio(self.baseline, alternative.baseline, null.baseline)
-            + ln_ratio(self.canary, alternative.canary, null.canary)
+        let factors = [
+            power(alternative.baseline / null.baseline, self.baseline.bad),
+            power((1.0 - alternative.baseline) / (1.0 - null.baseline), self.baseline.good),
+            power(alternative.canary / null.canary, self.canary.bad),
+            power((1.0 - alternative.canary) / (1.0 - null.canary), self.canary.good),
+        ];
+        if factors.iter().all(|factor| FACTORS.contains(factor)) {
+            return factors.iter().product();
+        }
+        let ln_payout = ln_ratio(self.baseline, alternative.baseline, null.baseline)
+            + ln_ratio(self.canary, alternative.canary, null.canary);
+        ln_payout.min(LN_PAYOUT_MAX).exp()
     }
 }
+
+/// Factors whose product of four stays within the range of numbers; blocks beyond are reckoned in logarithms.
+const FACTORS: RangeInclusive<f64> = 1e-70..=1e70;
+/// Whoever wins more than `e^600` in one block has won.
+const LN_PAYOUT_MAX: f64 = 600.0;
 
 impl std::ops::AddAssign for Block {
     fn add_assign(&mut self, other: Self) {
         self.baseline += other.baseline;
         self.canary += other.canary;
     }
+}
+
+/// `base` to the power `exponent` by squaring: a few multiplications for the counts of a tick, and the same bits on every
+/// machine.
+fn power(mut base: f64, mut exponent: u64) -> f64 {
+    let mut result = 1.0;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result *= base;
+        }
+        base *= base;
+        exponent >>= 1;
+    }
+    result
 }
 
 /// How much likelier `counts` are at the bad share `a` than at `p`, as a natural logarithm.
@@ -89,7 +120,7 @@ mod tests {
             .map(|(k_b, k_c)| {
                 let block = Block { baseline: counts(n_b, k_b), canary: counts(n_c, k_c) };
                 let chance = binomial(n_b, k_b, theta.baseline) * binomial(n_c, k_c, theta.canary);
-                chance * block.ln_payout(alternative, margin).exp()
+                chance * block.payout(alternative, margin)
             })
             .sum()
     }
@@ -137,5 +168,23 @@ mod tests {
             let mean = mean_payout(4, 2, theta, alternative, margin);
             assert!((mean - 1.0).abs() < 1e-12, "{mean}");
         }
+    }
+
+    #[test]
+    fn large_counts_neither_overflow_nor_lose_their_digits() {
+        let alternative = Rates { baseline: 0.001, canary: 0.3 };
+        for (baseline, canary) in [
+            (counts(1_000_000, 1_000_000), counts(1_000_000, 0)),
+            (counts(1_000_000, 0), counts(1_000_000, 1_000_000)),
+            (counts(u64::MAX, 0), counts(u64::MAX, 0)),
+            (counts(u64::MAX, u64::MAX), counts(u64::MAX, u64::MAX)),
+        ] {
+            let payout = Block { baseline, canary }.payout(alternative, 0.0);
+            assert!(payout.is_finite() && payout >= 0.0, "{payout} for {baseline:?} {canary:?}");
+        }
+        let block = Block { baseline: counts(190, 1), canary: counts(10, 2) };
+        let null = onto_border(alternative, 190.0, 10.0, 0.0);
+        let in_logarithms = ln_ratio(block.baseline, 0.001, null.baseline) + ln_ratio(block.canary, 0.3, null.canary);
+        assert!((block.payout(alternative, 0.0).ln() - in_logarithms).abs() < 1e-12);
     }
 }

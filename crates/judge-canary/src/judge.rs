@@ -19,7 +19,7 @@ use crate::{
     pairing::Pairing,
     projection::Rates,
     share_estimate::{Prior, ShareEstimate},
-    worse::{WorseTest, ln_add},
+    worse::WorseTest,
 };
 
 /// The baseline's share before anything is known: 0.5 %, worth 100 requests; follows drift within 20,000 requests.
@@ -77,9 +77,8 @@ impl CanaryJudge {
     pub fn record(&mut self, now: Timestamp, canary: &OutcomeCounts, baseline: &OutcomeCounts, thresholds: &[Span]) {
         let elapsed = now.since(self.since);
         let in_grace = now < self.since;
-        let ln_not_worse_needed = ln_not_worse_needed(&self.test);
         for sli in &mut self.slis {
-            let mut tick =
+            let tick =
                 Block { baseline: events(sli.sli, baseline, thresholds), canary: events(sli.sli, canary, thresholds) };
             if in_grace {
                 // The baseline is as it always was: a good start for guessing what is usual.
@@ -90,9 +89,8 @@ impl CanaryJudge {
             let paired = sli.pairing.offer(now, tick);
             sli.learn(paired.let_go);
             if let Some(block) = paired.block {
-                tick = block;
-                sli.bet(elapsed, &tick, &self.test, ln_not_worse_needed);
-                sli.learn(tick);
+                sli.bet(elapsed, &block, &self.test);
+                sli.learn(block);
             }
         }
     }
@@ -102,11 +100,11 @@ impl CanaryJudge {
         if let Some(missing) = self.missing(now) {
             return CanaryVerdict::NotEnoughEvidence { missing };
         }
-        if self.ln_e_worse() >= ln_worse_needed(&self.test) {
+        if self.is_shown_worse() {
             return CanaryVerdict::Worse { evidence: self.evidence() };
         }
-        let ln_needed = ln_not_worse_needed(&self.test);
-        if !self.slis.is_empty() && self.slis.iter().all(|sli| sli.not_worse.ln_e() >= ln_needed) {
+        let not_worse = |sli: &SliTest| sli.not_worse.e_value() * self.test.beta >= 1.0;
+        if !self.slis.is_empty() && self.slis.iter().all(not_worse) {
             return CanaryVerdict::NotWorse { evidence: self.evidence() };
         }
         CanaryVerdict::NotEnoughEvidence { missing: Missing::Certainty }
@@ -119,7 +117,7 @@ impl CanaryJudge {
             baseline: self.baseline.clone(),
             since: self.since,
             ln_e: self.ln_e_worse(),
-            ln_e_needed: ln_worse_needed(&self.test),
+            ln_e_needed: -self.test.alpha.ln(),
             alpha: self.test.alpha,
             tolerance: self.test.tolerance,
             slis: self.slis.iter().map(SliTest::evidence).collect(),
@@ -128,8 +126,7 @@ impl CanaryJudge {
 
     /// Natural logarithm of the combined e-value for "worse"; the verdict falls at `ln(1 / alpha)`.
     pub fn ln_e_worse(&self) -> f64 {
-        let sum = self.slis.iter().fold(f64::MIN, |sum, sli| ln_add(sum, sli.worse.ln_e()));
-        sum - (self.slis.len().max(1) as f64).ln()
+        self.e_worse().ln()
     }
 
     /// Events of canary and baseline that counted so far, of the SLI that saw most.
@@ -148,7 +145,19 @@ impl CanaryJudge {
         self.since
     }
 
-    fn missing(&self, now: Timestamp) -> Option<Missing> {
+    /// Whether the e-value has reached `1 / alpha`.
+    pub(crate) fn is_shown_worse(&self) -> bool {
+        self.e_worse() * self.test.alpha >= 1.0
+    }
+
+    fn e_worse(&self) -> f64 {
+        // No SLI, no evidence: 1 is what a test starts with.
+        let sum: f64 = self.slis.iter().map(|sli| sli.worse.e_value()).sum();
+        if self.slis.is_empty() { 1.0 } else { sum / self.slis.len() as f64 }
+    }
+
+    /// What keeps the judge from looking at the evidence at all.
+    pub(crate) fn missing(&self, now: Timestamp) -> Option<Missing> {
         if now < self.since {
             return Some(Missing::Grace { left: self.since.since(now) });
         }
@@ -174,14 +183,14 @@ impl SliTest {
         }
     }
 
-    fn bet(&mut self, elapsed: Span, block: &Block, test: &CanaryTest, ln_not_worse_needed: f64) {
+    fn bet(&mut self, elapsed: Span, block: &Block, test: &CanaryTest) {
         let inside = |share: f64| share.clamp(SHARE_MARGIN, 1.0 - SHARE_MARGIN);
         let guess = Rates {
             baseline: inside(self.baseline_share.mean(BASELINE_PRIOR)),
             canary: inside(self.canary_share.mean(CANARY_PRIOR)),
         };
         self.worse.bet(elapsed, block, guess, test.tolerance);
-        self.not_worse.bet(block, guess, margin(test), ln_not_worse_needed);
+        self.not_worse.bet(elapsed, block, guess, margin(test), 1.0 / test.beta);
     }
 
     fn learn(&mut self, block: Block) {
@@ -194,8 +203,8 @@ impl SliTest {
             sli: self.sli,
             canary: self.seen.canary,
             baseline: self.seen.baseline,
-            ln_e_worse: self.worse.ln_e(),
-            ln_e_not_worse: self.not_worse.ln_e(),
+            ln_e_worse: self.worse.e_value().ln(),
+            ln_e_not_worse: self.not_worse.e_value().ln(),
         }
     }
 }
@@ -217,12 +226,4 @@ pub fn events(sli: Sli, counts: &OutcomeCounts, thresholds: &[Span]) -> EventCou
 /// The difference that "not worse" is held against: the tolerance, but not less than [`MARGIN_MIN`].
 fn margin(test: &CanaryTest) -> f64 {
     test.tolerance.max(MARGIN_MIN)
-}
-
-fn ln_worse_needed(test: &CanaryTest) -> f64 {
-    -test.alpha.ln()
-}
-
-fn ln_not_worse_needed(test: &CanaryTest) -> f64 {
-    -test.beta.ln()
 }

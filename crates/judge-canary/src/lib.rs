@@ -7,7 +7,7 @@
 //!
 //! The parts: `pairing` turns ticks into blocks that hold both groups; `block` pays out a bet on one block;
 //! `worse` spreads the stake over how bad a canary may be and when it turns bad; `not_worse` asks the opposite
-//! question, which opens the gates of a rollout; `judge` puts several SLIs together.
+//! question, which opens the gates of a rollout; `judge` puts several SLIs together; [`simulate`] measures all of it.
 //!
 //! What the bounds rest on, and where practice may break it:
 //! - Outcomes of different requests are independent given their rates. Retries of one failing call, or one sticky user
@@ -28,7 +28,9 @@ mod judge;
 mod not_worse;
 mod pairing;
 mod projection;
+mod reserve;
 mod share_estimate;
+pub mod simulate;
 mod worse;
 
 pub use judge::{CanaryJudge, events};

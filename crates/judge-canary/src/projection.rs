@@ -23,6 +23,10 @@ pub(crate) struct Rates {
 /// above 1e-9 within 83.
 const STEPS_MAX: usize = 96;
 
+/// Relative step at which a root counts as found: some bits above the resolution of the numbers, so that rounding cannot
+/// keep it from settling.
+const SETTLED: f64 = 1e-14;
+
 /// Projects `alternative` onto the border `canary = baseline + margin` for groups of `n_baseline` and `n_canary` events.
 ///
 /// Needs `0 <= margin < 1`, positive counts and rates strictly inside (0, 1). The result lies strictly inside as well.
@@ -53,12 +57,10 @@ pub(crate) fn onto_border(alternative: Rates, n_baseline: f64, n_canary: f64, ma
             low = at;
         }
         let newton = at - value / slope_change(at);
-        let next = if low < newton && newton < high { newton } else { f64::midpoint(low, high) };
-        let settled = (next - at).abs() <= f64::EPSILON * next;
-        at = next;
-        if settled {
+        if (newton - at).abs() <= SETTLED * at {
             break;
         }
+        at = if low < newton && newton < high { newton } else { f64::midpoint(low, high) };
     }
     Rates { baseline: at, canary: at + margin }
 }
