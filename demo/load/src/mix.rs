@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn customers_who_never_pay_are_forgotten() {
         let mut customers = Customers::new(Mix::Shop(ShopMix { browse: 0, order: 0, pay: 1, ..ShopMix::default() }), 1);
-        (0..UNPAID_MAX as u32 + 1).for_each(|user| customers.ordered(user, user.to_string()));
+        (0..=UNPAID_MAX as u32).for_each(|user| customers.ordered(user, user.to_string()));
         assert_eq!(customers.unpaid.len(), UNPAID_MAX);
         assert_eq!(customers.next_wish().path, "/orders/1/pay");
     }

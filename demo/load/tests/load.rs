@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use homeostat_load::{Load, Mix, RunningLoad, ShopMix};
+use homeostat_load::{Load, Mix, Report, RunningLoad, ShopMix};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -56,7 +56,12 @@ async fn until(running: &RunningLoad, ended: u64) {
     }
 }
 
-#[tokio::test]
+/// The servers of these tests must run on while the load waits for its last answers.
+async fn finished(running: RunningLoad) -> Report {
+    tokio::task::spawn_blocking(|| running.finish()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_counted_by_label_and_status() {
     let at = serve(|request| {
         let complete = request.contains("u-key: u") && request.contains("host: 127");
@@ -66,19 +71,19 @@ async fn answers_are_counted_by_label_and_status() {
     let with_key = Load { user_header: Some("u-key".parse().unwrap()), ..load(at, Mix::Get("/".into())) };
     let running = with_key.spawn(CancellationToken::new()).unwrap();
     until(&running, 200).await;
-    let good = running.finish();
+    let good = finished(running).await;
     assert_eq!((good.bad(), good.labels["v1"].statuses[&200]), (0, good.sent));
     assert!(good.labels["v1"].latency.count == good.sent && good.due == good.sent);
 
     let running = load(at, Mix::Get("/".into())).spawn(CancellationToken::new()).unwrap();
     until(&running, 200).await;
     let first = running.tally().first_bad("v2").unwrap();
-    let bad = running.finish();
+    let bad = finished(running).await;
     assert_eq!((bad.bad(), bad.labels["v2"].statuses[&500]), (bad.sent, bad.sent));
     assert_eq!(bad.labels["v2"].first_bad, Some(first));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_server_is_asked_on_and_its_silence_is_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -86,7 +91,7 @@ async fn a_silent_server_is_asked_on_and_its_silence_is_counted() {
         Load { in_flight_max: 20, give_up_after: Duration::from_millis(200), ..load(at, Mix::Get("/".into())) };
     let running = silent.spawn(CancellationToken::new()).unwrap();
     until(&running, 1_000).await;
-    let report = running.finish();
+    let report = finished(running).await;
     assert_eq!(report.due, report.sent + report.dropped_at_client);
     assert!(20 <= report.sent && 0 < report.dropped_at_client, "{report:?}");
     let failures = &report.labels[""].failures;
@@ -94,21 +99,21 @@ async fn a_silent_server_is_asked_on_and_its_silence_is_counted() {
     assert_eq!(failures.keys().map(|f| format!("{f:?}")).collect::<Vec<_>>(), ["Timeout"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_and_missing_servers_are_told_apart() {
     let breaking = serve(|_| String::new()).await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (at, wanted) in [(breaking, "Reset"), (gone, "Connect")] {
         let running = load(at, Mix::Get("/".into())).spawn(CancellationToken::new()).unwrap();
         until(&running, 50).await;
-        let report = running.finish();
+        let report = finished(running).await;
         let failures = &report.labels[""].failures;
         assert_eq!(failures.keys().map(|f| format!("{f:?}")).collect::<Vec<_>>(), [wanted]);
         assert_eq!(report.bad(), report.sent);
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_are_paid_on_the_same_connection_pool_and_targets_share_by_weight() {
     let shop = |version: &'static str| {
         move |request: &str| match request.split(' ').nth(1) {
@@ -122,7 +127,7 @@ async fn orders_are_paid_on_the_same_connection_pool_and_targets_share_by_weight
     let running =
         Load { targets, ..load("127.0.0.1:1".parse().unwrap(), mix) }.spawn(CancellationToken::new()).unwrap();
     until(&running, 1_000).await;
-    let report = running.finish();
+    let report = finished(running).await;
     assert_eq!(report.bad(), 0, "{report:?}");
     let (v1, v2) = (&report.labels["v1"], &report.labels["v2"]);
     assert!(0 < v1.statuses[&201] && 0 < v1.statuses[&202], "{v1:?}");

@@ -1,0 +1,54 @@
+//! Processes under measurement: started with their output in a file, ended with the measurement.
+
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::{Child, Command};
+
+use crate::Failed;
+
+/// A running process. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `program`; what it says goes to `log`.
+    pub(crate) fn start(program: &Path, arguments: &[String], log: PathBuf) -> Result<Self, Failed> {
+        let output = File::create(&log)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        Ok(Self { child, log })
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) async fn end(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// The last lines it said, for a failure's story.
+    pub(crate) fn last_words(&self) -> String {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = said.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(8)).flat_map(|line| ["\n    ", line]).collect()
+    }
+}
+
+/// A loopback port that is free now. Peers cannot be told to take any and say which, so another process might take it
+/// in between; the measurement then fails at start and says so.
+pub(crate) fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
