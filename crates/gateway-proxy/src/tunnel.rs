@@ -1,0 +1,74 @@
+//! After a 101: bytes in both directions until one side ends, or nothing moves for too long.
+//!
+//! A tunnel begins only when the upstream has really switched protocols. Its request is counted at that moment; the
+//! endpoint stays busy until the tunnel ends.
+
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::{client::ClientConn, client_io::ClientIo, pool::InFlight};
+
+/// Buffer of one direction. A chat message fits many times, a bulk transfer needs no more than a socket buffer's worth.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The upstream's side of a tunnel that is about to open.
+#[derive(Debug)]
+pub(crate) struct UpstreamTunnel {
+    pub(crate) upgrade: hyper::upgrade::OnUpgrade,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) idle: Duration,
+}
+
+pub(crate) async fn run(conn: &Rc<ClientConn>, client: ClientIo, tunnel: UpstreamTunnel) {
+    let Ok(upgraded) = tunnel.upgrade.await else { return };
+    conn.worker.counts.tunnels.up();
+    let moved = Cell::new(Instant::now());
+    let (client_read, client_write) = tokio::io::split(client);
+    let (upstream_read, upstream_write) = tokio::io::split(TokioIo::new(upgraded));
+    let both = async {
+        let up = copy(client_read, upstream_write, &moved);
+        let down = copy(upstream_read, client_write, &moved);
+        tokio::join!(up, down)
+    };
+    tokio::select! {
+        _ended = both => {}
+        () = silence(&moved, tunnel.idle) => {}
+    }
+    drop(tunnel.in_flight);
+}
+
+/// Copies until the end, then passes the end on. A break in one direction ends the other through its own socket.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    moved: &Cell<Instant>,
+) -> io::Result<()> {
+    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    loop {
+        let count = from.read(&mut buffer).await.unwrap_or(0);
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        moved.set(Instant::now());
+        to.write_all(buffer.get(..count).unwrap_or_default()).await?;
+        moved.set(Instant::now());
+    }
+}
+
+/// Ends when nothing has moved for `longest`.
+async fn silence(moved: &Cell<Instant>, longest: Duration) {
+    loop {
+        let ends = moved.get() + longest;
+        if ends <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(ends.into()).await;
+    }
+}
