@@ -34,6 +34,11 @@ impl Process {
         Ok(Self { child, log })
     }
 
+    /// Its number, while it runs.
+    pub(crate) fn pid(&self) -> Result<u32, Failed> {
+        self.child.id().ok_or_else(|| format!("a process has ended early:{}", self.last_words()).into())
+    }
+
     /// Kills it and waits until it is gone.
     pub(crate) async fn end(mut self) -> io::Result<()> {
         self.child.kill().await

@@ -41,6 +41,23 @@ impl std::fmt::Display for Millis {
     }
 }
 
+/// Least, median and most of repeated rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) n: usize,
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// `None` when nothing was measured.
+    pub(crate) fn of(values: Vec<f64>) -> Option<Self> {
+        let Millis { n, min, p50: median, max, .. } = Millis::of(values)?;
+        Some(Self { n, min, median, max })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

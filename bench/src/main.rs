@@ -1,7 +1,7 @@
 //! Side-by-side measurements of Homeostat and its peers: same machine, same input, one table and one JSON file each.
 //!
 //! `reaction`: from the first bad response of a bad release to traffic moved away and to the webhook, beside Prometheus
-//! with Alertmanager. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
+//! with Alertmanager. `gateway`: CPU of one request beside nginx. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
 //!
 //! Not here: benchmarks of single functions; those sit beside the code they measure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program speaks to a terminal")]
@@ -9,11 +9,15 @@
 mod child;
 mod client;
 mod figures;
+mod gateway;
 mod machine;
 mod reaction;
 mod webhook;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use homeostat_shop::args::ShopArgs;
@@ -30,6 +34,8 @@ struct Cli {
 enum Command {
     /// First bad response until the canary has no traffic, and until a webhook is received.
     Reaction(reaction::Args),
+    /// CPU of one request through the gateway and through nginx.
+    Gateway(gateway::Args),
     /// One shop process, started by the measurements.
     #[command(hide = true)]
     Shop(ShopArgs),
@@ -38,6 +44,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Reaction(args) => reaction::run(&args),
+        Command::Gateway(args) => gateway::run(&args),
         Command::Shop(args) => homeostat_shop::args::run(args, CancellationToken::new()).map_err(Into::into),
     };
     match outcome {
@@ -51,6 +58,27 @@ fn main() -> ExitCode {
 
 /// What any part of a measurement may fail with: the person at the terminal reads it, no code does.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// The release binary beside this program, unless the user named one.
+fn homeostat_binary(named: Option<&Path>) -> Result<PathBuf, Failed> {
+    let beside = std::env::current_exe()?.with_file_name("homeostat");
+    let path = named.map_or(beside, Path::to_owned);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let path = path.display();
+    Err(format!("there is no {path}; build it with `cargo build --release -p homeostat`, or give --homeostat").into())
+}
+
+/// Writes figures where `bench/out` or the user wants them.
+fn write_figures(path: &Path, figures: &serde_json::Value) -> Result<(), Failed> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    std::fs::write(path, serde_json::to_string_pretty(figures)? + "\n")?;
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}
 
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

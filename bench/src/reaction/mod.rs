@@ -85,7 +85,7 @@ async fn measure(args: &Args) -> Result<(), Failed> {
     let shops = Shops::start(dir.path()).await?;
     let mut rows = Vec::new();
     if args.wants(Side::Homeostat) {
-        let binary = binary(args)?;
+        let binary = crate::homeostat_binary(args.homeostat.as_deref())?;
         rows.push(homeostat(args, "homeostat", Scenario::BadRelease, &binary, &shops, dir.path()).await?);
         let turns_bad = Scenario::TurnsBad(Duration::from_secs(3));
         rows.push(homeostat(args, "homeostat_turns_bad", turns_bad, &binary, &shops, dir.path()).await?);
@@ -96,17 +96,6 @@ async fn measure(args: &Args) -> Result<(), Failed> {
     }
     print_table(&rows);
     write_file(&args.out, args, &machine, &rows)
-}
-
-/// The release binary beside this program.
-fn binary(args: &Args) -> Result<PathBuf, Failed> {
-    let beside = std::env::current_exe()?.with_file_name("homeostat");
-    let path = args.homeostat.clone().unwrap_or(beside);
-    if path.is_file() {
-        return Ok(path);
-    }
-    let path = path.display();
-    Err(format!("there is no {path}; build it with `cargo build --release -p homeostat`, or give --homeostat").into())
 }
 
 /// One side under one name.
@@ -187,12 +176,7 @@ fn write_file(path: &Path, args: &Args, machine: &Machine, rows: &[Row]) -> Resu
         });
         sides.insert(row.name.to_owned(), without_nulls(side));
     }
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    std::fs::write(path, serde_json::to_string_pretty(&figures)? + "\n")?;
-    println!("\nwritten to {}", path.display());
-    Ok(())
+    crate::write_figures(path, &figures)
 }
 
 fn without_nulls(mut value: Value) -> Value {
