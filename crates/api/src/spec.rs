@@ -32,3 +32,14 @@ pub enum Role {
     /// Reload the configuration, break-glass.
     Admin,
 }
+
+impl Role {
+    /// The word used in configuration and errors.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}

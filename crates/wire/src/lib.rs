@@ -3,6 +3,7 @@
 //! Every decoder here takes hostile input: strict, bounded, free of panics, and fuzzed (`fuzz/`).
 //! Not here: files, sockets, and what the values are used for.
 
+pub mod exposition;
 pub mod journal;
 pub mod varint;
 pub mod wal_record;
