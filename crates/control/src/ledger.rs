@@ -12,7 +12,7 @@ use homeostat_model::{
 use serde::{Deserialize, Serialize};
 
 /// Actions shown by the view, and kept once they are over.
-pub const ACTIONS_KEPT: usize = 100;
+pub(crate) const ACTIONS_KEPT: usize = 100;
 
 /// Actions by number.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,9 +36,12 @@ impl Ledger {
         self.records.get_mut(&id)
     }
 
-    /// Adds a record and forgets the oldest that are over.
-    pub(crate) fn add(&mut self, now: Timestamp, record: ActionRecord) {
+    pub(crate) fn add(&mut self, record: ActionRecord) {
         self.records.insert(record.plan.id, record);
+    }
+
+    /// Forgets the oldest that are over, beyond those that are kept.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
         while self.records.len() > ACTIONS_KEPT {
             let Some(id) = self.records.values().find(|r| is_over(r, now)).map(|r| r.plan.id) else { return };
             self.records.remove(&id);

@@ -1,7 +1,9 @@
 //! Traffic of the last ten seconds, per version: what the views show.
 
-use homeostat_model::{Span, Timestamp, evidence::EventCounts};
+use homeostat_model::{ServiceName, Span, Timestamp, VersionName, evidence::EventCounts};
 use serde::{Deserialize, Serialize};
+
+use crate::ControlledService;
 
 const SLOT: Span = Span::from_secs(1);
 /// Ten whole seconds and the one that has begun.
@@ -40,6 +42,36 @@ impl Traffic {
             }
         }
         self.head = head;
+    }
+}
+
+/// The traffic of a service's versions, in the order of their declaration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ServiceTraffic {
+    pub(crate) name: ServiceName,
+    versions: Vec<(VersionName, Traffic)>,
+}
+
+impl ServiceTraffic {
+    /// The counters of a service; versions that were there before keep theirs.
+    pub(crate) fn new(declared: &ControlledService, old: Option<Self>) -> Self {
+        let mut old = old.map(|t| t.versions).unwrap_or_default();
+        let mut keep = |name: &VersionName| {
+            let known = old.iter().position(|(n, _)| n == name);
+            known.map(|at| old.swap_remove(at).1).unwrap_or_default()
+        };
+        let versions = declared.versions.iter().map(|name| (name.clone(), keep(name))).collect();
+        Self { name: declared.name.clone(), versions }
+    }
+
+    /// The counters of a version by its place in the declaration.
+    pub(crate) fn version(&mut self, at: usize) -> Option<&mut Traffic> {
+        self.versions.get_mut(at).map(|(_, traffic)| traffic)
+    }
+
+    /// Versions with what they saw.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&VersionName, &Traffic)> {
+        self.versions.iter().map(|(name, traffic)| (name, traffic))
     }
 }
 

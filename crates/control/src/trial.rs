@@ -43,8 +43,6 @@ pub(crate) struct Trial {
     pub(crate) slis: Vec<SliTally>,
     /// The verdict fell: the judge is done, the counts go on.
     pub(crate) decided: bool,
-    /// Nothing counts any more: what follows is no longer about this trial.
-    pub(crate) over: bool,
     /// `ln(1 / alpha)`, from the judge's own evidence.
     ln_e_needed: f64,
 }
@@ -68,16 +66,12 @@ impl Trial {
                 })
                 .collect(),
             decided: false,
-            over: false,
             ln_e_needed: -test.alpha.ln(),
         }
     }
 
     /// Counts a tick.
     pub(crate) fn record(&mut self, now: Timestamp, sums: &TickSums, thresholds: &[Span]) {
-        if self.over {
-            return;
-        }
         let service_total = sums.service.total();
         self.canary += events(Sli::Availability, &sums.canary, thresholds);
         self.baseline += events(Sli::Availability, &sums.baseline, thresholds);

@@ -41,7 +41,7 @@ mod tests {
         assert!((bad_share_upper(counts(0, 100)) - 0.087_16).abs() < 1e-4);
         assert!(bad_share_upper(counts(0, 100_000)) < 0.000_1);
         assert!((bad_share_upper(counts(0, 0)) - 1.0).abs() < f64::EPSILON);
-        assert!((0.3..0.45).contains(&bad_share_upper(counts(30, 100))));
+        assert!((0.45..0.46).contains(&bad_share_upper(counts(30, 100))));
     }
 
     #[test]
