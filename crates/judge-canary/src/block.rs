@@ -79,9 +79,8 @@ impl std::ops::AddAssign for Block {
 fn power(mut base: f64, mut exponent: u64) -> f64 {
     let mut result = 1.0;
     while exponent > 0 {
-        if exponent & 1 == 1 {
-            result *= base;
-        }
+        // A choice of factors, not a jump: counts are random, and a processor cannot guess their bits.
+        result *= if exponent & 1 == 1 { base } else { 1.0 };
         base *= base;
         exponent >>= 1;
     }

@@ -18,6 +18,7 @@ use crate::{
     not_worse::{MARGIN_MIN, NotWorseTest},
     pairing::Pairing,
     projection::Rates,
+    reserve::Reserve,
     share_estimate::{Prior, ShareEstimate},
     worse::WorseTest,
 };
@@ -26,6 +27,8 @@ use crate::{
 const BASELINE_PRIOR: Prior = Prior { bad: 0.5, total: 100.0, memory: 20_000.0 };
 /// The canary's share before anything is known; follows a change within 1,000 requests.
 const CANARY_PRIOR: Prior = Prior { bad: 0.5, total: 10.0, memory: 1_000.0 };
+/// When asking for "not worse", the canary is taken for another baseline until it has shown itself this many times.
+const ANCHOR_EVENTS: f64 = 200.0;
 /// Guessed shares stay this far from 0 and 1, so that no outcome is held impossible.
 const SHARE_MARGIN: f64 = 1e-6;
 
@@ -52,6 +55,8 @@ struct SliTest {
     pairing: Pairing,
     baseline_share: ShareEstimate,
     canary_share: ShareEstimate,
+    /// Both questions have a stake of 1, and keep the same part of it back.
+    reserve: Reserve,
     worse: WorseTest,
     not_worse: NotWorseTest,
 }
@@ -103,7 +108,7 @@ impl CanaryJudge {
         if self.is_shown_worse() {
             return CanaryVerdict::Worse { evidence: self.evidence() };
         }
-        let not_worse = |sli: &SliTest| sli.not_worse.e_value() * self.test.beta >= 1.0;
+        let not_worse = |sli: &SliTest| sli.e_not_worse() * self.test.beta >= 1.0;
         if !self.slis.is_empty() && self.slis.iter().all(not_worse) {
             return CanaryVerdict::NotWorse { evidence: self.evidence() };
         }
@@ -152,7 +157,7 @@ impl CanaryJudge {
 
     fn e_worse(&self) -> f64 {
         // No SLI, no evidence: 1 is what a test starts with.
-        let sum: f64 = self.slis.iter().map(|sli| sli.worse.e_value()).sum();
+        let sum: f64 = self.slis.iter().map(SliTest::e_worse).sum();
         if self.slis.is_empty() { 1.0 } else { sum / self.slis.len() as f64 }
     }
 
@@ -178,8 +183,9 @@ impl SliTest {
             pairing: Pairing::default(),
             baseline_share: ShareEstimate::default(),
             canary_share: ShareEstimate::default(),
+            reserve: Reserve::full(),
             worse: WorseTest::new(),
-            not_worse: NotWorseTest::new(),
+            not_worse: NotWorseTest::default(),
         }
     }
 
@@ -189,8 +195,11 @@ impl SliTest {
             baseline: inside(self.baseline_share.mean(BASELINE_PRIOR)),
             canary: inside(self.canary_share.mean(CANARY_PRIOR)),
         };
-        self.worse.bet(elapsed, block, guess, test.tolerance);
-        self.not_worse.bet(elapsed, block, guess, margin(test), 1.0 / test.beta);
+        let entering = self.reserve.enter(elapsed);
+        self.worse.bet(entering, block, guess, test.tolerance);
+        let anchored = Prior { bad: guess.baseline * ANCHOR_EVENTS, total: ANCHOR_EVENTS, ..CANARY_PRIOR };
+        let guess = Rates { canary: inside(self.canary_share.mean(anchored)), ..guess };
+        self.not_worse.bet(entering, block, guess, margin(test), 1.0 / test.beta);
     }
 
     fn learn(&mut self, block: Block) {
@@ -198,13 +207,21 @@ impl SliTest {
         self.canary_share.learn(block.canary, CANARY_PRIOR);
     }
 
+    fn e_worse(&self) -> f64 {
+        self.worse.e_value(self.reserve.kept())
+    }
+
+    fn e_not_worse(&self) -> f64 {
+        self.not_worse.e_value(self.reserve.kept())
+    }
+
     fn evidence(&self) -> SliEvidence {
         SliEvidence {
             sli: self.sli,
             canary: self.seen.canary,
             baseline: self.seen.baseline,
-            ln_e_worse: self.worse.e_value().ln(),
-            ln_e_not_worse: self.not_worse.e_value().ln(),
+            ln_e_worse: self.e_worse().ln(),
+            ln_e_not_worse: self.e_not_worse().ln(),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! Evidence that the canary is *not* worse than the baseline by more than a margin.
 //!
-//! The mirror of [`crate::worse`]: the null is "worse by at least the margin", and the bets are on a canary that behaves
-//! like the baseline, or as it was seen to behave. A canary passes a gate only while this evidence stands.
+//! The mirror of [`crate::worse`]: the null is "worse by at least the margin", and the bet is on a canary that behaves
+//! like the baseline, and more and more as it was seen to behave. A canary passes a gate only while this evidence stands.
 //!
 //! Two things keep it about the present. Wealth above a cap is thrown away (that keeps it a test supermartingale): an
 //! hour of good behaviour at 1 % must not outweigh trouble that begins at 50 %. And part of the stake enters later
 //! ([`crate::reserve`]): a hiccup in the first seconds must not bar the gate for hours.
 
-use homeostat_model::Span;
 use serde::{Deserialize, Serialize};
 
-use crate::{block::Block, projection::Rates, reserve::Reserve};
+use crate::{block::Block, projection::Rates};
 
 /// Smallest margin that can be shown: with a margin of zero, two equal versions could never be told apart from a canary
 /// that is a hair worse. Half a percentage point takes about a thousand canary requests beside a good baseline.
@@ -19,40 +18,30 @@ pub const MARGIN_MIN: f64 = 0.005;
 /// How far wealth may rise above what is needed.
 const SPARE: f64 = 20.0;
 
-/// Alternatives: as the baseline, and as guessed.
-const BETS: usize = 2;
-
-/// The wealth of each alternative.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The wealth of the bet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct NotWorseTest {
-    wealth: [f64; BETS],
-    reserve: Reserve,
+    wealth: f64,
 }
 
 impl NotWorseTest {
-    pub(crate) fn new() -> Self {
-        Self { wealth: [0.0; BETS], reserve: Reserve::full() }
-    }
-
-    /// Bets on a block that ends `elapsed` after the start. `guess` was made before its outcomes were known; `needed` is
+    /// Bets on a block, after `entering` came out of the reserve. `guess` was made before its outcomes were known; `needed` is
     /// what the e-value has to reach.
-    pub(crate) fn bet(&mut self, elapsed: Span, block: &Block, guess: Rates, margin: f64, needed: f64) {
-        let entering = self.reserve.enter(elapsed);
+    pub(crate) fn bet(&mut self, entering: f64, block: &Block, guess: Rates, margin: f64, needed: f64) {
         // With hardly anything good left in the baseline nothing can be worse by the margin, nor be shown not to be.
         let hopeless = 1.0 <= guess.baseline + margin;
         // Half-way to the border at most: a bet on the border itself wins nothing.
         let seen = guess.canary.min(guess.baseline + margin / 2.0);
-        for (wealth, canary) in self.wealth.iter_mut().zip([guess.baseline, seen]) {
-            *wealth += entering / BETS as f64;
-            if !hopeless {
-                let payout = block.payout(Rates { baseline: guess.baseline, canary }, margin);
-                *wealth = (*wealth * payout).min(needed * SPARE);
-            }
+        self.wealth += entering;
+        if !hopeless {
+            let payout = block.payout(Rates { baseline: guess.baseline, canary: seen }, margin);
+            self.wealth = (self.wealth * payout).min(needed * SPARE);
         }
     }
 
-    /// The e-value.
-    pub(crate) fn e_value(&self) -> f64 {
-        self.wealth.iter().sum::<f64>() + self.reserve.kept()
+    /// The e-value, if `kept` is what has not entered yet.
+    pub(crate) fn e_value(&self, kept: f64) -> f64 {
+        self.wealth + kept
     }
 }

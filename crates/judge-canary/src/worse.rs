@@ -6,21 +6,22 @@
 //!   settle large faults within a handful of requests; one that is guessed from the canary's past finds the rest;
 //! - **over when**: part of the stake is kept back and enters bit by bit ([`crate::reserve`]).
 
-use homeostat_model::Span;
 use serde::{Deserialize, Serialize};
 
-use crate::{block::Block, projection::Rates, reserve::Reserve};
+use crate::{block::Block, projection::Rates};
 
-/// Shares of the way from the null's border to "everything fails", with their weights in the stake.
-const OUTRIGHT: [(f64, f64); 4] = [(0.05, 0.2), (0.15, 0.2), (0.4, 0.25), (0.9, 0.1)];
+/// Shares of the way from the null's border to "everything fails", with their weights in the stake. Few are enough:
+/// a bet on 30 % wins on a total failure almost as fast as a bet on that would. Simulated at 30 % and 5 % errors, the
+/// mean time to the verdict is 6 % and 8 % above that of a bettor who knows the share beforehand.
+const OUTRIGHT: [(f64, f64); 2] = [(0.045, 0.3), (0.3, 0.5)];
 /// Multiples of the border's share, with their weights: for canaries that are a few times worse than a good baseline.
 const MULTIPLES: [(f64, f64); 2] = [(2.5, 0.05), (8.0, 0.1)];
 /// Weight of the alternative that is guessed from the canary's past.
-const GUESSED: f64 = 0.1;
+const GUESSED: f64 = 0.05;
 /// Alternatives in all.
-pub(crate) const ALTERNATIVES: usize = OUTRIGHT.len() + MULTIPLES.len() + 1;
+const ALTERNATIVES: usize = OUTRIGHT.len() + MULTIPLES.len() + 1;
 const _: () = {
-    let sum = OUTRIGHT[0].1 + OUTRIGHT[1].1 + OUTRIGHT[2].1 + OUTRIGHT[3].1 + MULTIPLES[0].1 + MULTIPLES[1].1 + GUESSED;
+    let sum = OUTRIGHT[0].1 + OUTRIGHT[1].1 + MULTIPLES[0].1 + MULTIPLES[1].1 + GUESSED;
     assert!((sum - 1.0).abs() < 1e-12, "the weights share one stake");
 };
 
@@ -32,21 +33,19 @@ const SHARE_MAX: f64 = 0.999;
 /// Wealth beyond this is thrown away; it is far above what any `alpha` needs.
 const WEALTH_MAX: f64 = 1e200;
 
-/// The wealth of each alternative, and what has not been staked yet.
+/// The wealth of each alternative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WorseTest {
     wealth: [f64; ALTERNATIVES],
-    reserve: Reserve,
 }
 
 impl WorseTest {
     pub(crate) fn new() -> Self {
-        Self { wealth: [0.0; ALTERNATIVES], reserve: Reserve::full() }
+        Self { wealth: [0.0; ALTERNATIVES] }
     }
 
-    /// Bets on a block that ends `elapsed` after the start. `guess` was made before its outcomes were known.
-    pub(crate) fn bet(&mut self, elapsed: Span, block: &Block, guess: Rates, tolerance: f64) {
-        let entering = self.reserve.enter(elapsed);
+    /// Bets on a block, after `entering` came out of the reserve. `guess` was made before its outcomes were known.
+    pub(crate) fn bet(&mut self, entering: f64, block: &Block, guess: Rates, tolerance: f64) {
         let border = guess.baseline + tolerance;
         for (wealth, (share, weight)) in self.wealth.iter_mut().zip(alternatives(border, guess.canary)) {
             *wealth += entering * weight;
@@ -57,9 +56,9 @@ impl WorseTest {
         }
     }
 
-    /// The e-value.
-    pub(crate) fn e_value(&self) -> f64 {
-        self.wealth.iter().sum::<f64>() + self.reserve.kept()
+    /// The e-value, if `kept` is what has not entered yet.
+    pub(crate) fn e_value(&self, kept: f64) -> f64 {
+        self.wealth.iter().sum::<f64>() + kept
     }
 }
 
