@@ -1,0 +1,200 @@
+//! `Service` documents: versions, weights, stickiness, time limits, latency thresholds.
+
+use homeostat_gateway_route::spec::{ServiceSpec, Sticky, Timeouts, VersionSpec};
+use homeostat_model::{ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX};
+
+use super::{
+    super::{
+        document::Document,
+        problem::{Problem, Severity},
+        raw::service as raw,
+        read::{Context, Entries, Short},
+        source::{At, Place},
+    },
+    names::name_of,
+    within,
+};
+
+/// A service with the places that later checks point at.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) spec: ServiceSpec,
+    pub(super) place: Place,
+}
+
+/// A latency threshold that somebody asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Threshold {
+    pub(super) service: ServiceName,
+    pub(super) threshold: Span,
+    pub(super) place: Place,
+}
+
+impl Service {
+    /// The share of a version as declared; nothing for unknown ones.
+    pub(super) fn weight(&self, version: &VersionName) -> Weight {
+        self.spec.split.iter().find(|(v, _)| v == version).map_or(Weight::ZERO, |(_, weight)| *weight)
+    }
+
+    /// Whether there is such a version; reports it if not.
+    pub(super) fn has_version(&self, version: &At<VersionName>, cx: &mut Context<'_>) -> bool {
+        let what = format!("version of service `{}` called", self.spec.name);
+        let known = self.spec.versions.iter().map(|v| v.name.as_str());
+        super::names::resolve(&what, version.value.as_str(), version.place, known, cx)
+    }
+}
+
+/// The service of this name, if its document could be read.
+pub(super) fn find<'s>(services: &'s [Service], name: &ServiceName) -> Option<&'s Service> {
+    services.iter().find(|s| s.spec.name == *name)
+}
+
+/// Checks all services.
+pub(super) fn check(documents: &[Document<raw::Service>], cx: &mut Context<'_>) -> Vec<Service> {
+    // A misspelt kind was reported already; then nobody is told twice.
+    if documents.is_empty() && cx.problems.iter().all(|p| p.severity == Severity::Warning) {
+        cx.problems.push(
+            Problem::error("no service is declared")
+                .help("write a document with `kind: Service`; `homeostat init` writes an example"),
+        );
+    }
+    documents.iter().filter_map(|document| service(document, cx)).collect()
+}
+
+fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Service> {
+    let name = name_of::<ServiceName, _>(document, cx);
+    let raw = document.spec.as_ref()?;
+    let timeouts = timeouts(raw.timeouts.as_ref(), cx);
+    let sticky = raw.sticky.as_ref().and_then(|at| sticky(at, cx));
+    let versions = raw.versions.as_ref()?;
+    let split = split(versions, cx);
+    let mut specs: Vec<VersionSpec> =
+        versions.value.0.iter().map(|(name, form)| version(name, &form.value.0, cx)).collect();
+    specs.sort_by(|a, b| a.name.cmp(&b.name));
+    let name = name?;
+    Some(Service {
+        place: name.place,
+        spec: ServiceSpec {
+            name: name.value,
+            versions: specs,
+            split,
+            sticky,
+            forced_version_header: raw.forced_version_header.as_ref().map(|at| at.value.clone()),
+            thresholds: Vec::new(),
+            timeouts,
+        },
+    })
+}
+
+fn version(name: &At<VersionName>, raw: &raw::Version, cx: &mut Context<'_>) -> VersionSpec {
+    let mut endpoints = Vec::new();
+    for endpoint in raw.endpoints.iter().flat_map(|e| &e.value.0) {
+        if endpoint.value.address.port() == 0 {
+            cx.error(endpoint.place, "nobody can connect to port 0", "write the port on which the version listens");
+        } else if endpoints.contains(&endpoint.value) {
+            cx.error(endpoint.place, "this endpoint stands in the list twice", "remove one of the two");
+        } else {
+            endpoints.push(endpoint.value);
+        }
+    }
+    VersionSpec { name: name.value.clone(), endpoints }
+}
+
+/// Weights as declared, or everything to the first version.
+fn split(versions: &At<Entries<VersionName, Short<raw::Version>>>, cx: &mut Context<'_>) -> Split {
+    let entries = &versions.value.0;
+    let given: Vec<&At<Weight>> = entries.iter().filter_map(|(_, form)| form.value.0.weight.as_ref()).collect();
+    let sum: u64 = given.iter().map(|weight| u64::from(weight.value.basis_points())).sum();
+    let sound = cx.is_sound(versions.place) && entries.iter().all(|(_, form)| cx.is_sound(form.place));
+    if let (true, Some(last)) = (sound && sum != 10_000, given.last()) {
+        cx.error(
+            last.place,
+            format!("the weights add up to {}%, not to 100%", sum as f64 / 100.0),
+            "change the weights; versions without one get nothing",
+        );
+    }
+    if entries.is_empty() && cx.is_sound(versions.place) {
+        cx.error(
+            versions.place,
+            "a service needs at least one version",
+            "write `versions: {v1: http://127.0.0.1:8081}`",
+        );
+    }
+    let mut split: Split = Vec::new();
+    for (index, (name, form)) in entries.iter().enumerate() {
+        let first = if given.is_empty() && index == 0 { Weight::FULL } else { Weight::ZERO };
+        split.push((name.value.clone(), form.value.0.weight.as_ref().map_or(first, |w| w.value)));
+    }
+    split.sort();
+    split
+}
+
+fn sticky(at: &At<Short<raw::Sticky>>, cx: &mut Context<'_>) -> Option<Sticky> {
+    match (&at.value.0.cookie, &at.value.0.header) {
+        (None, None) => Some(Sticky::ClientAddress),
+        (Some(cookie), None) => {
+            let token = !cookie.value.is_empty()
+                && cookie.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+            if !token {
+                cx.error(cookie.place, "no cookie can have this name", "write letters, digits, `-` and `_`");
+            }
+            Some(Sticky::Cookie(cookie.value.clone()))
+        }
+        (None, Some(header)) => Some(Sticky::Header(header.value.clone())),
+        (Some(_), Some(header)) => {
+            cx.error(
+                header.place,
+                "a client is known by a cookie or by a header, not by both",
+                "remove one of the two",
+            );
+            None
+        }
+    }
+}
+
+fn timeouts(at: Option<&At<raw::Timeouts>>, cx: &mut Context<'_>) -> Timeouts {
+    const RANGE: (Span, Span) = (Span::from_ms(1), Span::from_days(1));
+    let Some(At { value: raw, place }) = at else { return Timeouts::default() };
+    let timeouts = Timeouts {
+        connect: within(raw.connect.as_ref(), "a time limit", RANGE, cx),
+        first_byte: within(raw.first_byte.as_ref(), "a time limit", RANGE, cx),
+        idle: within(raw.idle.as_ref(), "a time limit", RANGE, cx),
+        total: within(raw.total.as_ref(), "a time limit", RANGE, cx),
+    };
+    for (key, part) in [("connect", &raw.connect), ("firstByte", &raw.first_byte)] {
+        // A default (it has the place of the whole) that no longer fits is nobody's mistake: `total` simply ends the
+        // request first.
+        let written = part.as_ref().filter(|part| part.place != *place);
+        if let (Some(part), Some(total)) = (written, &raw.total)
+            && total.value < part.value
+        {
+            cx.error(
+                part.place,
+                format!("`{key}` of {} can never end a request: `total` is {}", part.value, total.value),
+                format!("write at most {}, or a longer `total`", total.value),
+            );
+        }
+    }
+    timeouts
+}
+
+/// Gives each service the thresholds that its objectives and rollouts ask for; reports the ones beyond the limit.
+pub(super) fn set_thresholds(services: &mut [Service], asked: Vec<Threshold>, cx: &mut Context<'_>) {
+    for Threshold { service, threshold, place } in asked {
+        let Some(found) = services.iter_mut().find(|s| s.spec.name == service) else { continue };
+        let thresholds = &mut found.spec.thresholds;
+        let Err(index) = thresholds.binary_search(&threshold) else { continue };
+        if thresholds.len() < THRESHOLDS_MAX {
+            thresholds.insert(index, threshold);
+            continue;
+        }
+        let used = super::super::suggest::one_of(
+            thresholds.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str),
+        );
+        cx.error(
+            place,
+            format!("service `{service}` has {THRESHOLDS_MAX} latency thresholds already; {threshold} is one more"),
+            format!("share a threshold: {used}"),
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Configuration: from YAML files to what each room is set up with.
+//!
+//! Text becomes a tree in which every node knows its place (`tree`), the tree becomes raw documents as written
+//! (`document`, `raw`, driven by the table of `shape`), raw documents become one [`CheckedConfig`] (`check`). Every
+//! stage reports all problems it finds and goes on with the rest; only then does the next problem-free stage's result
+//! count. A configuration is accepted whole or not at all.
+//!
+//! Not here: watching files and swapping the new for the old (`runtime`).
+//! Invariants: nothing but [`load`] touches files; nothing reads the environment, which comes in as a function and is
+//! asked for secrets only; no input makes it panic.
+
+mod check;
+mod document;
+mod json_schema;
+mod markdown;
+mod mask;
+mod problem;
+mod raw;
+mod read;
+mod scalar;
+mod shape;
+mod source;
+mod suggest;
+mod tree;
+
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+};
+
+use homeostat_act_guard::GuardLimits;
+use homeostat_act_notify::spec::ReceiverSpec;
+use homeostat_api::spec::ApiSpec;
+use homeostat_control::event::{ControlSpec, ControlledService};
+use homeostat_gateway_proxy::spec::ProxySpec;
+use homeostat_gateway_route::spec::GatewaySpec;
+use homeostat_model::{CellId, CellKey, Objective, rollout::Rollout};
+use homeostat_store_events::spec::StoreSpec;
+
+pub use json_schema::json_schema;
+pub use markdown::markdown;
+pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity, Spot};
+pub use source::{FILE_BYTES_MAX, FILES_MAX};
+pub use tree::{DEPTH_MAX, NODES_MAX};
+
+/// The configuration that `homeostat init` writes.
+pub const STARTER: &str = include_str!("starter.yaml");
+
+/// A configuration after all checks.
+#[derive(Clone, Debug)]
+pub struct CheckedConfig {
+    /// Services and routes; it compiles into a route table.
+    pub gateway: GatewaySpec,
+    /// Listeners, workers, limits.
+    pub proxy: ProxySpec,
+    /// Objectives, one entry a name.
+    pub objectives: Vec<Objective>,
+    /// Rollouts, one entry a name, at most one per service.
+    pub rollouts: Vec<Rollout>,
+    /// The guard's limits.
+    pub guard: GuardLimits,
+    /// Receivers, one entry a name.
+    pub receivers: Vec<ReceiverSpec>,
+    /// The API.
+    pub api: ApiSpec,
+    /// The journal.
+    pub store: StoreSpec,
+    /// What is accepted but probably not meant.
+    pub warnings: Problems,
+    /// The files that were read, for a watcher; with a directory, new files in it count too.
+    pub files: Vec<PathBuf>,
+}
+
+impl CheckedConfig {
+    /// What control has to know; `cells` are those of the compiled route table.
+    pub fn control_spec(&self, cells: &[(CellId, CellKey)]) -> ControlSpec {
+        let services = self.gateway.services.iter().map(|service| ControlledService {
+            name: service.name.clone(),
+            versions: service.versions.iter().map(|version| version.name.clone()).collect(),
+            routes: self.gateway.routes.iter().filter(|r| r.service == service.name).map(|r| r.name.clone()).collect(),
+            split: service.split.clone(),
+            thresholds: service.thresholds.clone(),
+        });
+        ControlSpec {
+            services: services.collect(),
+            cells: cells.to_vec(),
+            objectives: self.objectives.clone(),
+            rollouts: self.rollouts.clone(),
+            guard: self.guard.clone(),
+            receivers: self.receivers.iter().map(|receiver| receiver.name.clone()).collect(),
+        }
+    }
+
+    /// One line on what was found: "2 services, 1 route, …".
+    pub fn summary(&self) -> String {
+        let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+        [
+            count(self.proxy.listeners.len(), "listener"),
+            count(self.gateway.services.len(), "service"),
+            count(self.gateway.routes.len(), "route"),
+            count(self.objectives.len(), "objective"),
+            count(self.rollouts.len(), "rollout"),
+            count(self.receivers.len(), "receiver"),
+        ]
+        .join(", ")
+    }
+}
+
+/// Reads and checks a file, or all `*.yaml` and `*.yml` files of a directory. `env` looks environment variables up;
+/// it is asked for secrets only. On error all problems are returned, warnings included.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
+    let (sources, files, problems) = source::Sources::read(path);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    compile(&sources, files, problems, cores, env)
+}
+
+/// Checks a text; `name` stands for the file's name. Nothing is set in its environment, and it assumes one core.
+pub fn load_str(name: &str, text: &str) -> Result<CheckedConfig, Problems> {
+    load_str_with(name, text, &|_| None)
+}
+
+/// As [`load_str`], with an environment.
+pub fn load_str_with(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
+    compile(&source::Sources::of_text(name, text), Vec::new(), Vec::new(), 1, env)
+}
+
+fn compile(
+    sources: &source::Sources,
+    files: Vec<PathBuf>,
+    problems: Vec<Problem>,
+    cores: usize,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<CheckedConfig, Problems> {
+    let mut cx = read::Context::new(problems, env);
+    let mut documents = document::Documents::default();
+    let mut whole = cx.problems.is_empty();
+    for (file, source) in (0_u16..).zip(&sources.0) {
+        let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
+        whole &= parsed.complete;
+        documents.read(&parsed.documents, &mut cx);
+    }
+    // Behind a syntax error, or in a file that could not be read, any document may have stood. What refers to it is
+    // not wrong, so only the documents' own form is checked.
+    let checked = if whole { check::check(&documents, cores, &mut cx) } else { None };
+    let problems = Problems::new(cx.problems, sources, &cx.secrets);
+    match checked {
+        Some(c) => Ok(CheckedConfig {
+            gateway: c.gateway,
+            proxy: c.proxy,
+            objectives: c.objectives,
+            rollouts: c.rollouts,
+            guard: c.guard,
+            receivers: c.receivers,
+            api: c.api,
+            store: c.store,
+            warnings: problems,
+            files,
+        }),
+        None => Err(problems),
+    }
+}

@@ -1,0 +1,122 @@
+//! The `Service` document.
+
+use homeostat_gateway_route::spec::Endpoint;
+use homeostat_model::{ReceiverName, Span, VersionName, Weight, objective::OnPage};
+
+use crate::config::{
+    read::{Entries, OneOrMany, Short, ShortForm, record, words},
+    scalar::{HeaderName, Share, Whole},
+    source::At,
+};
+
+record! {
+    /// Something with versions that routes lead to. Traffic is divided among the versions by weight; a rollout moves the
+    /// weights. A configuration without `Route` documents whose only service this is sends it every request.
+    Service {
+        /// Versions by name.
+        "versions" versions: Entries<VersionName, Short<Version>> => required;
+        /// What keeps a client on its version: `client-address`, `{cookie: NAME}` or `{header: NAME}`. Requests without
+        /// the key are split one by one. Left out: every request is.
+        "sticky" sticky: Short<Sticky> => optional;
+        /// A request header whose value names the version to use. Left out: clients cannot choose.
+        "forcedVersionHeader" forced_version_header: HeaderName => optional;
+        /// Time limits of its requests.
+        "timeouts" timeouts: Timeouts => default "{}";
+        /// Objectives in short. They are named after the service: `shop-availability`, `shop-latency`. Use OpenSLO `SLO`
+        /// documents for anything that does not fit in here.
+        "objectives" objectives: Objectives => optional;
+    }
+}
+
+record! {
+    /// Who serves a version. The short form is an endpoint or a list of them.
+    Version {
+        /// Upstream addresses: `http://IP:PORT` for HTTP/1.1, `h2c://IP:PORT` for HTTP/2 in cleartext. An empty list
+        /// refuses requests with 503.
+        "endpoints" endpoints: OneOrMany<Endpoint> => required;
+        /// Its share while no rollout moves it; all shares sum up to 100 %. When no version gives one, the first version
+        /// has all traffic.
+        "weight" weight: Weight => optional;
+    }
+}
+
+impl ShortForm for Version {
+    type Short = OneOrMany<Endpoint>;
+    fn from_short(short: At<OneOrMany<Endpoint>>) -> Self {
+        Self { endpoints: Some(short), weight: None }
+    }
+}
+
+record! {
+    /// What identifies a client; exactly one of the two.
+    Sticky {
+        /// The value of this cookie.
+        "cookie" cookie: String => optional;
+        /// The value of this header.
+        "header" header: HeaderName => optional;
+    }
+}
+
+/// The short form of `sticky`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientAddress;
+
+words! { ClientAddress {
+    "client-address" => ClientAddress, "The client's IP address.";
+} }
+
+impl ShortForm for Sticky {
+    type Short = ClientAddress;
+    fn from_short(_: At<ClientAddress>) -> Self {
+        Self { cookie: None, header: None }
+    }
+}
+
+record! {
+    /// Time limits of a request towards its upstream.
+    Timeouts {
+        /// Until the TCP connection stands.
+        "connect" connect: Span => default "1s";
+        /// From the request's last byte to the answer's first.
+        "firstByte" first_byte: Span => default "30s";
+        /// Longest silence within a body, in either direction.
+        "idle" idle: Span => default "60s";
+        /// The whole request; does not apply once a connection is upgraded.
+        "total" total: Span => default "10m";
+    }
+}
+
+record! {
+    /// Objectives of a service in short: what to promise. Burn-rate rules are the four defaults (see `SLO`).
+    Objectives {
+        /// Share of requests that must be answered without a fault of the service.
+        "availability" availability: Share => optional;
+        /// Share of answered requests that must be fast enough.
+        "latency" latency: Latency => optional;
+        /// Rolling period of the budgets.
+        "period" period: Span => default "30d";
+        /// The live window, 10 ms to 60 s.
+        "fastWindow" fast_window: Span => default "1s";
+        /// Windows with fewer requests are "not enough evidence".
+        "minEvents" min_events: Whole<1, 1_000_000_000> => default "20";
+        /// What a page proposes while a rollout of the service is in progress.
+        "onPage" on_page: OnPage => default "notify";
+        /// Who hears of it. Left out: all receivers.
+        "receivers" receivers: OneOrMany<ReceiverName> => optional;
+    }
+}
+
+record! {
+    /// A latency objective.
+    Latency {
+        /// Share of answered requests.
+        "target" target: Share => required;
+        /// The slowest latency that is still good.
+        "within" within: Span => required;
+    }
+}
+
+words! { OnPage {
+    "notify" => OnPage::Notify, "Only tell people.";
+    "propose-rollback" => OnPage::ProposeRollback, "Propose to roll the canary back; the guard's `defaultMode` decides.";
+} }

@@ -1,0 +1,180 @@
+//! Configurations, bad and good, against what is said about them.
+//!
+//! `config/bad/*.yaml` come with `*.txt`: all problems as a terminal shows them. `config/good/*.yaml` come with `*.txt`:
+//! what the rooms get. A new case is a new file; `UPDATE_EXPECT=1` writes the expectations, which are then read by eye.
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use homeostat::config::{self, CheckedConfig, Problems};
+use homeostat_model::{CellId, CellKey, RouteName, ServiceName, VersionName};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{}", folder.display());
+    files
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SET" | "API_TOKEN" | "DING_TOKEN" | "DING_SECRET" | "HOMEOSTAT_ADMIN_TOKEN" => {
+            Some(format!("geheim-0123456789-{name}"))
+        }
+        "SHOP_WEBHOOK_URL" => Some("http://127.0.0.1:9999/hook".to_owned()),
+        _ => None,
+    }
+}
+
+/// Loads a file under its bare name, so that expectations do not depend on where the tree lies.
+fn load(path: &Path) -> Result<CheckedConfig, Problems> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    config::load_str_with(name, &std::fs::read_to_string(path).unwrap(), &env)
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_place_and_what_to_write() {
+    let mut problems_seen = 0;
+    for path in yaml_files(&folder("tests/config/bad")) {
+        let problems = load(&path).expect_err(&path.display().to_string());
+        problems_seen += problems.iter().count();
+        let shown = problems.to_string();
+        assert!(!shown.contains("geheim"), "{} shows a secret:\n{shown}", path.display());
+        assert!(!problems.to_json().to_string().contains("geheim"), "{}", path.display());
+        for problem in &problems {
+            assert!(problem.spot.is_some() || path.ends_with("empty.yaml"), "without place: {problem}");
+        }
+        expect_file![path.with_extension("txt")].assert_eq(&shown);
+    }
+    assert!(150 < problems_seen, "only {problems_seen} mistakes are covered");
+}
+
+#[test]
+fn good_configurations_become_what_the_rooms_take() {
+    for path in yaml_files(&folder("tests/config/good")) {
+        let config = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.warnings.is_empty(), "{}", config.warnings);
+        let shown = format!(
+            "{}\n\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n",
+            config.summary(),
+            config.gateway,
+            config.proxy,
+            config.objectives,
+            config.rollouts,
+            config.guard,
+            config.receivers,
+            config.api,
+            config.store
+        );
+        assert!(!shown.contains("geheim"), "secrets are not printed");
+        expect_file![path.with_extension("txt")].assert_eq(&shown);
+    }
+}
+
+#[test]
+fn examples_pass_without_a_warning_and_the_short_one_is_short() {
+    let mut lines = Vec::new();
+    for path in yaml_files(&folder("../../examples")) {
+        let config = load(&path).unwrap_or_else(|problems| panic!("{}\n{problems}", path.display()));
+        assert!(config.warnings.is_empty(), "{}", config.warnings);
+        assert_eq!((config.gateway.services.len(), config.rollouts.len(), config.objectives.len()), (1, 1, 2));
+        lines.push((path.file_name().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap().lines().count()));
+    }
+    let short = lines.iter().find(|(name, _)| name == "one-service.yaml").unwrap();
+    assert!(short.1 <= 20, "{lines:?}");
+}
+
+#[test]
+fn the_starter_passes_without_a_warning_also_with_everything_uncommented() {
+    for text in [config::STARTER.to_owned(), uncommented(config::STARTER)] {
+        let config =
+            config::load_str_with("starter.yaml", &text, &|_| Some("https://example.org/hook".to_owned())).unwrap_or_else(|p| panic!("{p}"));
+        assert!(config.warnings.is_empty(), "{}", config.warnings);
+    }
+    let full = uncommented(config::STARTER);
+    assert!(full.matches("\nkind: ").count() >= 5, "the commented documents were not found:\n{full}");
+}
+
+/// Takes the comment signs off the documents that stand in comments.
+fn uncommented(text: &str) -> String {
+    let Some(at) = text.find("# ---") else { return text.to_owned() };
+    let (head, tail) = text.split_at(at);
+    let lines = tail.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    format!("{head}{}\n", lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn control_gets_the_same_world() {
+    let config = load(&folder("../../examples/shop.yaml")).unwrap();
+    let key = CellKey {
+        route: RouteName::new("shop").unwrap(),
+        service: ServiceName::new("shop").unwrap(),
+        version: VersionName::new("v1").unwrap(),
+    };
+    let spec = config.control_spec(&[(CellId(0), key.clone())]);
+    assert_eq!(spec.cells, vec![(CellId(0), key)]);
+    let service = &spec.services[0];
+    assert_eq!(service.routes, vec![RouteName::new("shop").unwrap()]);
+    assert_eq!(service.split, config.gateway.services[0].split);
+    assert_eq!(service.thresholds, config.gateway.services[0].thresholds);
+    assert_eq!(service.versions.len(), 2);
+    assert_eq!(spec.receivers.len(), 1);
+}
+
+#[test]
+fn a_directory_is_one_configuration_and_places_name_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1}}\n";
+    let route = "apiVersion: homeostat/v1\nkind: Route\nmetadata: {name: r}\nspec: {service: a}\n";
+    std::fs::write(dir.path().join("10-service.yaml"), service).unwrap();
+    std::fs::write(dir.path().join("20-route.yml"), route).unwrap();
+    let config = config::load(dir.path(), &env).unwrap();
+    assert_eq!(config.files.len(), 2);
+    assert_eq!(config.summary(), "1 listener, 1 service, 1 route, 0 objectives, 0 rollouts, 0 receivers");
+
+    std::fs::write(dir.path().join("20-route.yml"), route.replace("service: a", "service: b")).unwrap();
+    std::fs::write(dir.path().join("30-twin.yaml"), service).unwrap();
+    let problems = config::load(dir.path(), &env).unwrap_err();
+    let places: Vec<String> = problems
+        .iter()
+        .map(|p| p.spot.as_ref().unwrap())
+        .map(|s| format!("{}:{}:{}", Path::new(&s.file).file_name().unwrap().to_str().unwrap(), s.line, s.column))
+        .collect();
+    assert_eq!(places, ["20-route.yml:4:17", "30-twin.yaml:3:18"]);
+}
+
+#[test]
+fn a_missing_file_is_a_problem_with_advice() {
+    let problems = config::load(Path::new("/no/such/homeostat.yaml"), &env).unwrap_err();
+    assert!(problems.to_string().contains("no file or directory"), "{problems}");
+}
+
+#[test]
+fn problems_are_data_as_well() {
+    let problems = config::load_str("x.yaml", "apiVersion: homeostat/v1\nkind: Gard\n").unwrap_err();
+    let json = problems.to_json();
+    assert_eq!(json["errors"], 1);
+    let spotted = json["problems"].as_array().unwrap().iter().find(|p| p["line"] == 2).unwrap();
+    assert_eq!(
+        (&spotted["file"], &spotted["column"], &spotted["found"], &spotted["help"], &spotted["severity"]),
+        (&"x.yaml".into(), &7.into(), &"Gard".into(), &"write `Guard`".into(), &"error".into())
+    );
+}
+
+#[test]
+fn the_number_of_problems_kept_is_bounded() {
+    let keys: String = (0..1_000).map(|n| format!("  x{n}: 1\n")).collect();
+    let problems = config::load_str("x.yaml", &format!("apiVersion: homeostat/v1\nkind: Guard\nspec:\n{keys}")).unwrap_err();
+    assert_eq!(problems.iter().count(), config::PROBLEMS_MAX);
+    assert!(problems.to_string().ends_with("problems more\n"));
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    expect_file!["../../../docs/config.md"].assert_eq(&config::markdown());
+}
