@@ -92,8 +92,8 @@ fn examples_pass_without_a_warning_and_the_short_one_is_short() {
 #[test]
 fn the_starter_passes_without_a_warning_also_with_everything_uncommented() {
     for text in [config::STARTER.to_owned(), uncommented(config::STARTER)] {
-        let config =
-            config::load_str_with("starter.yaml", &text, &|_| Some("https://example.org/hook".to_owned())).unwrap_or_else(|p| panic!("{p}"));
+        let config = config::load_str_with("starter.yaml", &text, &|_| Some("https://example.org/hook".to_owned()))
+            .unwrap_or_else(|p| panic!("{p}"));
         assert!(config.warnings.is_empty(), "{}", config.warnings);
     }
     let full = uncommented(config::STARTER);
@@ -129,7 +129,8 @@ fn control_gets_the_same_world() {
 #[test]
 fn a_directory_is_one_configuration_and_places_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let service = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1}}\n";
+    let service =
+        "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1}}\n";
     let route = "apiVersion: homeostat/v1\nkind: Route\nmetadata: {name: r}\nspec: {service: a}\n";
     std::fs::write(dir.path().join("10-service.yaml"), service).unwrap();
     std::fs::write(dir.path().join("20-route.yml"), route).unwrap();
@@ -169,7 +170,8 @@ fn problems_are_data_as_well() {
 #[test]
 fn the_number_of_problems_kept_is_bounded() {
     let keys: String = (0..1_000).map(|n| format!("  x{n}: 1\n")).collect();
-    let problems = config::load_str("x.yaml", &format!("apiVersion: homeostat/v1\nkind: Guard\nspec:\n{keys}")).unwrap_err();
+    let problems =
+        config::load_str("x.yaml", &format!("apiVersion: homeostat/v1\nkind: Guard\nspec:\n{keys}")).unwrap_err();
     assert_eq!(problems.iter().count(), config::PROBLEMS_MAX);
     assert!(problems.to_string().ends_with("problems more\n"));
 }
@@ -177,4 +179,54 @@ fn the_number_of_problems_kept_is_bounded() {
 #[test]
 fn the_reference_is_up_to_date() {
     expect_file!["../../../docs/config.md"].assert_eq(&config::markdown());
+}
+
+#[test]
+fn every_default_is_accepted_by_its_own_reader() {
+    let mut text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1, v2: []}, timeouts: {}, objectives: {availability: 99%}}\n".to_owned();
+    for kind in ["Guard", "Gateway", "Api", "Store"] {
+        text += &format!("---\napiVersion: homeostat/v1\nkind: {kind}\nspec: {{}}\n");
+    }
+    text += "---\napiVersion: homeostat/v1\nkind: Route\nmetadata: {name: a}\nspec: {service: a}\n";
+    text += "---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {name: a}\nspec: {slack: 'http://127.0.0.1/'}\n";
+    text += "---\napiVersion: homeostat/v1\nkind: Rollout\nmetadata: {name: a}\nspec: {service: a, canary: v2, steps: [{weight: 5%}]}\n";
+    let config = config::load_str("x.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.guard, homeostat_act_guard::GuardLimits::default(), "the reference states what the rooms use");
+    assert_eq!(config.proxy.limits, homeostat_gateway_proxy::spec::ProxyLimits::default());
+    assert_eq!(config.gateway.services[0].timeouts, homeostat_gateway_route::spec::Timeouts::default());
+    assert_eq!(config.store.commit, homeostat_store_events::spec::CommitSpec::default());
+}
+
+/// Every key, word and default that the reader knows stands in the schema: both come from one table, and the schema's
+/// walk over it misses nothing.
+#[test]
+fn the_schema_knows_every_key_of_every_good_file() {
+    let schema = config::json_schema();
+    let documents = schema["oneOf"].as_array().unwrap();
+    assert_eq!(documents.len(), 15);
+    let mut words = std::collections::BTreeSet::new();
+    collect(&schema, &mut words);
+    for path in yaml_files(&folder("tests/config/good")).into_iter().chain(yaml_files(&folder("../../examples"))) {
+        for line in std::fs::read_to_string(&path).unwrap().lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let key = line.trim_start().trim_start_matches("- ").split(':').next().unwrap();
+            let is_known_form =
+                key.starts_with("homeostat.dev/") || key.starts_with("example.org/") || key.starts_with('v');
+            if line.contains(": ") && !is_known_form && key.bytes().all(|b| b.is_ascii_alphabetic()) {
+                assert!(words.contains(key), "{key} of {}", path.display());
+            }
+        }
+    }
+}
+
+fn collect(value: &serde_json::Value, words: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            if let Some(properties) = map.get("properties").and_then(|p| p.as_object()) {
+                words.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|v| collect(v, words));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|v| collect(v, words)),
+        _ => {}
+    }
 }

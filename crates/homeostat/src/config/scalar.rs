@@ -145,7 +145,7 @@ pub(crate) struct Share(pub f64);
 
 scalar!(Share, "a share", "0.1%", &["string", "number"], r"^[0-9.eE+-]+ ?%?$", None, |text, _| {
     match text.strip_suffix('%') {
-        Some(percent) => number(percent.trim_end()).map(|p| Share(p / 100.0)).ok_or(None),
+        Some(percent) => number(percent.trim_end()).map(|p| Share(percent_to_share(p))).ok_or(None),
         None => match number(text) {
             Some(share) if share <= 1.0 => Ok(Share(share)),
             Some(percent) => Err(Some(format!("write `{percent}%`, or a share from 0 to 1"))),
@@ -165,6 +165,11 @@ scalar!(Weight, "a share of traffic", "5%", &["string"], r"^[0-9.]+ ?%$", None, 
     }
     Ok(weight)
 });
+
+/// A percentage as a share, without the last digit's noise: 99.9 % is 0.999, not 0.9990000000000001.
+pub(crate) fn percent_to_share(percent: f64) -> f64 {
+    (percent * 1e10).round() / 1e12
+}
 
 fn number(text: &str) -> Option<f64> {
     // `inf` and `nan` parse as floats, but nobody means them.

@@ -14,7 +14,7 @@ use super::{
         document::{Document, Documents},
         raw::openslo as raw,
         read::{Any, Context, Read},
-        scalar::Whole,
+        scalar::{Whole, percent_to_share},
         source::{At, Place},
         suggest::{nearest, one_of},
         tree::{Data, Node},
@@ -384,7 +384,7 @@ fn target(
     }
     let share = match (&raw.target, &raw.target_percent) {
         (Some(target), None) => objectives::target(target.value.0, target.place, cx),
-        (None, Some(percent)) => objectives::target(percent.value.0 / 100.0, percent.place, cx),
+        (None, Some(percent)) => objectives::target(percent_to_share(percent.value.0), percent.place, cx),
         (Some(_), Some(percent)) => {
             cx.error(percent.place, "an objective has `target` or `targetPercent`, not both", "remove one of the two");
             None

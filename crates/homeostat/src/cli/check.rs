@@ -1,0 +1,80 @@
+//! `homeostat check`: everything that is wrong with a configuration, before it is used.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use serde_json::json;
+
+use crate::config::{self, CheckedConfig, Problems};
+
+/// Reports every problem of a configuration with its place and what to write instead; exit code 2 if there is an error
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file, or folder of *.yaml files
+    #[arg(short, long, value_name = "FILE_OR_DIR", default_value = "homeostat.yaml")]
+    config: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let result = config::load(&args.config, &super::environment);
+    if args.json {
+        println!("{:#}", to_json(&result));
+    } else {
+        let problems = problems(&result);
+        eprint!("{problems}");
+        println!("{}", verdict(&result));
+    }
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+fn problems(result: &Result<CheckedConfig, Problems>) -> &Problems {
+    match result {
+        Ok(config) => &config.warnings,
+        Err(problems) => problems,
+    }
+}
+
+/// The last line: what was found, or how much is wrong.
+fn verdict(result: &Result<CheckedConfig, Problems>) -> String {
+    let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let problems = problems(result);
+    match (result, problems.warnings()) {
+        (Ok(config), 0) => format!("ok: {}", config.summary()),
+        (Ok(config), warnings) => format!("ok, with {}: {}", count(warnings, "warning"), config.summary()),
+        (Err(_), 0) => count(problems.errors(), "error"),
+        (Err(_), warnings) => format!("{}, {}", count(problems.errors(), "error"), count(warnings, "warning")),
+    }
+}
+
+fn to_json(result: &Result<CheckedConfig, Problems>) -> serde_json::Value {
+    let mut value = problems(result).to_json();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("ok".to_owned(), json!(result.is_ok()));
+        if let Ok(config) = result {
+            object.insert("summary".to_owned(), json!(config.summary()));
+            object.insert("files".to_owned(), json!(config.files));
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_counts_what_is_wrong_or_found() {
+        let load = |text: &str| config::load_str("x.yaml", text);
+        let service = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1}}\n";
+        let good = load(service);
+        assert_eq!(verdict(&good), "ok: 1 listener, 1 service, 1 route, 0 objectives, 0 rollouts, 0 receivers");
+        assert_eq!((&to_json(&good)["ok"], &to_json(&good)["errors"]), (&json!(true), &json!(0)));
+        let bad = load("apiVersion: homeostat/v1\nkind: Guard\nspec: {a: 1, b: 2}\n");
+        assert_eq!(verdict(&bad), "2 errors");
+        assert_eq!(to_json(&bad)["problems"][0]["line"], 3);
+        let odd = load(&format!("{service}---\napiVersion: openslo/v1\nkind: Service\nmetadata: {{name: b}}\n"));
+        assert!(verdict(&odd).starts_with("ok, with 1 warning: "), "{}", verdict(&odd));
+    }
+}
