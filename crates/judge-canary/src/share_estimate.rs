@@ -34,8 +34,8 @@ impl ShareEstimate {
     /// Learns from outcomes, after they were bet on.
     pub(crate) fn learn(&mut self, events: EventCounts, prior: Prior) {
         let count = events.total() as f64;
-        let kept = (1.0 - count / prior.memory).max(0.0);
-        let kept = if self.total + count <= prior.memory { 1.0 } else { kept };
+        let room = self.total + count <= prior.memory;
+        let kept = if room { 1.0 } else { (1.0 - count / prior.memory).max(0.0) };
         self.bad = self.bad * kept + events.bad as f64;
         self.total = self.total * kept + count;
     }
