@@ -1,0 +1,302 @@
+//! What was handed over and is not delivered yet, on disk; and which keys have ended, so that a second handing over
+//! does no harm.
+//!
+//! The outbox is a log of small records. When it has grown, a snapshot of everything alive begins a new segment and the
+//! older ones are forgotten. Nothing waits for the disk: a notice leaves at once, and if power fails before its record
+//! is durable, the journal hands the notice over again.
+//!
+//! Not here: bytes and fsync (`homeostat-store-wal`), order and rate (`lane`). `docs/format/outbox.md` describes records.
+//! Invariant: replaying the log gives the notices that have not ended, in the order in which they were taken.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use homeostat_model::{ReceiverName, Timestamp, notice::Notice};
+use homeostat_store_wal::{Disk, Flush, Wal, WalOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    limits::{COMPACT_RECORDS, SEEN_MAX, SEEN_RETENTION},
+    notify::OpenError,
+};
+
+/// A notice that has not ended, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) notice: Notice,
+    pub(crate) taken_at: Timestamp,
+    /// When its first attempt failed.
+    pub(crate) failing_since: Option<Timestamp>,
+}
+
+/// A notice that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    receiver: ReceiverName,
+    key: String,
+    at: Timestamp,
+}
+
+/// One record of the log. Its JSON form is what is on disk.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "record")]
+enum Record {
+    Taken { notice: Notice, at: Timestamp },
+    Failing { receiver: ReceiverName, key: String, at: Timestamp },
+    Ended { receiver: ReceiverName, key: String, at: Timestamp },
+    Snapshot { kept: Vec<Kept>, seen: Vec<Seen> },
+}
+
+/// The log with what it says.
+pub(crate) struct Outbox {
+    wal: Arc<Wal>,
+    /// Records since the last snapshot.
+    records: u64,
+    /// Number of a snapshot that older segments wait for.
+    snapshot: Option<u64>,
+    known: Known,
+    /// Records that the log could not take.
+    pub(crate) unlogged: u64,
+}
+
+/// Keys that were handed over: all that wait, and those that ended within the retention.
+#[derive(Default)]
+struct Known {
+    keys: HashSet<(ReceiverName, String)>,
+    ended: VecDeque<Seen>,
+}
+
+impl Known {
+    fn end(&mut self, seen: Seen) {
+        self.keys.insert((seen.receiver.clone(), seen.key.clone()));
+        self.ended.push_back(seen);
+    }
+
+    /// Forgets what is older than the retention, and the oldest beyond the limit.
+    fn expire(&mut self, now: Timestamp) {
+        while let Some(oldest) = self.ended.front() {
+            if self.ended.len() <= SEEN_MAX && now.since(oldest.at) <= SEEN_RETENTION.into() {
+                break;
+            }
+            if let Some(seen) = self.ended.pop_front() {
+                self.keys.remove(&(seen.receiver, seen.key));
+            }
+        }
+    }
+}
+
+impl Outbox {
+    /// Opens the log and gives what has not ended, in order.
+    pub(crate) fn open(dir: &Path, disk: Arc<dyn Disk>, now: Timestamp) -> Result<(Self, Vec<Kept>), OpenError> {
+        let mut state = Replay::default();
+        let options = WalOptions::default();
+        let (wal, _) = Wal::open_visiting(dir, options, disk, &mut |seq, payload| state.visit(seq, payload))?;
+        if let Some((seq, error)) = state.unreadable {
+            return Err(OpenError::Record { seq, problem: error });
+        }
+        let mut known = state.known;
+        known.expire(now);
+        known.keys.extend(state.kept.iter().map(|kept| (kept.notice.receiver.clone(), kept.notice.key.clone())));
+        Ok((Self { wal: Arc::new(wal), records: state.records, snapshot: None, known, unlogged: 0 }, state.kept))
+    }
+
+    /// Takes a notice; `false` when its key was handed over before.
+    pub(crate) fn take(&mut self, notice: &Notice, now: Timestamp) -> bool {
+        if !self.known.keys.insert((notice.receiver.clone(), notice.key.clone())) {
+            return false;
+        }
+        self.write(&Record::Taken { notice: notice.clone(), at: now });
+        true
+    }
+
+    /// A first attempt failed.
+    pub(crate) fn failing(&mut self, notice: &Notice, now: Timestamp) {
+        self.write(&Record::Failing { receiver: notice.receiver.clone(), key: notice.key.clone(), at: now });
+    }
+
+    /// A notice ended, whichever way.
+    pub(crate) fn end(&mut self, notice: &Notice, now: Timestamp) {
+        let (receiver, key) = (notice.receiver.clone(), notice.key.clone());
+        self.write(&Record::Ended { receiver: receiver.clone(), key: key.clone(), at: now });
+        self.known.end(Seen { receiver, key, at: now });
+        self.known.expire(now);
+    }
+
+    /// Whether enough has been written that a snapshot pays.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.snapshot.is_none() && COMPACT_RECORDS <= self.records
+    }
+
+    /// Begins anew with everything alive.
+    pub(crate) fn write_snapshot(&mut self, kept: Vec<Kept>) {
+        let record = Record::Snapshot { kept, seen: self.known.ended.iter().cloned().collect() };
+        let Ok(payload) = serde_json::to_vec(&record) else { return };
+        match self.wal.append_in_new_segment(&payload, Flush::Grouped) {
+            Ok(ticket) => (self.snapshot, self.records) = (Some(ticket.seq()), 0),
+            // The old segments stay; the next attempt comes with the next batch of records.
+            Err(error) => {
+                tracing::warn!(%error, "the outbox could not be compacted");
+                self.records = 0;
+            }
+        }
+    }
+
+    /// Forgets older segments once a snapshot is durable. The file system may take its time, so it happens elsewhere.
+    pub(crate) fn forget_old(&mut self) {
+        let durable = self.wal.health().durable_next;
+        let Some(seq) = self.snapshot.filter(|seq| *seq < durable) else { return };
+        self.snapshot = None;
+        let wal = Arc::clone(&self.wal);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = wal.truncate_before(seq) {
+                tracing::warn!(%error, "old segments of the outbox could not be removed");
+            }
+        });
+    }
+
+    /// Waits until everything is on disk, `timeout` at most.
+    pub(crate) async fn close(self, timeout: Duration) {
+        let closed = tokio::task::spawn_blocking(move || match Arc::try_unwrap(self.wal) {
+            Ok(wal) => wal.close(timeout),
+            // Old segments are being removed this moment; dropping the last reference closes the log as well.
+            Err(_) => Ok(()),
+        });
+        if let Ok(Err(records)) = closed.await {
+            tracing::warn!(records, "the outbox did not reach the disk in time; what it held may be delivered again");
+        }
+    }
+
+    fn write(&mut self, record: &Record) {
+        let written =
+            serde_json::to_vec(record).ok().is_some_and(|payload| self.wal.append(&payload, Flush::Grouped).is_ok());
+        self.records += 1;
+        if !written {
+            self.unlogged += 1;
+        }
+    }
+}
+
+/// The state that records add up to.
+#[derive(Default)]
+struct Replay {
+    kept: Vec<Kept>,
+    known: Known,
+    records: u64,
+    /// The first record that this program does not understand.
+    unreadable: Option<(u64, String)>,
+}
+
+impl Replay {
+    fn visit(&mut self, seq: u64, payload: &[u8]) {
+        match serde_json::from_slice(payload) {
+            Ok(record) => self.apply(record),
+            Err(error) => drop(self.unreadable.get_or_insert((seq, error.to_string()))),
+        }
+    }
+
+    fn apply(&mut self, record: Record) {
+        self.records += 1;
+        match record {
+            Record::Taken { notice, at } => self.kept.push(Kept { notice, taken_at: at, failing_since: None }),
+            Record::Failing { receiver, key, at } => {
+                let found = self.kept.iter_mut().find(|kept| is(kept, &receiver, &key));
+                if let Some(kept) = found {
+                    kept.failing_since.get_or_insert(at);
+                }
+            }
+            Record::Ended { receiver, key, at } => {
+                self.kept.retain(|kept| !is(kept, &receiver, &key));
+                self.known.end(Seen { receiver, key, at });
+            }
+            Record::Snapshot { kept, seen } => {
+                *self = Self { kept, ..Self::default() };
+                seen.into_iter().for_each(|seen| self.known.end(seen));
+            }
+        }
+    }
+}
+
+fn is(kept: &Kept, receiver: &ReceiverName, key: &str) -> bool {
+    kept.notice.receiver == *receiver && kept.notice.key == key
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::notice::NoticeStatus;
+    use homeostat_store_wal::sim_disk::SimDisk;
+
+    use super::*;
+    use crate::message::tests::notice;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_750_000_000_000);
+    const DIR: &str = "/outbox";
+
+    fn open(disk: &Arc<SimDisk>, now: Timestamp) -> (Outbox, Vec<Kept>) {
+        Outbox::open(Path::new(DIR), Arc::clone(disk) as Arc<dyn Disk>, now).unwrap()
+    }
+
+    fn keys(kept: &[Kept]) -> Vec<&str> {
+        kept.iter().map(|kept| kept.notice.key.as_str()).collect()
+    }
+
+    fn one(key: &str) -> Notice {
+        notice(key, NoticeStatus::Firing, ("version", "v2"))
+    }
+
+    #[tokio::test]
+    async fn what_has_not_ended_comes_back_and_what_has_is_known() {
+        let disk = Arc::new(SimDisk::default());
+        let (mut outbox, kept) = open(&disk, NOW);
+        assert!(kept.is_empty());
+        for key in ["a", "b", "c"] {
+            assert!(outbox.take(&one(key), NOW));
+        }
+        assert!(!outbox.take(&one("a"), NOW), "handed over before");
+        outbox.end(&one("b"), NOW);
+        outbox.failing(&one("c"), NOW);
+        outbox.close(Duration::from_mins(1)).await;
+
+        let (mut outbox, kept) = open(&disk, NOW);
+        assert_eq!(keys(&kept), ["a", "c"]);
+        assert_eq!(kept.iter().map(|kept| kept.failing_since).collect::<Vec<_>>(), [None, Some(NOW)]);
+        assert!(!outbox.take(&one("b"), NOW), "ended before the restart");
+        outbox.close(Duration::from_mins(1)).await;
+
+        let later = NOW + (SEEN_RETENTION + Duration::from_secs(1)).into();
+        assert!(open(&disk, later).0.take(&one("b"), later), "forgotten after the retention");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_replaces_all_records_before_it() {
+        let disk = Arc::new(SimDisk::default());
+        let (mut outbox, _) = open(&disk, NOW);
+        for n in 0..COMPACT_RECORDS / 2 {
+            let notice = one(&n.to_string());
+            outbox.take(&notice, NOW);
+            outbox.end(&notice, NOW);
+        }
+        outbox.take(&one("alive"), NOW);
+        assert!(outbox.wants_snapshot());
+        outbox.write_snapshot(vec![Kept { notice: one("alive"), taken_at: NOW, failing_since: None }]);
+        assert!(!outbox.wants_snapshot());
+        outbox.take(&one("after"), NOW);
+        outbox.close(Duration::from_mins(1)).await;
+        let (mut outbox, kept) = open(&disk, NOW);
+        assert_eq!((keys(&kept), outbox.records), (vec!["alive", "after"], 2));
+        assert!(!outbox.take(&one("7"), NOW));
+    }
+
+    #[test]
+    fn keys_are_remembered_up_to_the_limit() {
+        let mut known = Known::default();
+        for n in 0..SEEN_MAX + 5 {
+            known.end(Seen { receiver: "chat".parse().unwrap(), key: n.to_string(), at: NOW });
+            known.expire(NOW);
+        }
+        assert_eq!((known.ended.len(), known.keys.len()), (SEEN_MAX, SEEN_MAX));
+    }
+}
