@@ -4,3 +4,5 @@
 //! `homeostat up` starts.
 
 pub mod cli;
+pub mod config;
+pub mod runtime;

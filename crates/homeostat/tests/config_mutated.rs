@@ -1,5 +1,6 @@
 //! Whatever is done to a configuration, it is read or refused with reasons; it never makes the reader panic, and a
 //! refusal always says why.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails fails its test")]
 
 use std::{fs, path::Path};
 

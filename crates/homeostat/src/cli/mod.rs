@@ -2,6 +2,15 @@
 //! 0 done, 1 failed, 2 the user has something to mend.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "speaking to a terminal is this module's job")]
 
+mod check;
+mod demo;
+mod init;
+mod log;
+mod schema;
+mod shop;
+mod simulate;
+mod up;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -15,9 +24,36 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Plays a situation many times before it is met in earnest
+    Simulate(simulate::Args),
+    Up(up::Args),
+    Check(check::Args),
+    Schema(schema::Args),
+    Init(init::Args),
+    Demo(demo::Args),
+    #[command(hide = true)]
+    Shop(shop::Args),
+}
 
 /// Reads the command line and runs what it asks for.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Simulate(args) => simulate::run(args),
+        Command::Up(args) => up::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Shop(args) => shop::run(args),
+    }
+}
+
+/// Looks up a variable that the configuration names as `${NAME}`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment, for values declared as secrets"
+)]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

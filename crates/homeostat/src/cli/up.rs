@@ -1,0 +1,116 @@
+//! `homeostat up`: every role in one process, until it is asked to stop.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::ValueEnum;
+use homeostat_model::Actor;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::log;
+use crate::runtime::{self, Options, StartError};
+
+/// Runs gateway, judge, guard, journal, notifications and API in one process
+///
+/// SIGHUP or a changed file reloads the configuration; SIGINT or SIGTERM drains and stops, a second one stops at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file, or folder of *.yaml files
+    #[arg(short, long, value_name = "FILE_OR_DIR", default_value = "homeostat.yaml")]
+    config: PathBuf,
+    /// What to log: error, warn, info, debug, trace, or per part as in `info,homeostat_gateway_proxy=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Log line formats.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Threads of the control plane's runtime: the API and notifications. The gateway and control have their own.
+const CONTROL_PLANE_THREADS: usize = 2;
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    if let Err(problem) = log::install(&args.log, args.log_format) {
+        eprintln!("homeostat: {problem}");
+        return ExitCode::from(2);
+    }
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_PLANE_THREADS).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(problem) => {
+                eprintln!("homeostat: cannot start threads: {problem}");
+                return ExitCode::FAILURE;
+            }
+        };
+    let code = runtime.block_on(serve(args));
+    // Nothing of ours is left on it; a hung resolver thread of the system must not hold the exit up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(args: Args) -> ExitCode {
+    let environment: runtime::Environment = Arc::new(super::environment);
+    let running = match runtime::start(Options { config: args.config, environment }).await {
+        Ok(running) => running,
+        Err(StartError::Config(problems)) => {
+            eprint!("{problems}");
+            return ExitCode::from(2);
+        }
+        Err(problem) => {
+            eprintln!("homeostat: {}", chain(&problem));
+            return ExitCode::FAILURE;
+        }
+    };
+    for (name, address) in running.gateway_addresses() {
+        tracing::info!(listener = name, %address, "gateway listens");
+    }
+    tracing::info!("API and console at http://{}/", running.api_address());
+    match until_told(&running).await {
+        Ok(()) => {}
+        Err(problem) => tracing::error!(%problem, "cannot listen for signals; stopping"),
+    }
+    tracing::info!("stopping: running requests are finished, then the journal is synced");
+    tokio::select! {
+        report = running.stop() => {
+            tracing::info!(%report, "stopped");
+            ExitCode::SUCCESS
+        }
+        _ = tokio::signal::ctrl_c() => {
+            tracing::warn!("stopped at once on a second signal");
+            ExitCode::from(130)
+        }
+    }
+}
+
+/// Waits for the signal to stop, reloading on SIGHUP meanwhile.
+async fn until_told(running: &runtime::Running) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => running.reload(Actor::new("SIGHUP")),
+            _ = terminate.recv() => return Ok(()),
+            interrupted = tokio::signal::ctrl_c() => return interrupted,
+        }
+    }
+}
+
+/// An error with all its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        line.push_str(": ");
+        line.push_str(&source.to_string());
+        cause = source.source();
+    }
+    line
+}

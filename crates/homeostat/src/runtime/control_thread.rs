@@ -1,0 +1,560 @@
+//! The thread that runs the loop: takes ticks and messages, steps control, records the step, carries commands out.
+//!
+//! A plain thread, so that nothing asynchronous can delay it. It never waits for the disk longer than
+//! [`PROTECTIVE_WAIT`] for a protective shift and [`COMMIT_WAIT`] for anything else; what is not durable by then takes
+//! effect in a later round.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use homeostat_act_guard::Admitted;
+use homeostat_act_notify::{EnqueueError, NotifyHandle};
+use homeostat_api::backend::{OperateError, Operation, StreamItem, TrafficSample};
+use homeostat_control::{Command, Control, Event, Recorder};
+use homeostat_gateway_proxy::GatewayHandle;
+use homeostat_gateway_route::RouteTable;
+use homeostat_model::{
+    CellId, CellKey, IncidentId, OutcomeCounts, OutcomeDelta, ServiceName, Span, Timestamp, action::Split,
+    evidence::EventCounts, notice::Notice,
+};
+use homeostat_store_events::{Flush, Journal, Lost, StepTicket};
+use tokio::sync::oneshot;
+
+use super::{
+    clock::{Clock, STEP_MIN},
+    files::BlackBoxFiles,
+    inbox::{Batch, Inbox},
+    message::{Configure, Message},
+    pending::Pending,
+    shared::{Shared, bump, lock},
+};
+
+/// How long a protective shift waits for a disk that does not answer.
+pub(super) const PROTECTIVE_WAIT: Duration = Duration::from_millis(20);
+
+/// How long a round waits for an ordinary step to become durable: two group commits on a healthy disk. A disk that is
+/// slower costs its own effects latency, not the judging of the next tick.
+const COMMIT_WAIT: Duration = Duration::from_millis(10);
+
+/// Notices that wait for the outbox's queue: an hour of a page a second.
+const NOTICES_MAX: usize = 3_600;
+
+/// How often latency histograms are read: reading them costs a microsecond per cell and worker.
+const LATENCIES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the view is taken when nothing else happens.
+const VIEW_EVERY: Duration = Duration::from_millis(500);
+
+/// How often traffic goes to the event stream, and exemplars and latencies into the recorder.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// What happens once a step is durable.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    at: Timestamp,
+    commands: Vec<Command>,
+    configure: Option<Box<Configure>>,
+    reply: Option<oneshot::Sender<Result<(), OperateError>>>,
+}
+
+/// A recording that waits for its last instant.
+#[derive(Debug)]
+pub(super) struct Freeze {
+    pub(super) incident: IncidentId,
+    pub(super) cells: Vec<CellId>,
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    pub(super) clock: Clock,
+    pub(super) control: Control,
+    pub(super) recorder: Recorder,
+    pub(super) journal: Arc<Journal>,
+    pub(super) gateway: GatewayHandle,
+    pub(super) notify: NotifyHandle,
+    pub(super) files: BlackBoxFiles,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox<Message>>,
+    /// Splits that the gateway's table already serves.
+    pub(super) executed: BTreeMap<ServiceName, Split>,
+    /// What cell ids meant before a restart.
+    pub(super) cells: BTreeMap<CellId, CellKey>,
+    /// Recordings asked for before a restart.
+    pub(super) freezes: Vec<Freeze>,
+    /// Notices from before a restart; the outbox knows which of them it has.
+    pub(super) notices: VecDeque<Notice>,
+}
+
+/// Everything the loop owns.
+pub(super) struct ControlThread {
+    clock: Clock,
+    control: Control,
+    recorder: Recorder,
+    journal: Arc<Journal>,
+    pending: Pending<StepTicket, Effects>,
+    gateway: GatewayHandle,
+    notify: NotifyHandle,
+    files: BlackBoxFiles,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox<Message>>,
+    state: LoopState,
+}
+
+/// What the loop remembers between rounds.
+#[derive(Debug)]
+struct LoopState {
+    cells: BTreeMap<CellId, CellKey>,
+    /// Splits that were carried out, and so are laid over every new table.
+    executed: BTreeMap<ServiceName, Split>,
+    followups: VecDeque<Event>,
+    freezes: Vec<Freeze>,
+    /// Notices that the outbox has not taken yet.
+    notices: VecDeque<Notice>,
+    sample: BTreeMap<CellId, OutcomeCounts>,
+    sample_due: Instant,
+    latencies_due: Instant,
+    view_due: Instant,
+    view_stale: bool,
+    clock_offset_ns: i64,
+}
+
+impl ControlThread {
+    /// Puts the parts together.
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        let state = LoopState {
+            cells: parts.cells,
+            executed: parts.executed,
+            followups: VecDeque::new(),
+            freezes: parts.freezes,
+            notices: parts.notices,
+            sample: BTreeMap::new(),
+            sample_due: now,
+            latencies_due: now,
+            view_due: now,
+            view_stale: true,
+            clock_offset_ns: parts.clock.wall_offset_ns(),
+        };
+        let Parts { clock, control, recorder, journal, gateway, notify, files, shared, inbox, .. } = parts;
+        Self {
+            clock,
+            control,
+            recorder,
+            journal,
+            pending: Pending::default(),
+            gateway,
+            notify,
+            files,
+            shared,
+            inbox,
+            state,
+        }
+    }
+
+    /// Runs until the inbox is closed and everything in it has been stepped. Says whether all of it is on disk.
+    pub(super) fn run(mut self) -> bool {
+        loop {
+            let batch = self.inbox.take(self.wake_at());
+            let closed = batch.closed;
+            self.round(batch);
+            if closed {
+                return self.finish();
+            }
+        }
+    }
+
+    /// Steps one event before the loop runs, for instance a restart.
+    pub(super) fn begin_with(&mut self, event: Event) {
+        self.step(event, None, None);
+        self.settle();
+    }
+
+    fn round(&mut self, batch: Batch<Message>) {
+        let quiet = batch.ticks.is_empty();
+        for deltas in batch.ticks {
+            self.tick(deltas);
+        }
+        for message in batch.messages {
+            self.message(message);
+        }
+        if quiet && self.control.next_deadline().is_some_and(|due| due <= self.clock.now()) {
+            self.tick(Vec::new());
+        }
+        self.settle();
+        self.run_followups();
+        self.send_notices();
+        self.sample();
+        self.freeze_due();
+        self.look_after_the_journal();
+        self.publish_view();
+        self.watch_the_clock();
+        self.shared.control_is_alive(self.clock.now());
+    }
+
+    fn wake_at(&self) -> Instant {
+        let soon = self.state.sample_due.min(self.state.view_due);
+        let soon = match self.control.next_deadline() {
+            Some(due) => soon.min(self.clock.instant_of(due)),
+            None => soon,
+        };
+        // Waiting effects are looked after every tick, whether one arrives or not.
+        if self.pending.is_empty() { soon } else { soon.min(Instant::now() + COMMIT_WAIT) }
+    }
+
+    fn tick(&mut self, deltas: Vec<OutcomeDelta>) {
+        for delta in &deltas {
+            *self.state.sample.entry(delta.cell).or_default() += delta.counts;
+        }
+        self.step(Event::Tick { deltas }, None, None);
+        self.run_followups();
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Configure(configure) => {
+                let event = Event::Configured(Box::new(configure.spec.clone()));
+                self.name_cells(&configure);
+                self.step(event, Some(configure), None);
+            }
+            Message::Operate { operation, by, reason, reply } => {
+                let event = match operation {
+                    Operation::Rollout { rollout, verb } => Event::Rollout { rollout, verb, by, reason },
+                    Operation::Decide { action, decision } => Event::Decide { action, decision, by, reason },
+                    Operation::BreakGlass { engaged } => Event::BreakGlass { engaged, by, reason },
+                };
+                self.step(event, None, Some(reply));
+            }
+            Message::Changed(change) => self.step(Event::Changed(change), None, None),
+        }
+        self.run_followups();
+    }
+
+    fn name_cells(&mut self, configure: &Configure) {
+        self.state.cells = configure.spec.cells.iter().cloned().collect();
+        lock(&self.shared.totals).name_cells(&configure.spec.cells);
+    }
+
+    fn run_followups(&mut self) {
+        while let Some(event) = self.state.followups.pop_front() {
+            self.step(event, None, None);
+        }
+    }
+
+    /// One step: decide, record, let a protective shift go ahead, leave the rest to the ledger.
+    fn step(
+        &mut self,
+        event: Event,
+        configure: Option<Box<Configure>>,
+        reply: Option<oneshot::Sender<Result<(), OperateError>>>,
+    ) {
+        let at = self.clock.now();
+        bump(&self.shared.counters.steps);
+        let recorded = self.as_recorded(at, &event);
+        let commands = self.control.step(at, event);
+        if let (Recorded::Tick(deltas), true) = (&recorded, commands.is_empty()) {
+            self.journal.append_tick(at, deltas);
+            return;
+        }
+        self.state.view_stale = true;
+        self.shared.counters.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
+        let protective = commands.iter().any(Command::is_protective);
+        let appended =
+            self.append(at, &recorded, &encode(&commands), if protective { Flush::Now } else { Flush::Grouped });
+        let effects = Effects { at, commands, configure, reply };
+        match appended {
+            Ok(ticket) => self.pending.push(ticket, effects),
+            Err(lost) => return self.refuse(effects, &lost),
+        }
+        if protective {
+            self.protect();
+        } else if self.pending.len() == 1 {
+            // Behind a step that waits for a stuck disk, waiting is pointless.
+            self.pending.wait_newest(COMMIT_WAIT);
+        }
+        self.settle();
+    }
+
+    /// The event as the journal keeps it; the recorder sees it on the way.
+    fn as_recorded(&mut self, at: Timestamp, event: &Event) -> Recorded {
+        match event {
+            Event::Tick { deltas } => {
+                self.recorder.tick(at, deltas);
+                Recorded::Tick(deltas.clone())
+            }
+            Event::Changed(change) => {
+                self.recorder.change(change.clone());
+                Recorded::Json(encode(event))
+            }
+            other => Recorded::Json(encode(other)),
+        }
+    }
+
+    fn append(&self, at: Timestamp, event: &Recorded, commands: &[u8], flush: Flush) -> Result<StepTicket, Lost> {
+        match event {
+            Recorded::Tick(deltas) => self.journal.append_tick_step(at, deltas, commands, flush),
+            Recorded::Json(event) => self.journal.append_step(at, event, commands, flush),
+        }
+    }
+
+    /// Carries protective shifts of the newest step out, durable or not.
+    fn protect(&mut self) {
+        let durable = self.pending.wait_newest(PROTECTIVE_WAIT);
+        let Some(effects) = self.pending.newest() else { return };
+        let at = effects.at;
+        let (ahead, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut effects.commands).into_iter().partition(Command::is_protective);
+        effects.commands = rest;
+        for command in ahead {
+            self.stream_command(at, &command);
+            if let Command::Shift { permit } = command {
+                self.shift(permit, !durable);
+            }
+        }
+    }
+
+    /// Too many steps wait for a disk that does not answer: nothing of this one may happen, and whoever asked hears so.
+    fn refuse(&mut self, effects: Effects, lost: &Lost) {
+        bump(&self.shared.counters.steps_refused);
+        tracing::error!(commands = effects.commands.len(), problem = %lost, "a step was refused");
+        for command in effects.commands {
+            if let Command::Shift { permit } = command {
+                if permit.plan().purpose.is_protective() {
+                    self.shift(permit, true);
+                } else {
+                    let reason = "the journal does not take records; free or repair its disk".to_owned();
+                    self.state.followups.push_back(Event::Failed { action: permit.plan().id, reason });
+                }
+            }
+        }
+        if let Some(reply) = effects.reply {
+            let _asker_left = reply.send(Err(OperateError::Unavailable));
+        }
+    }
+
+    /// Carries out what has become durable.
+    fn settle(&mut self) {
+        while let Some(effects) = self.pending.next_durable() {
+            let mut refusal = None;
+            for command in effects.commands {
+                self.stream_command(effects.at, &command);
+                match command {
+                    Command::Shift { permit } => self.shift(permit, false),
+                    Command::RecordAction(action) => self.journal.put_action(&action),
+                    Command::RecordIncident(incident) => self.journal.put_incident(&incident),
+                    Command::RolloutMoved { .. } => {}
+                    Command::FreezeBlackBox { incident, cells, from, to } => {
+                        self.state.freezes.push(Freeze { incident, cells, from, to });
+                    }
+                    Command::Notify(notice) => self.state.notices.push_back(*notice),
+                    Command::Refuse { reason } => refusal = Some(reason),
+                }
+            }
+            self.send_notices();
+            if let Some(configure) = effects.configure {
+                self.take_over(*configure);
+            }
+            if let Some(reply) = effects.reply {
+                let _asker_left = reply.send(refusal.map_or(Ok(()), |reason| Err(OperateError::Refused(reason))));
+            }
+        }
+    }
+
+    /// Hands notices to the outbox; what it does not take now waits here, bounded.
+    fn send_notices(&mut self) {
+        while let Some(notice) = self.state.notices.pop_front() {
+            match self.notify.enqueue(notice.clone()) {
+                Ok(()) => {}
+                Err(EnqueueError::Full) if self.state.notices.len() < NOTICES_MAX => {
+                    self.state.notices.push_front(notice);
+                    return;
+                }
+                Err(problem) => tracing::error!(key = notice.key, %problem, "a notice was dropped"),
+            }
+        }
+    }
+
+    /// Swaps a service's split into the serving table and reports back to control.
+    fn shift(&mut self, permit: Admitted, ahead_of_disk: bool) {
+        let plan = permit.into_plan();
+        let event = match self.gateway.table().with_split(&plan.service, &plan.to) {
+            Ok(table) => {
+                self.gateway.swap_table(Arc::new(table));
+                self.state.executed.insert(plan.service.clone(), plan.to.clone());
+                bump(&self.shared.counters.shifts);
+                if ahead_of_disk {
+                    bump(&self.shared.counters.shifts_ahead_of_disk);
+                }
+                tracing::info!(action = %plan.id, purpose = plan.purpose.label(), service = %plan.service, ahead_of_disk, "shifted");
+                Event::Applied { action: plan.id, ahead_of_disk }
+            }
+            Err(problem) => {
+                tracing::error!(action = %plan.id, service = %plan.service, %problem, "could not shift; the old table serves on");
+                Event::Failed { action: plan.id, reason: problem.to_string() }
+            }
+        };
+        self.state.followups.push_back(event);
+    }
+
+    /// Puts a new table into force, under the splits that control has decided.
+    fn take_over(&mut self, configure: Configure) {
+        let desired = self.control.desired_splits();
+        // A shift that is decided but not durable yet must not slip in with the table.
+        if self.pending.is_empty() {
+            self.state.executed = desired;
+        } else {
+            self.state.executed.retain(|service, _| desired.contains_key(service));
+        }
+        self.gateway.swap_table(Arc::new(overlaid(configure.table, &self.state.executed)));
+        if let Some(done) = configure.done {
+            let _asker_left = done.try_send(());
+        }
+    }
+
+    fn stream_command(&self, at: Timestamp, command: &Command) {
+        if self.shared.stream.receiver_count() > 0 {
+            if let Ok(command) = serde_json::to_value(command) {
+                self.shared.publish(StreamItem::Command { at, command });
+            }
+        }
+    }
+
+    /// Every 100 ms: traffic to the stream, exemplars and (every second) latencies into the recorder.
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if now < self.state.sample_due {
+            return;
+        }
+        self.state.sample_due = now + SAMPLE_EVERY;
+        let at = self.clock.now();
+        let mut exemplars = Vec::new();
+        self.gateway.take_exemplars(&mut exemplars);
+        for exemplar in exemplars {
+            self.recorder.exemplar(exemplar);
+        }
+        if self.state.latencies_due <= now {
+            self.state.latencies_due = now + LATENCIES_EVERY;
+            let mut latencies = Vec::new();
+            self.gateway.latencies(&mut latencies);
+            self.recorder.latencies(at, latencies);
+        }
+        let counts = std::mem::take(&mut self.state.sample);
+        self.shared.publish(StreamItem::Traffic { at, versions: self.by_version(&counts) });
+    }
+
+    fn by_version(&self, counts: &BTreeMap<CellId, OutcomeCounts>) -> Vec<TrafficSample> {
+        let mut versions = BTreeMap::<(&ServiceName, &str), EventCounts>::new();
+        for (cell, counts) in counts {
+            if let Some(key) = self.state.cells.get(cell) {
+                *versions.entry((&key.service, key.version.as_str())).or_default() +=
+                    EventCounts { good: counts.answered(), bad: counts.bad() };
+            }
+        }
+        let sample = |((service, version), counts): ((&ServiceName, &str), EventCounts)| TrafficSample {
+            service: service.as_str().to_owned(),
+            version: version.to_owned(),
+            good: counts.good,
+            bad: counts.bad,
+        };
+        versions.into_iter().map(sample).collect()
+    }
+
+    /// Freezes recordings whose last instant has come.
+    fn freeze_due(&mut self) {
+        let now = self.clock.now();
+        let (due, later) = std::mem::take(&mut self.state.freezes).into_iter().partition(|freeze| freeze.to <= now);
+        self.state.freezes = later;
+        self.freeze(due);
+    }
+
+    fn freeze(&mut self, due: Vec<Freeze>) {
+        for freeze in due {
+            let black_box = self.recorder.freeze(&freeze.cells, freeze.from, freeze.to, &self.state.cells);
+            if self.files.keep(freeze.incident, black_box).is_err() {
+                bump(&self.shared.counters.black_boxes_dropped);
+                tracing::warn!(incident = %freeze.incident, "too many recordings wait for the disk; this one was dropped");
+            }
+        }
+    }
+
+    /// Appends a snapshot when the journal asks for one or a gap has to be closed.
+    fn look_after_the_journal(&mut self) {
+        let now = self.clock.now();
+        self.shared.counters.steps_waiting.store(self.pending.len() as u64, Ordering::Relaxed);
+        self.journal.tend(now);
+        if self.journal.wants_snapshot(now) {
+            match self.control.snapshot() {
+                // A full queue is asked again in a later round.
+                Ok(state) => drop(self.journal.append_snapshot(now, &state)),
+                Err(problem) => tracing::error!(%problem, "control's state could not be written down"),
+            }
+        }
+    }
+
+    fn publish_view(&mut self) {
+        let now = Instant::now();
+        if !self.state.view_stale && now < self.state.view_due {
+            return;
+        }
+        self.state.view_due = now + VIEW_EVERY;
+        self.state.view_stale = false;
+        let view = Arc::new(self.control.view(self.clock.now()));
+        self.shared.view.store(Arc::clone(&view));
+        self.shared.publish(StreamItem::View(view));
+    }
+
+    /// The time line does not follow a stepped wall clock; people should know why times differ.
+    fn watch_the_clock(&mut self) {
+        let offset_ns = self.clock.wall_offset_ns();
+        if offset_ns.abs_diff(self.state.clock_offset_ns) >= STEP_MIN.ns() {
+            let by = Span::from_ns(offset_ns.abs_diff(self.state.clock_offset_ns));
+            tracing::warn!(%by, "the wall clock was stepped; times in the journal go on from the old one until a restart");
+            bump(&self.shared.counters.clock_steps);
+            self.state.clock_offset_ns = offset_ns;
+        }
+    }
+
+    /// The last round: what can still become durable gets two seconds, open recordings are kept as they are.
+    fn finish(mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while !self.pending.is_empty() && Instant::now() < deadline {
+            self.pending.wait_newest(COMMIT_WAIT);
+            self.settle();
+            self.run_followups();
+        }
+        let open = std::mem::take(&mut self.state.freezes);
+        self.freeze(open);
+        if !self.pending.is_empty() {
+            tracing::error!(
+                steps = self.pending.len(),
+                "stopped with steps that are not on disk; their effects did not happen"
+            );
+        }
+        self.pending.is_empty()
+    }
+}
+
+/// An event on its way into the journal.
+enum Recorded {
+    /// Outcomes, in the journal's compact form.
+    Tick(Vec<OutcomeDelta>),
+    /// Anything else.
+    Json(Vec<u8>),
+}
+
+/// A table under the given splits; a service that the table does not know, or whose versions differ, keeps its own.
+pub(super) fn overlaid(table: RouteTable, splits: &BTreeMap<ServiceName, Split>) -> RouteTable {
+    splits.iter().fold(table, |table, (service, split)| match table.with_split(service, split) {
+        Ok(shifted) => shifted,
+        Err(_unknown_here) => table,
+    })
+}
+
+fn encode(value: &impl serde::Serialize) -> Vec<u8> {
+    // Our own types with string keys: encoding cannot fail, and if a later change broke that, the journal would show it.
+    serde_json::to_vec(value).unwrap_or_else(|problem| format!("{{\"unencodable\":\"{problem}\"}}").into_bytes())
+}

@@ -1,0 +1,55 @@
+//! Writes recordings beside the journal, on a thread of its own: a slow disk must not hold control up.
+
+use std::{
+    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use homeostat_model::{IncidentId, incident::BlackBox};
+
+/// Recordings that wait for the disk. Each is a few hundred KiB; incidents come minutes apart.
+const WAITING_MAX: usize = 16;
+
+/// Too many recordings wait already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full;
+
+/// The writing end.
+#[derive(Debug)]
+pub(super) struct BlackBoxFiles {
+    queue: Option<SyncSender<(IncidentId, BlackBox)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BlackBoxFiles {
+    /// Starts the thread; `write` keeps one recording and reports what went wrong by itself.
+    pub(super) fn start(mut write: impl FnMut(IncidentId, &BlackBox) + Send + 'static) -> std::io::Result<Self> {
+        let (queue, waiting) = sync_channel::<(IncidentId, BlackBox)>(WAITING_MAX);
+        let thread = thread::Builder::new().name("recordings".to_owned()).spawn(move || {
+            for (incident, black_box) in waiting {
+                write(incident, &black_box);
+            }
+        })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Hands a recording over.
+    pub(super) fn keep(&self, incident: IncidentId, black_box: BlackBox) -> Result<(), Full> {
+        match self.queue.as_ref().map(|queue| queue.try_send((incident, black_box))) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => Err(Full),
+        }
+    }
+}
+
+impl Drop for BlackBoxFiles {
+    /// Waits until everything handed over is written.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                tracing::error!("the writer of recordings had ended by a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What is asked of the control thread besides ticks.
+
+use homeostat_api::backend::{OperateError, Operation};
+use homeostat_control::ControlSpec;
+use homeostat_gateway_route::RouteTable;
+use homeostat_model::{Actor, ChangeEvent};
+use tokio::sync::oneshot;
+
+/// A message in control's inbox.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A compiled, checked configuration: take it over whole.
+    Configure(Box<Configure>),
+    /// A person or pipeline asks for something.
+    Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
+    /// Something changed in the world.
+    Changed(ChangeEvent),
+}
+
+/// A configuration on its way into force.
+#[derive(Debug)]
+pub(super) struct Configure {
+    /// Routes with the splits that the files declare; control's own splits are laid over them.
+    pub(super) table: RouteTable,
+    /// What control needs to know of it.
+    pub(super) spec: ControlSpec,
+    /// Told once the table serves.
+    pub(super) done: Option<std::sync::mpsc::SyncSender<()>>,
+}

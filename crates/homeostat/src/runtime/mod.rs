@@ -1,0 +1,286 @@
+//! Wires the parts of a running process and stops them again.
+//!
+//! Order of starting: configuration, journal and what it remembers, gateway with the splits that are in force, control,
+//! collector, notifications, API, watch on the configuration. Stopping goes the other way round, from upstream to
+//! downstream, so that what was counted is judged and what was decided is on disk (`ARCHITECTURE.md` draws who owns what).
+//!
+//! A journal that cannot be opened does not keep the gateway from serving: it starts with every canary at weight 0, and
+//! control begins when the journal does. Nothing acts without a record.
+
+mod backend;
+mod clock;
+mod collector;
+mod compile;
+mod control_thread;
+mod files;
+mod inbox;
+mod journal;
+mod late;
+mod message;
+mod metrics;
+mod pending;
+mod recovery;
+mod reload;
+mod shared;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use homeostat_api::{
+    ApiServer,
+    backend::{Backend, ConfigStatus},
+};
+use homeostat_control::ControlSpec;
+use homeostat_gateway_proxy::{DrainReport, Gateway, GatewayHandle};
+use homeostat_gateway_route::CellRegistry;
+use homeostat_model::{Actor, ServiceName, VersionName, Weight, action::Split};
+use homeostat_store_wal::{Disk, RealDisk};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    backend::ProcessBackend,
+    clock::Clock,
+    collector::Collector,
+    compile::compile,
+    inbox::Inbox,
+    late::LateParts,
+    message::{Configure, Message},
+    recovery::ControlHost,
+    reload::{ReloadParts, Reloader},
+    shared::Shared,
+};
+use crate::config::Problems;
+
+/// Looks a variable up for `${NAME}` in the configuration.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How long the start waits for the journal before the gateway starts without it.
+const JOURNAL_WAIT: Duration = Duration::from_secs(10);
+
+/// What to run.
+pub struct Options {
+    /// Configuration file or folder.
+    pub config: PathBuf,
+    /// For `${NAME}` in it.
+    pub environment: Environment,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Why nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration has problems; all of them are in here, rendered for a terminal.
+    #[error("{0}")]
+    Config(Problems),
+    /// The routes do not compile although the configuration was checked.
+    #[error("the configuration cannot be compiled: {0}")]
+    Compile(String),
+    /// Another process uses the data directory.
+    #[error("cannot use the data directory")]
+    Journal(#[source] homeostat_store_events::JournalError),
+    /// The gateway could not start.
+    #[error("cannot start the gateway")]
+    Gateway(#[source] homeostat_gateway_proxy::StartError),
+    /// The API could not start.
+    #[error("cannot start the API")]
+    Api(#[source] homeostat_api::BindError),
+    /// The system refused a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Running {
+    gateway: Gateway,
+    collector: Collector,
+    control: ControlHost,
+    reloader: Reloader,
+    backend: Arc<ProcessBackend>,
+    inbox: Arc<Inbox<Message>>,
+    api_address: SocketAddr,
+    api_stop: CancellationToken,
+    api: JoinHandle<()>,
+    late: Arc<LateParts>,
+    drain: Duration,
+}
+
+/// Starts everything. Must be called on a multi-threaded tokio runtime, which then carries the API and notifications.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    start_on(options, Arc::new(RealDisk)).await
+}
+
+/// As [`start`], on a disk of the caller's choosing: tests take one that fills up, fails or stalls.
+pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
+    let config = crate::config::load(&options.config, &*options.environment).map_err(StartError::Config)?;
+    let mut registry = CellRegistry::new();
+    let compiled = compile(config, &mut registry).map_err(|problems| StartError::Compile(problems.join("; ")))?;
+    let config = compiled.config;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+
+    let inbox = Arc::new(Inbox::default());
+    let console = format!("http://{}/", config.api.listen);
+    let late = Arc::new(LateParts::new(config.store.dir.join("outbox"), config.receivers.clone(), console));
+    let mut control = ControlHost::start(config.store.clone(), disk, Arc::clone(&inbox), Arc::clone(&late))
+        .map_err(StartError::Thread)?;
+    let first = control.first_attempt(JOURNAL_WAIT).await.map_err(StartError::Journal)?;
+    let clock = Clock::start(first.last_at);
+    let shared = Arc::new(Shared::new(ConfigStatus {
+        generation: 1,
+        accepted_at: clock.now(),
+        problems: Vec::new(),
+        rejected_at: None,
+    }));
+    let splits = first.splits.unwrap_or_else(|| safe_splits(&compiled.spec));
+    let table = control_thread::overlaid(compiled.table.clone(), &splits);
+
+    let gateway = Gateway::start(config.proxy.clone(), Arc::new(table)).map_err(StartError::Gateway)?;
+
+    let configure = Configure { table: compiled.table, spec: compiled.spec, done: None };
+    if inbox.push(Message::Configure(Box::new(configure))).is_err() {
+        tracing::error!("control's inbox was closed before it began");
+    }
+    control.go(clock, splits, gateway.handle(), Arc::clone(&shared));
+    let collector =
+        Collector::start(gateway.handle(), Arc::clone(&inbox), Arc::clone(&shared)).map_err(StartError::Thread)?;
+    let reloader = Reloader::start(ReloadParts {
+        path: options.config,
+        environment: options.environment,
+        in_force: config.clone(),
+        registry,
+        clock,
+        shared: Arc::clone(&shared),
+        inbox: Arc::clone(&inbox),
+        gateway: gateway.handle(),
+        late: Arc::clone(&late),
+    })
+    .map_err(StartError::Thread)?;
+
+    let backend =
+        ProcessBackend::new(clock, shared, Arc::clone(&inbox), gateway.handle(), reloader.handle(), Arc::clone(&late));
+    let backend = Arc::new(backend);
+    let server = ApiServer::bind(
+        config.api.clone(),
+        Arc::clone(&backend) as Arc<dyn Backend>,
+        homeostat_api::Console::embedded(),
+    )
+    .await
+    .map_err(StartError::Api)?;
+    let api_address = server.local_addr();
+    backend.export_api_metrics(server.handle());
+    let api_stop = CancellationToken::new();
+    let api = tokio::spawn(server.run(api_stop.clone()));
+    let drain = config.proxy.limits.drain.into();
+    Ok(Running { gateway, collector, control, reloader, backend, inbox, api_address, api_stop, api, late, drain })
+}
+
+/// What may serve when the past is unknown: no canary gets anything, its baseline has its share.
+fn safe_splits(spec: &ControlSpec) -> BTreeMap<ServiceName, Split> {
+    let mut splits = BTreeMap::new();
+    for rollout in &spec.rollouts {
+        let Some(service) = spec.services.iter().find(|service| service.name == rollout.service) else { continue };
+        let share = |version: &VersionName| {
+            service.split.iter().find(|(v, _)| v == version).map_or(Weight::ZERO, |(_, weight)| *weight)
+        };
+        let safe = |version: &VersionName| match version {
+            canary if *canary == rollout.canary => Weight::ZERO,
+            baseline if *baseline == rollout.baseline => share(baseline).saturating_add(share(&rollout.canary)),
+            other => share(other),
+        };
+        splits.insert(
+            rollout.service.clone(),
+            service.versions.iter().map(|version| (version.clone(), safe(version))).collect(),
+        );
+    }
+    splits
+}
+
+impl Running {
+    /// Where the gateway listens: listeners by name with the ports they got.
+    pub fn gateway_addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.gateway.handle().stats().listeners.into_iter().map(|listener| (listener.name, listener.address)).collect()
+    }
+
+    /// Where the API and the console listen.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// The same door that the API uses.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend) as Arc<dyn Backend>
+    }
+
+    /// The data plane's counters and table.
+    pub fn gateway(&self) -> GatewayHandle {
+        self.gateway.handle()
+    }
+
+    /// Reads the configuration again, in the background.
+    pub fn reload(&self, by: Actor) {
+        self.reloader.handle().trigger(by);
+    }
+
+    /// Stops from upstream to downstream and says how it went.
+    pub async fn stop(self) -> StopReport {
+        self.api_stop.cancel();
+        join("API", self.api).await;
+        let Self { gateway, reloader, collector, inbox, control, late, drain, backend, .. } = self;
+        // The API's own references go first, so that the journal can be closed by its owner.
+        drop(backend);
+        let stopping = Arc::clone(&late);
+        // These join plain threads.
+        let stopped = tokio::task::spawn_blocking(move || {
+            reloader.stop();
+            let gateway = gateway.drain(drain);
+            collector.stop();
+            inbox.close();
+            (gateway, control.finish())
+        })
+        .await;
+        stopping.stop_notify().await;
+        drop((stopping, late));
+        let (gateway, ended) = match stopped {
+            Ok(stopped) => stopped,
+            Err(problem) => {
+                tracing::error!(%problem, "stopping ended early");
+                return StopReport { gateway: None, journal_synced: false };
+            }
+        };
+        let journal_synced = tokio::task::spawn_blocking(move || ended.close()).await.unwrap_or(false);
+        let gateway = Some(gateway);
+        StopReport { gateway, journal_synced }
+    }
+}
+
+async fn join(what: &str, task: JoinHandle<()>) {
+    if let Err(problem) = task.await {
+        tracing::error!(%problem, "{what} had ended early");
+    }
+}
+
+/// How stopping went.
+#[derive(Debug)]
+pub struct StopReport {
+    /// What became of the connections.
+    pub gateway: Option<DrainReport>,
+    /// Whether everything decided is on disk.
+    pub journal_synced: bool,
+}
+
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let journal = if self.journal_synced { "journal synced" } else { "journal not synced" };
+        match &self.gateway {
+            Some(gateway) => write!(f, "{} connections cut off, {journal}", gateway.cut_off),
+            None => write!(f, "gateway not drained, {journal}"),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The control thread from the outside: opens the journal, finds out where things stood, then runs the loop.
+//!
+//! What was decided before a crash is found by replaying the journal from a snapshot. The commands of the replayed steps
+//! are carried out again where that does no harm and something may have been lost with the process: records for readers,
+//! notices (the outbox knows what it has), recordings that are not there yet. Shifts are not repeated one by one; the
+//! splits that result are what the gateway starts with.
+//!
+//! A journal that does not open is tried again; meanwhile control does nothing, and the gateway serves.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use homeostat_act_notify::NotifyHandle;
+use homeostat_control::{Command, Control, ControlSpec, Event, Recorder};
+use homeostat_gateway_proxy::GatewayHandle;
+use homeostat_model::{CellId, CellKey, ServiceName, Timestamp, action::Split, notice::Notice};
+use homeostat_store_events::{Body, DecodedEntry, Disk, Journal, JournalError, Recovery, StoreSpec};
+use homeostat_store_wal::OpenError;
+
+use super::{
+    clock::Clock,
+    control_thread::{ControlThread, Freeze, Parts},
+    files::BlackBoxFiles,
+    inbox::Inbox,
+    journal::Retention,
+    late::LateParts,
+    message::Message,
+    shared::{Shared, lock},
+};
+
+/// How often a journal that does not open is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// How long stopping waits for the journal's last records.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// What the first attempt to open the journal gave.
+#[derive(Debug)]
+pub(super) struct FirstAttempt {
+    /// The splits in force when the journal ends; `None` when it could not be opened (yet).
+    pub(super) splits: Option<BTreeMap<ServiceName, Split>>,
+    /// The journal's last instant.
+    pub(super) last_at: Option<Timestamp>,
+}
+
+/// What control needs once everything else runs.
+#[derive(Debug)]
+struct Go {
+    clock: Clock,
+    executed: BTreeMap<ServiceName, Split>,
+    gateway: GatewayHandle,
+    shared: Arc<Shared>,
+}
+
+/// The control thread, from the outside.
+pub(super) struct ControlHost {
+    thread: JoinHandle<bool>,
+    first: Option<Receiver<Result<FirstAttempt, JournalError>>>,
+    go: Sender<Go>,
+    late: Arc<LateParts>,
+}
+
+impl fmt::Debug for ControlHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlHost").finish_non_exhaustive()
+    }
+}
+
+impl ControlHost {
+    /// Starts the thread, which begins by opening the journal.
+    pub(super) fn start(
+        store: StoreSpec,
+        disk: Arc<dyn Disk>,
+        inbox: Arc<Inbox<Message>>,
+        late: Arc<LateParts>,
+    ) -> std::io::Result<Self> {
+        let (first_attempt, first) = channel();
+        let (go, ready) = channel();
+        let late_parts = Arc::clone(&late);
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let waiting = Waiting { store, disk, inbox, first_attempt, ready, late: late_parts };
+            waiting.run()
+        })?;
+        Ok(Self { thread, first: Some(first), go, late })
+    }
+
+    /// What the first attempt gave, waiting for it at most that long. An error means that another process has the
+    /// directory: then nothing may run on it.
+    pub(super) async fn first_attempt(&mut self, timeout: Duration) -> Result<FirstAttempt, JournalError> {
+        let unknown = FirstAttempt { splits: None, last_at: None };
+        let Some(first) = self.first.take() else { return Ok(unknown) };
+        let waited = tokio::task::spawn_blocking(move || first.recv_timeout(timeout)).await;
+        match waited {
+            Ok(Ok(attempt)) => attempt,
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!("the journal has not opened within {timeout:?}; the gateway starts without it");
+                Ok(unknown)
+            }
+        }
+    }
+
+    /// Lets the loop begin, as soon as the journal is open.
+    pub(super) fn go(
+        &self,
+        clock: Clock,
+        executed: BTreeMap<ServiceName, Split>,
+        gateway: GatewayHandle,
+        shared: Arc<Shared>,
+    ) {
+        if self.go.send(Go { clock, executed, gateway, shared }).is_err() {
+            tracing::error!("control has ended before it began; the gateway serves on, nothing is judged");
+        }
+    }
+
+    /// Waits for the loop's end, after the inbox was closed.
+    pub(super) fn finish(self) -> Ended {
+        drop(self.go);
+        let synced = self.thread.join().unwrap_or_else(|_| {
+            tracing::error!("control had ended by a panic; the journal holds what it had decided");
+            false
+        });
+        Ended { synced, late: self.late }
+    }
+}
+
+/// The loop has ended; the journal is still open.
+#[derive(Debug)]
+pub(super) struct Ended {
+    synced: bool,
+    late: Arc<LateParts>,
+}
+
+impl Ended {
+    /// Closes the journal; says whether everything is on disk. Waits for the disk.
+    pub(super) fn close(self) -> bool {
+        // A reader that is still at it closes the journal when it lets go; dropping waits for the disk too.
+        let closed = match Arc::into_inner(self.late).and_then(LateParts::into_journal) {
+            Some(journal) => journal.close(CLOSE_WAIT).is_ok(),
+            None => true,
+        };
+        self.synced && closed
+    }
+}
+
+/// The thread before the loop.
+struct Waiting {
+    store: StoreSpec,
+    disk: Arc<dyn Disk>,
+    inbox: Arc<Inbox<Message>>,
+    first_attempt: Sender<Result<FirstAttempt, JournalError>>,
+    ready: Receiver<Go>,
+    late: Arc<LateParts>,
+}
+
+impl Waiting {
+    fn run(self) -> bool {
+        let mut go = None;
+        let (journal, past) = loop {
+            match self.open() {
+                Ok(opened) => break opened,
+                Err(problem @ JournalError::Open(OpenError::Locked { .. })) if go.is_none() => {
+                    let _starter_gave_up = self.first_attempt.send(Err(problem));
+                    return true;
+                }
+                Err(problem) => {
+                    let text = chain(&problem);
+                    tracing::error!(problem = %text, "the journal does not open; the gateway serves, nothing is judged, next try in {RETRY_EVERY:?}");
+                    let _starter_gave_up = self.first_attempt.send(Ok(FirstAttempt { splits: None, last_at: None }));
+                    go = go.or_else(|| self.ready.recv().ok());
+                    let Some(go) = &go else { return true };
+                    *lock(&go.shared.journal_trouble) = Some(text);
+                }
+            }
+            if self.inbox.wait_closed(RETRY_EVERY) {
+                return true;
+            }
+        };
+        let splits = past.control.as_ref().map_or_else(BTreeMap::new, Control::desired_splits);
+        let _starter_gave_up =
+            self.first_attempt.send(Ok(FirstAttempt { splits: Some(splits), last_at: past.last_at }));
+        let Some(go) = go.or_else(|| self.ready.recv().ok()) else { return true };
+        self.drive(journal, past, go)
+    }
+
+    fn open(&self) -> Result<(Arc<Journal>, Past), JournalError> {
+        let (journal, recovery) = Journal::open(self.store.clone(), Arc::clone(&self.disk))?;
+        let past = Past::replay(&journal, recovery)?;
+        Ok((Arc::new(journal), past))
+    }
+
+    fn drive(self, journal: Arc<Journal>, past: Past, go: Go) -> bool {
+        let Go { clock, executed, gateway, shared } = go;
+        // A journal that opened late may end after the process's own time line began.
+        let clock =
+            if past.last_at.is_some_and(|last| clock.now() < last) { Clock::start(past.last_at) } else { clock };
+        self.late.set_journal(Arc::clone(&journal));
+        *lock(&shared.journal_trouble) = None;
+        let Some(notify) = self.open_outbox() else { return true };
+        let (files, retention) = match (keep_files(&journal), Retention::start(Arc::clone(&journal), clock)) {
+            (Ok(files), Ok(retention)) => (files, retention),
+            (Err(problem), _) | (_, Err(problem)) => {
+                tracing::error!(%problem, "no thread for the journal's files; control does not run");
+                return false;
+            }
+        };
+        let restarted = past.control.is_some();
+        let now = clock.now();
+        let control = past.control.unwrap_or_else(|| Control::new(now));
+        let parts = Parts {
+            clock,
+            control,
+            recorder: past.recorder.unwrap_or_else(|| Recorder::new(now)),
+            journal,
+            gateway,
+            notify,
+            files,
+            shared,
+            inbox: self.inbox,
+            executed,
+            cells: past.cells,
+            freezes: past.freezes,
+            notices: past.notices.into(),
+        };
+        let mut control = ControlThread::new(parts);
+        if restarted {
+            control.begin_with(Event::Restarted);
+        }
+        let synced = control.run();
+        retention.stop();
+        synced
+    }
+}
+
+impl Waiting {
+    /// Opens the outbox, which lies beside the journal; tries again until it opens or the process ends.
+    fn open_outbox(&self) -> Option<NotifyHandle> {
+        loop {
+            match self.late.start_notify(Arc::clone(&self.disk)) {
+                Ok(notify) => return Some(notify),
+                Err(problem) => {
+                    tracing::error!(problem = %chain(&problem), "the outbox does not open; next try in {RETRY_EVERY:?}")
+                }
+            }
+            if self.inbox.wait_closed(RETRY_EVERY) {
+                return None;
+            }
+        }
+    }
+}
+
+fn keep_files(journal: &Arc<Journal>) -> std::io::Result<BlackBoxFiles> {
+    let journal = Arc::clone(journal);
+    BlackBoxFiles::start(move |incident, black_box| {
+        if let Err(problem) = journal.put_black_box(incident, black_box) {
+            tracing::error!(%incident, problem = %chain(&problem), "a recording was not kept; the journal still holds its ticks");
+        }
+    })
+}
+
+/// Where things stood when the journal ends.
+#[derive(Debug, Default)]
+struct Past {
+    control: Option<Control>,
+    recorder: Option<Recorder>,
+    cells: BTreeMap<CellId, CellKey>,
+    notices: Vec<Notice>,
+    freezes: Vec<Freeze>,
+    last_at: Option<Timestamp>,
+    /// Behind a gap, until the next snapshot, replay only comes close.
+    inexact: bool,
+}
+
+impl Past {
+    fn replay(journal: &Journal, recovery: Recovery) -> Result<Self, JournalError> {
+        let mut past = Self { last_at: recovery.last, ..Self::default() };
+        if let Some(torn) = recovery.torn_tail {
+            tracing::warn!(
+                ?torn,
+                "the journal's last record was torn by a crash; it was never acknowledged and is left out"
+            );
+        }
+        if let Some(snapshot) = recovery.snapshot {
+            past.restore(&snapshot.json);
+        }
+        for entry in recovery.entries {
+            let entry = entry?;
+            if past.inexact {
+                if let Some(snapshot) = entry.snapshot_json() {
+                    past.restore(&snapshot?);
+                    continue;
+                }
+            }
+            past.step(journal, entry);
+        }
+        Ok(past)
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) {
+        match Control::restore(snapshot) {
+            Ok(control) => (self.control, self.inexact) = (Some(control), false),
+            Err(problem) => {
+                tracing::error!(problem = %chain(&problem), "a snapshot is not readable; the entries after it are replayed without it")
+            }
+        }
+    }
+
+    fn step(&mut self, journal: &Journal, entry: DecodedEntry) {
+        let DecodedEntry { now, body, .. } = entry;
+        let event = match body {
+            Body::Tick { deltas, .. } => {
+                self.recorder.get_or_insert_with(|| Recorder::new(now)).tick(now, &deltas);
+                Event::Tick { deltas }
+            }
+            Body::Step { event, .. } => match serde_json::from_slice::<Event>(&event) {
+                Ok(event) => event,
+                Err(problem) => {
+                    tracing::error!(%problem, "an event in the journal is not readable and is left out");
+                    return;
+                }
+            },
+            Body::Gap { .. } => {
+                self.inexact = true;
+                return;
+            }
+            Body::Snapshot(_) => return,
+        };
+        match &event {
+            Event::Configured(spec) => self.name_cells(spec),
+            Event::Changed(change) => self.recorder.get_or_insert_with(|| Recorder::new(now)).change(change.clone()),
+            _ => {}
+        }
+        let commands = self.control.get_or_insert_with(|| Control::new(now)).step(now, event);
+        for command in commands {
+            self.repeat(journal, command);
+        }
+    }
+
+    fn name_cells(&mut self, spec: &ControlSpec) {
+        self.cells = spec.cells.iter().cloned().collect();
+    }
+
+    /// Does again what may have been lost with the process and does no harm twice.
+    fn repeat(&mut self, journal: &Journal, command: Command) {
+        match command {
+            Command::RecordAction(action) => journal.put_action(&action),
+            Command::RecordIncident(incident) => journal.put_incident(&incident),
+            Command::Notify(notice) => self.notices.push(*notice),
+            Command::FreezeBlackBox { incident, cells, from, to } => {
+                self.freezes.push(Freeze { incident, cells, from, to })
+            }
+            Command::Shift { .. } | Command::RolloutMoved { .. } | Command::Refuse { .. } => {}
+        }
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! Takes a changed configuration into force while everything runs, or leaves the old one running.
+//!
+//! Triggers: a change below the configuration's folder (editors, `mv`, a Kubernetes ConfigMap's swapped link), SIGHUP,
+//! the API. All of them mean the same: read everything again, check everything, compile the routes beside the serving
+//! ones, hand the result to control, which swaps it whole. Any problem leaves the old configuration in force and is
+//! told in the log, in `homeostat_config_rejected_total` and by the API.
+//!
+//! Listeners, workers, the API's address and the data directory are fixed for the life of a process: a reload that
+//! changes them takes the rest over and says what needs a restart.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use homeostat_api::backend::ConfigStatus;
+use homeostat_gateway_proxy::GatewayHandle;
+use homeostat_gateway_route::CellRegistry;
+use homeostat_model::{Actor, ChangeEvent, ChangeKind};
+use notify::Watcher as _;
+use tokio::sync::oneshot;
+
+use super::{
+    Environment,
+    clock::Clock,
+    compile::{Compiled, compile},
+    inbox::Inbox,
+    late::LateParts,
+    message::{Configure, Message},
+    shared::{Shared, bump, lock},
+};
+use crate::config::CheckedConfig;
+
+/// Editors write a file in several steps; a reload waits until it has been quiet for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Triggers that wait; more of them mean the same thing.
+const TRIGGERS_MAX: usize = 16;
+
+/// How long an accepted configuration may wait for control before the API is told that it is on its way.
+const TAKEOVER_WAIT: Duration = Duration::from_secs(5);
+
+/// Why to read the configuration again.
+#[derive(Debug)]
+enum Trigger {
+    /// A file changed.
+    Changed,
+    /// Somebody asked.
+    Asked { by: Actor, reply: Option<oneshot::Sender<ConfigStatus>> },
+    /// The process ends.
+    Stop,
+}
+
+/// Asks for reloads; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct ReloadHandle {
+    triggers: SyncSender<Trigger>,
+}
+
+impl ReloadHandle {
+    /// Asks for a reload without waiting for it.
+    pub(super) fn trigger(&self, by: Actor) {
+        self.send(Trigger::Asked { by, reply: None });
+    }
+
+    /// Asks for a reload and waits for what became of it; `None` when the reloader has ended or is flooded.
+    pub(super) async fn reload(&self, by: Actor) -> Option<ConfigStatus> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Trigger::Asked { by, reply: Some(reply) });
+        answer.await.ok()
+    }
+
+    fn send(&self, trigger: Trigger) {
+        match self.triggers.try_send(trigger) {
+            // Full: as many reloads are due already, and each reads what is there then.
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => tracing::warn!("the configuration is not watched any more"),
+        }
+    }
+}
+
+/// The thread that reloads.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    handle: ReloadHandle,
+    thread: JoinHandle<()>,
+    /// Dropping it ends the watch.
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+/// What a reload works with.
+pub(super) struct ReloadParts {
+    pub(super) path: PathBuf,
+    pub(super) environment: Environment,
+    pub(super) in_force: CheckedConfig,
+    pub(super) registry: CellRegistry,
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox<Message>>,
+    pub(super) gateway: GatewayHandle,
+    pub(super) late: Arc<LateParts>,
+}
+
+impl std::fmt::Debug for ReloadParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReloadParts").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Reloader {
+    /// Starts watching. A folder that cannot be watched is no reason not to run: SIGHUP and the API still work.
+    pub(super) fn start(parts: ReloadParts) -> std::io::Result<Self> {
+        let (triggers, waiting) = sync_channel(TRIGGERS_MAX);
+        let handle = ReloadHandle { triggers };
+        let watcher = watch(&parts.path, handle.clone());
+        let thread = thread::Builder::new().name("config".to_owned()).spawn(move || parts.run(&waiting))?;
+        Ok(Self { handle, thread, _watcher: watcher })
+    }
+
+    /// For asking.
+    pub(super) fn handle(&self) -> ReloadHandle {
+        self.handle.clone()
+    }
+
+    /// Ends a running reload and the thread.
+    pub(super) fn stop(self) {
+        drop(self._watcher);
+        // A full queue holds reloads that would be pointless now; the thread sees the stop behind them.
+        let _gone = self.handle.triggers.send(Trigger::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the configuration thread had ended by a panic");
+        }
+    }
+}
+
+fn watch(path: &Path, handle: ReloadHandle) -> Option<notify::RecommendedWatcher> {
+    let on_event = move |event: notify::Result<notify::Event>| match event {
+        Ok(event) if event.kind.is_access() => {}
+        Ok(_) => handle.send(Trigger::Changed),
+        Err(problem) => tracing::warn!(%problem, "watching the configuration stumbled; SIGHUP reloads it"),
+    };
+    // The folder, not the file: editors and ConfigMaps replace files, and a watch on the old one would go blind.
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    };
+    let watcher = notify::recommended_watcher(on_event)
+        .and_then(|mut watcher| watcher.watch(folder, notify::RecursiveMode::NonRecursive).map(|()| watcher));
+    match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(problem) => {
+            tracing::warn!(%problem, folder = %folder.display(), "cannot watch the configuration; SIGHUP reloads it");
+            None
+        }
+    }
+}
+
+impl ReloadParts {
+    fn run(mut self, triggers: &Receiver<Trigger>) {
+        while let Ok(first) = triggers.recv() {
+            let mut waiting = vec![first];
+            loop {
+                match triggers.recv_timeout(QUIET) {
+                    Ok(more) => waiting.push(more),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if waiting.len() > TRIGGERS_MAX {
+                    break;
+                }
+            }
+            if waiting.iter().any(|trigger| matches!(trigger, Trigger::Stop)) {
+                return;
+            }
+            let by = waiting.iter().find_map(|trigger| match trigger {
+                Trigger::Asked { by, .. } => Some(by.clone()),
+                Trigger::Changed | Trigger::Stop => None,
+            });
+            self.reload(by);
+            let status = lock(&self.shared.config).clone();
+            for trigger in waiting {
+                if let Trigger::Asked { reply: Some(reply), .. } = trigger {
+                    let _asker_left = reply.send(status.clone());
+                }
+            }
+        }
+    }
+
+    /// One attempt; `by` is `None` when a file changed.
+    fn reload(&mut self, by: Option<Actor>) {
+        if let Err(problem) = self.gateway.reload_tls() {
+            self.reject(vec![problem.to_string()]);
+            return;
+        }
+        let loaded = crate::config::load(&self.path, &*self.environment)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let compiled = loaded.and_then(|config| compile(config, &mut self.registry));
+        match compiled {
+            Ok(compiled) if same(&compiled.config, &self.in_force) => self.settle(Vec::new()),
+            Ok(compiled) => self.accept(compiled, by.unwrap_or_else(Actor::homeostat)),
+            Err(problems) => self.reject(problems),
+        }
+    }
+
+    fn accept(&mut self, compiled: Compiled, by: Actor) {
+        let notes = needs_restart(&self.in_force, &compiled.config);
+        let (done, taken_over) = sync_channel(1);
+        let configure = Configure { table: compiled.table, spec: compiled.spec, done: Some(done) };
+        let change = ChangeEvent {
+            at: self.clock.now(),
+            kind: ChangeKind::Config,
+            service: None,
+            version: None,
+            summary: format!("configuration reloaded from {}", self.path.display()),
+            by,
+        };
+        let queued = self.inbox.push(Message::Changed(change)).is_ok()
+            && self.inbox.push(Message::Configure(Box::new(configure))).is_ok();
+        if !queued {
+            self.reject(vec!["control takes nothing at the moment; reload again when it does".to_owned()]);
+            return;
+        }
+        self.late.reconfigure(compiled.config.receivers.clone());
+        self.in_force = compiled.config;
+        bump(&self.shared.counters.config_accepted);
+        lock(&self.shared.config).generation += 1;
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
+        self.settle(notes);
+        if taken_over.recv_timeout(TAKEOVER_WAIT).is_ok() {
+            tracing::info!(path = %self.path.display(), "configuration in force");
+        } else {
+            tracing::warn!(path = %self.path.display(), "configuration accepted; it comes into force when control answers");
+        }
+    }
+
+    /// Notes what is true now: the files on disk are in force, but for `notes`.
+    fn settle(&self, notes: Vec<String>) {
+        let mut status = lock(&self.shared.config);
+        status.accepted_at = self.clock.now();
+        status.problems = notes;
+        status.rejected_at = None;
+    }
+
+    fn reject(&self, problems: Vec<String>) {
+        bump(&self.shared.counters.config_rejected);
+        tracing::error!(
+            path = %self.path.display(),
+            problems = problems.len(),
+            first = problems.first().map_or("", String::as_str),
+            "configuration refused, the old one stays in force; `homeostat check` shows all problems"
+        );
+        let mut status = lock(&self.shared.config);
+        status.problems = problems;
+        status.rejected_at = Some(self.clock.now());
+    }
+}
+
+/// Whether two configurations mean the same; where they were read from does not count.
+fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
+    let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
+    let rest = |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone());
+    parts(one) == parts(other) && rest(one) == rest(other)
+}
+
+fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
+    let changed = [
+        (old.proxy != new.proxy, "listeners, workers and limits of the gateway"),
+        (old.api.listen != new.api.listen, "the API's address"),
+        (old.store.dir != new.store.dir, "the data directory"),
+    ];
+    let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");
+    changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| note(what)).collect()
+}

@@ -1,0 +1,119 @@
+//! What the parts of a running process show each other: snapshots that readers take without waiting for control.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use homeostat_api::backend::{ConfigStatus, StreamItem};
+use homeostat_model::{CellId, CellKey, OutcomeCounts, OutcomeDelta, Timestamp, view::View};
+use tokio::sync::broadcast;
+
+/// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
+/// for about 20 s.
+const STREAM_ITEMS_MAX: usize = 256;
+
+/// Locks, whatever happened to another holder: all critical sections here are single assignments.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Snapshots and counters of one process.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) view: ArcSwap<View>,
+    pub(super) stream: broadcast::Sender<Arc<StreamItem>>,
+    pub(super) config: Mutex<ConfigStatus>,
+    pub(super) totals: Mutex<Totals>,
+    /// When control last finished a round, on the process's time line; tells a stuck control from a quiet one.
+    control_alive_ns: AtomicI64,
+    /// What keeps the journal from opening, if anything does.
+    pub(super) journal_trouble: Mutex<Option<String>>,
+    pub(super) counters: Counters,
+}
+
+/// Counters of the process itself, exported at `/metrics`.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) steps: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) shifts: AtomicU64,
+    pub(super) shifts_ahead_of_disk: AtomicU64,
+    pub(super) steps_refused: AtomicU64,
+    pub(super) steps_waiting: AtomicU64,
+    pub(super) black_boxes_dropped: AtomicU64,
+    pub(super) config_accepted: AtomicU64,
+    pub(super) config_rejected: AtomicU64,
+    pub(super) clock_steps: AtomicU64,
+}
+
+/// Adds one.
+pub(super) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Shared {
+    pub(super) fn new(config: ConfigStatus) -> Self {
+        Self {
+            view: ArcSwap::from_pointee(View::default()),
+            stream: broadcast::Sender::new(STREAM_ITEMS_MAX),
+            config: Mutex::new(config),
+            totals: Mutex::new(Totals::default()),
+            control_alive_ns: AtomicI64::new(0),
+            journal_trouble: Mutex::new(None),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Sends to whoever follows the event stream; nobody following is fine.
+    pub(super) fn publish(&self, item: StreamItem) {
+        if self.stream.receiver_count() > 0 {
+            // The only error is that the last reader has just left.
+            let _nobody_listens = self.stream.send(Arc::new(item));
+        }
+    }
+
+    pub(super) fn control_is_alive(&self, now: Timestamp) {
+        self.control_alive_ns.store(now.unix_ns(), Ordering::Relaxed);
+    }
+
+    pub(super) fn control_last_alive(&self) -> Timestamp {
+        Timestamp::from_unix_ns(self.control_alive_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// All outcomes since the process started, per cell: what `/metrics` shows.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    by_cell: Vec<OutcomeCounts>,
+    keys: BTreeMap<CellId, CellKey>,
+}
+
+impl Totals {
+    /// Adds a tick.
+    pub(super) fn add(&mut self, deltas: &[OutcomeDelta]) {
+        for delta in deltas {
+            let index = usize::from(delta.cell.0);
+            if self.by_cell.len() <= index {
+                self.by_cell.resize(index + 1, OutcomeCounts::default());
+            }
+            if let Some(total) = self.by_cell.get_mut(index) {
+                *total += delta.counts;
+            }
+        }
+    }
+
+    /// Tells what the cells mean from now on. Ids are never given to another key, so counts stay right.
+    pub(super) fn name_cells(&mut self, cells: &[(CellId, CellKey)]) {
+        self.keys = cells.iter().cloned().collect();
+    }
+
+    /// Named cells with their counts, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&CellKey, OutcomeCounts)> {
+        self.keys.iter().map(|(id, key)| (key, self.by_cell.get(usize::from(id.0)).copied().unwrap_or_default()))
+    }
+}
