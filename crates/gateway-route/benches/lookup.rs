@@ -38,8 +38,10 @@ fn main() -> Result<(), Failure> {
         let matched = turn.next().and_then(|path| table.find(&method, "shop.example.org", path, &headers))?;
         Some(matched.choose_for(&headers, client, &mut sequence).cell)
     });
-    let states: Vec<EndpointState> =
-        (0..16).map(|n| EndpointState { in_flight: n % 5, ..Default::default() }).collect();
+    let mut states = [EndpointState::default(); 16];
+    for (in_flight, state) in (0..5).cycle().zip(&mut states) {
+        state.in_flight = in_flight;
+    }
     let mut random = 0_u64;
     measure("one endpoint of 16", || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,5 +1,7 @@
 //! The compiled table against a naive model: look at every route, keep the best.
 
+#![expect(clippy::unwrap_used, reason = "short helpers of tests, which may fail loudly")]
+
 use std::cmp::Reverse;
 
 use homeostat_gateway_route::{

@@ -21,6 +21,9 @@ use crate::{
     state::{JudgeState, StateError},
 };
 
+/// `1.0 - 0.99` is a little more than 0.01: without slack, 10 % of errors at 99 % would burn a little slower than 10.
+const RATE_SLACK: f64 = 1.0 + 1e-9;
+
 /// The judge of one objective. Its serialised form holds everything, so a restored judge goes on as the old one would.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "JudgeState", into = "JudgeState")]
@@ -188,7 +191,7 @@ impl ObjectiveJudge {
         if long.bad == 0 || long.total() < self.settings.min_events {
             return false;
         }
-        let burns = |events| self.settings.burn_rate(events).map(|rate| rule.factor <= rate);
+        let burns = |events| self.settings.burn_rate(events).map(|rate| rule.factor <= rate * RATE_SLACK);
         burns(long) == Some(true) && burns(self.events(rule.short)).unwrap_or(before)
     }
 
