@@ -1,0 +1,329 @@
+//! `homeostat demo`: the whole loop on real traffic, told as it happens.
+//!
+//! Two shops as child processes, customers on a thread, gateway, judge and API in this process, all on loopback ports
+//! that are free, without root. After a few seconds the bad release gets 5 % of the customers; what Homeostat does about
+//! it is printed line by line, and the exit code says whether the loop closed: rolled back and verified.
+//!
+//! Not here: what the shop's faults are (`homeostat-shop`), load (`homeostat-load`), the loop itself (`runtime`).
+//! Invariant: nothing outlives this process; the shops end when the pipe to them closes.
+
+mod setup;
+mod shops;
+mod story;
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use homeostat_api::backend::{Backend, OperateError, Operation};
+use homeostat_load::{Load, Mix, RunningLoad, ShopMix};
+use homeostat_model::{Actor, RolloutName, name::NameError, rollout::Verb};
+use homeostat_shop::{Fault, Setting, VERSION_HEADER};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    shops::Shops,
+    story::{Story, Traffic},
+    watch::{Ending, Watch},
+};
+use super::{log, up::LogFormat};
+use crate::runtime::{self, Options, Running, StartError};
+
+/// Shows the whole loop on real traffic: a bad release is noticed, rolled back, verified and written up
+///
+/// Starts two versions of a flash-sale shop, customers, gateway and judge on free loopback ports, without root. Ends with
+/// 0 when the bad release was rolled back and the recovery verified.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What is wrong with v2: errors, lock, log, json, leak or dependency, each with `=STRENGTH` if wanted
+    #[arg(long, value_name = "NAME[=STRENGTH]", default_value = "errors")]
+    fault: Setting,
+    /// Keep everything running after the story, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Requests a second
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(20..=50_000))]
+    rps: u32,
+    /// Where shops and journal keep their data; a temporary directory unless given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Print the configuration that the demonstration runs with, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Traffic on v1 alone before the release: enough to see that all is well.
+const CALM: Duration = Duration::from_secs(3);
+/// Longest wait for a verdict. Errors take a tenth of a second; a leak needs some seconds to hurt.
+const VERDICT_WITHIN: Duration = Duration::from_mins(2);
+/// Longest wait from the verdict to its end; the judge watches for 5 s.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(40);
+/// How often the incident is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the traffic is told: nothing is silent for longer.
+const TRAFFIC_EVERY: Duration = Duration::from_secs(1);
+/// Answers later than this are slow: the configuration's latency objective.
+const SLOW_AFTER: Duration = Duration::from_millis(100);
+
+/// Runs the demonstration.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    if args.print_config {
+        print!("{}", setup::sample());
+        return ExitCode::SUCCESS;
+    }
+    if let Err(problem) = log::install("error", LogFormat::Text) {
+        eprintln!("homeostat demo: {problem}");
+        return ExitCode::FAILURE;
+    }
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| DemoError::Io { what: "start threads".to_owned(), source })
+        .and_then(|runtime| runtime.block_on(demonstrate(args)));
+    match outcome {
+        Ok(Ending::Verified) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(DemoError::Interrupted) => ExitCode::from(130),
+        Err(problem) => {
+            eprintln!("homeostat demo: {}", chain(&problem));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why there was nothing to show.
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error("cannot {what}")]
+    Io {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the {version} shop did not start: {detail}")]
+    Shop { version: &'static str, detail: String },
+    #[error("homeostat did not start")]
+    Start(#[from] StartError),
+    #[error("the gateway has no listener")]
+    NoListener,
+    #[error("a name of the demonstration is not valid")]
+    Name(#[from] NameError),
+    #[error("the rollout could not be started")]
+    Rollout(#[from] OperateError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A directory that is removed at the end, unless the user named it.
+#[derive(Debug)]
+struct DataDir {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl DataDir {
+    fn new(named: Option<&Path>) -> Result<Self, DemoError> {
+        let ours = || std::env::temp_dir().join(format!("homeostat-demo-{}", std::process::id()));
+        let (path, temporary) = named.map_or_else(|| (ours(), true), |path| (path.to_owned(), false));
+        let failed = |source| DemoError::Io { what: format!("create {}", path.display()), source };
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        Ok(Self { path, temporary })
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(problem) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(dir = %self.path.display(), %problem, "a temporary directory is left behind");
+        }
+    }
+}
+
+async fn demonstrate(args: &Args) -> Result<Ending, DemoError> {
+    let mut story = Story::begin(args.json);
+    let dir = DataDir::new(args.dir.as_deref())?;
+    story.tell(
+        "start",
+        format!("two shops, {} customers' requests/s, gateway and judge; data in {}", args.rps, dir.path.display()),
+    );
+    let shops = Shops::start(&dir.path, args.fault).await?;
+    story.tell("shops", format!("v1 at {} is sound, v2 at {} has the fault `{}`", shops.v1, shops.v2, args.fault));
+    let running = start_homeostat(&dir.path, &shops).await?;
+    let outcome = tokio::select! {
+        outcome = with_customers(args, &running, &mut story) => outcome,
+        _interrupted = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+    };
+    // From upstream to downstream; the shops see their last requests answered.
+    let report = running.stop().await;
+    shops.end().await;
+    story.tell("stopped", report.to_string());
+    outcome
+}
+
+async fn start_homeostat(dir: &Path, shops: &Shops) -> Result<Running, DemoError> {
+    let config = dir.join("homeostat.yaml");
+    let text = setup::text(&setup::Addresses::free(shops.v1, shops.v2), &dir.join("journal"));
+    std::fs::write(&config, text)
+        .map_err(|source| DemoError::Io { what: format!("write {}", config.display()), source })?;
+    // No secret stands in this configuration, so no variable is looked up.
+    Ok(runtime::start(Options { config, environment: Arc::new(|_: &str| None) }).await?)
+}
+
+async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Result<Ending, DemoError> {
+    let (_, gateway) = running.gateway_addresses().into_iter().next().ok_or(DemoError::NoListener)?;
+    let api = running.api_address();
+    story.tell("gateway", format!("serves http://{gateway}/items/1; console and API at http://{api}/"));
+    let load = Load {
+        label_header: Some(VERSION_HEADER),
+        user_header: Some(http::HeaderName::from_static("x-user")),
+        slow_after: SLOW_AFTER,
+        ..Load::new(gateway, f64::from(args.rps), Mix::Shop(ShopMix::default()))
+    };
+    let load = load
+        .spawn(CancellationToken::new())
+        .map_err(|source| DemoError::Io { what: "start the customers".to_owned(), source })?;
+    let mut scene = Scene { backend: running.backend(), load: &load, story, last: Traffic::default() };
+    let ending = scene.play(args.fault.fault).await;
+    if let Ok(ending) = &ending {
+        scene.close(*ending, &api.to_string(), args);
+        if args.keep {
+            scene.story.tell("keep", "everything keeps running; Ctrl-C ends it".to_owned());
+            scene.traffic_for_ever().await;
+        }
+    }
+    // Nothing is lost when this fails: the figures were told.
+    drop(tokio::task::spawn_blocking(move || load.finish()).await);
+    ending
+}
+
+/// What is needed to tell the story while it happens.
+struct Scene<'a> {
+    backend: Arc<dyn Backend>,
+    load: &'a RunningLoad,
+    story: &'a mut Story,
+    last: Traffic,
+}
+
+impl Scene<'_> {
+    async fn play(&mut self, fault: Fault) -> Result<Ending, DemoError> {
+        self.traffic_for(CALM).await;
+        let known = self.incidents().await.iter().map(|incident| incident.id).collect();
+        self.load.tally().forget_first();
+        self.ship().await?;
+        let mut watch = Watch::new(known, fault);
+        let mut traffic_at = Instant::now() + TRAFFIC_EVERY;
+        let mut until = Instant::now() + VERDICT_WITHIN;
+        loop {
+            if let Some(harmed) = self.first_harmed() {
+                watch.customers_saw(harmed);
+            }
+            let had_verdict = watch.has_verdict();
+            for incident in self.incidents().await {
+                for (what, detail) in watch.see(&incident) {
+                    self.story.tell(what, detail);
+                }
+            }
+            if watch.has_verdict() && !had_verdict {
+                until = Instant::now() + VERIFIED_WITHIN;
+            }
+            if let Some(ending) = watch.ending() {
+                return Ok(ending);
+            }
+            let now = Instant::now();
+            if until < now {
+                return Ok(if watch.has_verdict() { Ending::NotVerified } else { Ending::NoVerdict });
+            }
+            if traffic_at <= now {
+                self.tell_traffic();
+                traffic_at += TRAFFIC_EVERY;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Starts the rollout. A release that an earlier run in the same directory has frozen is started all the same.
+    async fn ship(&mut self) -> Result<(), DemoError> {
+        let rollout = RolloutName::new("shop")?;
+        let reason = "the demonstration ships v2";
+        let operate = |verb| {
+            let operation = Operation::Rollout { rollout: rollout.clone(), verb };
+            self.backend.operate(operation, Actor::new("demo"), reason.to_owned())
+        };
+        match operate(Verb::Start).await {
+            Err(OperateError::Refused(_)) => operate(Verb::StartFrozen).await?,
+            other => other?,
+        }
+        self.story.tell("release", "v2 gets 5 % of the customers".to_owned());
+        Ok(())
+    }
+
+    /// When customers first saw v2 fail or be slow; failures without an answer carry no version and count too.
+    fn first_harmed(&self) -> Option<std::time::SystemTime> {
+        let report = self.load.tally().report();
+        let firsts = ["v2", ""].iter().filter_map(|label| report.labels.get(*label)?.first_harmed);
+        firsts.map(|moment| moment.wall).min()
+    }
+
+    async fn incidents(&self) -> Vec<homeostat_model::incident::Incident> {
+        /// Newest incidents that are looked at: a directory that is used again holds one a run.
+        const LOOKED_AT: usize = 20;
+        // A store that is busy or slow is asked again at the next look.
+        let asked = timeout(Duration::from_secs(1), self.backend.incidents(None, LOOKED_AT)).await;
+        asked.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    async fn traffic_for(&mut self, long: Duration) {
+        drop(timeout(long + TRAFFIC_EVERY / 4, self.traffic_for_ever()).await);
+    }
+
+    async fn traffic_for_ever(&mut self) {
+        let mut ticks = interval(TRAFFIC_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            self.tell_traffic();
+        }
+    }
+
+    fn tell_traffic(&mut self) {
+        let now = Traffic::of(&self.load.tally().report());
+        self.story.traffic(&now, &self.last);
+        self.last = now;
+    }
+
+    fn close(&mut self, ending: Ending, api: &str, args: &Args) {
+        self.story.tell("result", ending.sentence().to_owned());
+        let harmed = Traffic::of(&self.load.tally().report());
+        let share = 100.0 * harmed.harmed() as f64 / harmed.total().max(1) as f64;
+        self.story.tell(
+            "customers",
+            format!("{} of {} requests failed or took over 100 ms ({share:.3} %)", harmed.harmed(), harmed.total()),
+        );
+        let look = if args.keep {
+            format!(
+                "http://{api}/ in a browser; `homeostat incidents --api http://{api}`; `homeostat incident show ID --api http://{api}`"
+            )
+        } else {
+            "run `homeostat demo --keep` and open the console, or `homeostat incident show ID`".to_owned()
+        };
+        self.story.tell("look", look);
+    }
+}
+
+/// An error with all its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
