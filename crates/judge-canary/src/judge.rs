@@ -108,7 +108,7 @@ impl CanaryJudge {
         if self.is_shown_worse() {
             return CanaryVerdict::Worse { evidence: self.evidence() };
         }
-        let not_worse = |sli: &SliTest| sli.e_not_worse() * self.test.beta >= 1.0;
+        let not_worse = |sli: &SliTest| reaches(sli.e_not_worse(), self.test.beta);
         if !self.slis.is_empty() && self.slis.iter().all(not_worse) {
             return CanaryVerdict::NotWorse { evidence: self.evidence() };
         }
@@ -152,7 +152,7 @@ impl CanaryJudge {
 
     /// Whether the e-value has reached `1 / alpha`.
     pub(crate) fn is_shown_worse(&self) -> bool {
-        self.e_worse() * self.test.alpha >= 1.0
+        reaches(self.e_worse(), self.test.alpha)
     }
 
     fn e_worse(&self) -> f64 {
@@ -238,6 +238,12 @@ pub fn events(sli: Sli, counts: &OutcomeCounts, thresholds: &[Span]) -> EventCou
             })
         }
     }
+}
+
+/// Whether an e-value settles its question at this level. The product decides cheaply in almost every tick; where it says
+/// yes, the logarithms that the evidence shows have to say so too, bit by bit.
+fn reaches(e_value: f64, level: f64) -> bool {
+    e_value * level >= 1.0 && e_value.ln() >= -level.ln()
 }
 
 /// The difference that "not worse" is held against: the tolerance, but not less than [`MARGIN_MIN`].
