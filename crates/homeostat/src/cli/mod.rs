@@ -2,13 +2,22 @@
 //! 0 done, 1 failed, 2 the user has something to mend.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "speaking to a terminal is this module's job")]
 
+mod action;
+mod audit;
+mod break_glass;
 mod check;
+mod client;
 mod demo;
+mod events;
+mod incident;
 mod init;
 mod log;
+mod render;
+mod rollout;
 mod schema;
 mod shop;
 mod simulate;
+mod status;
 mod up;
 
 use std::process::ExitCode;
@@ -32,6 +41,14 @@ enum Command {
     Schema(schema::Args),
     Init(init::Args),
     Demo(demo::Args),
+    Status(status::Args),
+    Incidents(incident::ListArgs),
+    Incident(incident::Args),
+    Rollout(rollout::Args),
+    Action(action::Args),
+    BreakGlass(break_glass::Args),
+    Events(events::Args),
+    Audit(audit::Args),
     #[command(hide = true)]
     Shop(shop::Args),
 }
@@ -45,6 +62,14 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Incidents(args) => incident::list(&args),
+        Command::Incident(args) => incident::run(args),
+        Command::Rollout(args) => rollout::run(args),
+        Command::Action(args) => action::run(args),
+        Command::BreakGlass(args) => break_glass::run(args),
+        Command::Events(args) => events::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Shop(args) => shop::run(args),
     }
 }
