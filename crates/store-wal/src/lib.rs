@@ -29,5 +29,6 @@ pub use disk::{Disk, RealDisk};
 pub use error::{Damage, DamageKind, Full, OpenError, ReadError, RepairError, WaitError};
 pub use queue::{Durable, Flush, Ticket, Trouble, WalHealth};
 pub use reader::{Reader, Record};
+pub use sim_disk::SimDisk;
 pub use survey::{Survey, survey};
 pub use wal::{Commit, Recovered, TornTail, Wal, WalOptions};

@@ -249,23 +249,24 @@ impl Shared {
         Work::Commit { first_seq: state.durable_next, records: state.batch(self.options.commit) }
     }
 
-    /// The first `count` records of the queue are durable, `segment` as it is now.
-    pub(crate) fn committed(&self, count: usize, segment: KnownSegment) {
+    /// The first `count` records of the queue are durable, `segment` as it is now. Gives the trouble that is over.
+    pub(crate) fn committed(&self, count: usize, segment: KnownSegment) -> Option<Trouble> {
         let mut state = self.lock();
         let freed: usize = state.queue.drain(..count).map(|record| record.payload.len()).sum();
         state.queue_bytes -= freed;
         state.durable_next += count as u64;
         state.oldest_at = (!state.queue.is_empty()).then(Instant::now);
-        state.trouble = None;
+        let over = state.trouble.take();
         state.retry_at = None;
         state.writing_since = None;
         state.know(segment);
         drop(state);
         self.done.notify_all();
+        over
     }
 
-    /// An attempt at the first `count` records has failed.
-    pub(crate) fn failed(&self, count: usize, error: String, retry_after: Duration) {
+    /// An attempt at the first `count` records has failed. Gives how many have failed in a row.
+    pub(crate) fn failed(&self, count: usize, error: String, retry_after: Duration) -> u64 {
         let mut state = self.lock();
         let now = Instant::now();
         let (since, attempts) = state.trouble.as_ref().map_or((now, 0), |t| (t.since, t.attempts));
@@ -275,6 +276,7 @@ impl Shared {
         state.writing_since = None;
         drop(state);
         self.done.notify_all();
+        attempts + 1
     }
 
     pub(crate) fn close(&self) {

@@ -53,12 +53,18 @@ impl Writer {
             match self.commit(&mut current, first_seq, &records) {
                 Ok(known) => {
                     retry = RETRY_FIRST;
-                    self.shared.committed(records.len(), known);
+                    if let Some(trouble) = self.shared.committed(records.len(), known) {
+                        let (dir, lasted) = (self.dir.display(), trouble.since.elapsed());
+                        tracing::info!(%dir, ?lasted, attempts = trouble.attempts, "the log can be written again");
+                    }
                 }
                 Err(error) => {
                     self.abandon(current.take());
-                    tracing::warn!(dir = %self.dir.display(), %error, "the log cannot be written; trying again");
-                    self.shared.failed(records.len(), chain(&error), retry);
+                    let said = chain(&error);
+                    if self.shared.failed(records.len(), said.clone(), retry) == 1 {
+                        // Once an outage; its state is in `health`.
+                        tracing::error!(dir = %self.dir.display(), error = said, "the log cannot be written; trying again");
+                    }
                     retry = (retry * 2).min(RETRY_MAX);
                     if closing {
                         break;

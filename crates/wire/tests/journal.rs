@@ -100,7 +100,7 @@ fn bytes_per_service_and_hour() {
     }
     let (per_tick, per_hour) = (bytes as f64 / ticks as f64, bytes * 60);
     println!("{per_tick:.1} bytes a tick, {:.1} MB per service and hour", per_hour as f64 / 1e6);
-    expect!["7.5 bytes a tick, 2703000 bytes an hour"]
+    expect!["7.7 bytes a tick, 2779800 bytes an hour"]
         .assert_eq(&format!("{per_tick:.1} bytes a tick, {per_hour} bytes an hour"));
 }
 
