@@ -229,7 +229,10 @@ impl SliTest {
 /// Good and bad events of `counts` under an SLI; none if it is a latency that the cell does not measure.
 pub fn events(sli: Sli, counts: &OutcomeCounts, thresholds: &[Span]) -> EventCounts {
     match sli {
-        Sli::Availability => EventCounts { good: counts.answered(), bad: counts.bad() },
+        Sli::Availability => {
+            let bad = counts.bad();
+            EventCounts { good: counts.total().saturating_sub(bad), bad }
+        }
         Sli::Latency { threshold } => {
             let slow = thresholds.iter().zip(counts.slow).find(|(t, _)| **t == threshold).map(|(_, slow)| slow);
             slow.map_or_else(EventCounts::default, |bad| {

@@ -23,9 +23,9 @@ pub(crate) struct Rates {
 /// above 1e-9 within 83.
 const STEPS_MAX: usize = 96;
 
-/// Relative step at which a root counts as found: some bits above the resolution of the numbers, so that rounding cannot
-/// keep it from settling.
-const SETTLED: f64 = 1e-14;
+/// Relative step that is the last one. Each step squares the relative error, so what is left after this one is below the
+/// resolution of the numbers.
+const SETTLED: f64 = 1e-8;
 
 /// Projects `alternative` onto the border `canary = baseline + margin` for groups of `n_baseline` and `n_canary` events.
 ///
@@ -58,6 +58,7 @@ pub(crate) fn onto_border(alternative: Rates, n_baseline: f64, n_canary: f64, ma
         }
         let newton = at - value / slope_change(at);
         if (newton - at).abs() <= SETTLED * at {
+            at = newton.clamp(low, high);
             break;
         }
         at = if low < newton && newton < high { newton } else { f64::midpoint(low, high) };
