@@ -7,7 +7,7 @@ use homeostat_model::{
     OutcomeCounts, Span, Timestamp, VersionName,
     evidence::Evidence,
     objective::Sli,
-    outcome::{THRESHOLDS_MAX, OutcomeClass},
+    outcome::{OutcomeClass, THRESHOLDS_MAX},
     rollout::CanaryTest,
 };
 use libfuzzer_sys::fuzz_target;
