@@ -186,7 +186,7 @@ fn the_reference_is_up_to_date() {
 fn every_default_is_accepted_by_its_own_reader() {
     let mut text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1, v2: []}, timeouts: {}, objectives: {availability: 99%}}\n".to_owned();
     for kind in ["Guard", "Gateway", "Api", "Store"] {
-        text += &format!("---\napiVersion: homeostat/v1\nkind: {kind}\nspec: {{}}\n");
+        text.extend(["---\napiVersion: homeostat/v1\nkind: ", kind, "\nspec: {}\n"]);
     }
     text += "---\napiVersion: homeostat/v1\nkind: Route\nmetadata: {name: a}\nspec: {service: a}\n";
     text += "---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {name: a}\nspec: {slack: 'http://127.0.0.1/'}\n";

@@ -290,6 +290,7 @@ fn too_many_nodes(place: Place) -> Problem {
 }
 
 #[cfg(test)]
+#[expect(clippy::format_push_string, reason = "tests may allocate")]
 mod tests {
     use expect_test::{Expect, expect};
 
@@ -315,7 +316,9 @@ mod tests {
         match &node.data {
             Data::Sequence(items) => {
                 *out += &format!("{pad}{line}:{column} {width} list\n");
-                items.iter().for_each(|item| show(item, level + 1, out));
+                for item in items {
+                    show(item, level + 1, out);
+                }
             }
             Data::Mapping(entries) => {
                 *out += &format!("{pad}{line}:{column} {width} mapping\n");
@@ -391,16 +394,16 @@ mod tests {
         assert!(problems[0].message.starts_with("more than 262144 values"), "{problems:?}");
         check(
             "a: &a [*a]\n",
-            &expect![[r#"
+            &expect![[r"
             an alias within its own anchor never ends
-        "#]],
+        "]],
         );
     }
 
     #[test]
     fn depth_is_bounded_in_flow_and_block_style_and_through_aliases() {
-        let blocks: String = (0..1_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
-        let stairs: String = (0..60).map(|n| format!("a{}: &x{} [*x{}]\n", n + 1, n + 1, n)).collect();
+        let blocks = (0..1_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect::<Vec<_>>().concat();
+        let stairs = (0..60).map(|n| format!("a{0}: &x{0} [*x{n}]\n", n + 1)).collect::<Vec<_>>().concat();
         for text in ["[".repeat(200), blocks, "- ".repeat(1_000), format!("a0: &x0 1\n{stairs}")] {
             let mut problems = Vec::new();
             parse("t", &text, 0, &mut problems);

@@ -3,6 +3,8 @@
 //! Each file checks one kind of document and returns what the rooms take. A document that fails is left out and its
 //! name stays known, so that those who refer to it are not blamed as well.
 
+mod annotations;
+mod indicator;
 mod names;
 mod objectives;
 mod openslo;
