@@ -16,7 +16,11 @@ use homeostat_model::{
     action::ActionRecord,
     incident::{BlackBox, Incident},
 };
-use homeostat_store_wal::{Commit, Disk, Flush, Full, Wal, WalHealth, WalOptions, segment::SEGMENT_BYTES_DEFAULT};
+use homeostat_store_wal::{
+    Commit, Disk, Flush, Full, Wal, WalHealth, WalOptions,
+    segment::SEGMENT_BYTES_DEFAULT,
+    wal::{QUEUE_BYTES_MAX, QUEUE_RECORDS_MAX},
+};
 use homeostat_wire::journal::{Recorded, TicksWriter, decode, put_snapshot_entry, put_step_entry, put_tick_step_entry};
 
 use crate::{
@@ -24,7 +28,7 @@ use crate::{
     audit::AuditLine,
     black_box,
     error::{JournalError, Lost},
-    late::{LateList, StepTicket, encode_tick_as_step},
+    late::{LATE_BYTES_MAX, LateList, StepTicket, encode_tick_as_step},
     records::Records,
     recovery::{Entries, Marks, Recovery, read_snapshot},
     spec::{CommitSpec, StoreSpec},
@@ -48,6 +52,7 @@ const SNAPSHOT_EVERY_BYTES: usize = 8 << 20;
 const SNAPSHOT_EVERY: Span = Span::from_mins(30);
 /// ... but not sooner than this after a snapshot that the log did not take.
 const SNAPSHOT_RETRY: Span = Span::from_mins(1);
+const _: () = assert!(LATE_BYTES_MAX <= QUEUE_BYTES_MAX / 2);
 const _: () = assert!((SNAPSHOT_EVERY_BYTES as u64) < SEGMENT_BYTES_DEFAULT);
 
 /// The open journal. Shared by reference; all methods take `&self`.
@@ -352,8 +357,14 @@ impl Journal {
         }
     }
 
+    /// Hands the late list over once the queue is half empty: then all of it fits (a compile-time fact), and one
+    /// outage leaves one gap instead of one for every byte of room.
     fn drain(&self, front: &mut Front) {
         if front.late.is_empty() {
+            return;
+        }
+        let wal = self.wal.health();
+        if QUEUE_BYTES_MAX < 2 * wal.queue_bytes || QUEUE_RECORDS_MAX < 2 * wal.queue_records {
             return;
         }
         let drained = front.late.drain(&self.wal);

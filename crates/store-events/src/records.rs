@@ -1,7 +1,7 @@
 //! Incidents, actions and audit lines, as the latest of their records say.
 //!
 //! Not here: where the records come from (`journal`, `archive`).
-//! Invariants: one entry an id, the record with the highest number wins; memory is bounded by the limits below.
+//! Invariants: one entry an id, the latest record wins; memory is bounded by the limits below.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -66,15 +66,20 @@ impl Records {
         }
     }
 
+    /// The number of the first record is kept: after a restart records are put again with later numbers, and the
+    /// archive must not forget what they really rest on.
     pub(crate) fn put_incident(&mut self, seq: u64, incident: Incident) {
-        self.incidents.insert(incident.id, (seq, incident));
+        let first = self.incidents.get(&incident.id).map_or(seq, |(first, _)| seq.min(*first));
+        self.incidents.insert(incident.id, (first, incident));
         while INCIDENTS_MAX < self.incidents.len() {
             self.incidents.pop_first();
         }
     }
 
+    /// As [`Self::put_incident`].
     pub(crate) fn put_action(&mut self, seq: u64, action: ActionRecord) {
-        self.actions.insert(action.plan.id, (seq, action));
+        let first = self.actions.get(&action.plan.id).map_or(seq, |(first, _)| seq.min(*first));
+        self.actions.insert(action.plan.id, (first, action));
         while ACTIONS_MAX < self.actions.len() {
             self.actions.pop_first();
         }

@@ -1,0 +1,87 @@
+//! Incidents, actions, audit and recordings: what readers see, now and after a restart.
+
+use homeostat_model::incident::BlackBox;
+use homeostat_store_events::JournalError;
+
+use super::*;
+
+#[test]
+fn incidents_are_rebuilt_from_the_steps_that_recorded_them() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    for (now, shown) in [(at(1), incident(1, None)), (at(2), incident(2, None)), (at(3), incident(1, Some(at(3))))] {
+        settle(&step(&journal, now, "{}", &record(&shown)));
+        journal.put_incident(&shown);
+    }
+    let seen = (journal.incidents(None, 10), journal.incidents(Some(IncidentId(2)), 10), journal.incidents(None, 1));
+    assert_eq!(seen.0.iter().map(|i| i.id.0).collect::<Vec<_>>(), [2, 1], "newest first");
+    assert_eq!((seen.1.len(), seen.2.len()), (1, 1));
+    disk.kill();
+    drop(journal);
+    let (journal, _) = open(&disk);
+    assert_eq!(journal.incidents(None, 10), seen.0);
+    assert_eq!(journal.incident(IncidentId(1)), Some(incident(1, Some(at(3)))), "the latest record wins");
+    assert_eq!(journal.incident(IncidentId(9)), None);
+}
+
+#[test]
+fn the_audit_says_who_did_what_and_what_was_refused() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    step(&journal, at(1), &operation("promote", "ana"), "[]");
+    step(&journal, at(2), &operation("start", "ci"), r#"[{"command":"refuse","reason":"the release is frozen"}]"#);
+    step(
+        &journal,
+        at(3),
+        r#"{"event":"decide","action":4,"decision":{"decision":"approve"},"by":"bo","reason":"ok"}"#,
+        "[]",
+    );
+    step(&journal, at(4), r#"{"event":"break_glass","engaged":true,"by":"bo","reason":""}"#, "[]");
+    settle(&step(&journal, at(5), r#"{"event":"restarted"}"#, "[]"));
+    let told = |journal: &Journal| -> Vec<String> {
+        journal
+            .audit(10)
+            .iter()
+            .map(|line| format!("{} {}: {}", line.at.since(at(0)).ms(), line.by, line.what))
+            .collect()
+    };
+    let expected = [
+        "4 bo: break-glass engaged",
+        "3 bo: action A-4: approve",
+        "2 ci: rollout checkout-v2: start (refused: the release is frozen)",
+        "1 ana: rollout checkout-v2: promote",
+    ];
+    assert_eq!(told(&journal), expected);
+    close(journal);
+    assert_eq!(told(&open(&disk).0), expected, "the same after a restart");
+}
+
+fn recording(from: i64, to: i64) -> BlackBox {
+    BlackBox { from: at(from), to: at(to), ..BlackBox::default() }
+}
+
+#[test]
+fn the_recording_that_covers_more_is_kept() {
+    let (journal, _) = open(&SimDisk::default());
+    let id = IncidentId(3);
+    assert!(journal.black_box(id).unwrap().is_none() && !journal.has_black_box(id));
+    for (put, kept) in
+        [((10, 50), (10, 50)), ((0, 40), (10, 50)), ((20, 50), (10, 50)), ((30, 90), (30, 90)), ((0, 90), (0, 90))]
+    {
+        journal.put_black_box(id, &recording(put.0, put.1)).unwrap();
+        assert_eq!(journal.black_box(id).unwrap(), Some(recording(kept.0, kept.1)), "after {put:?}");
+    }
+    assert!(journal.has_black_box(id));
+}
+
+#[test]
+fn a_damaged_recording_is_named_and_replaced() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    journal.put_black_box(IncidentId(1), &recording(0, 9)).unwrap();
+    disk.edit(&PathBuf::from("/data/black-boxes/INC-1.json.lz4"), |bytes| bytes.truncate(9)).unwrap();
+    let error = journal.black_box(IncidentId(1)).unwrap_err();
+    assert!(matches!(&error, JournalError::BlackBox { .. }), "{error}");
+    journal.put_black_box(IncidentId(1), &recording(0, 5)).unwrap();
+    assert_eq!(journal.black_box(IncidentId(1)).unwrap(), Some(recording(0, 5)));
+}
