@@ -218,7 +218,7 @@ mod tests {
                     "summary": "shop v2 fails 35 % of its requests"
                   },
                   "endsAt": "0001-01-01T00:00:00Z",
-                  "fingerprint": "",
+                  "fingerprint": "0a61d6618ce6ff26",
                   "generatorURL": "https://h.example/#/incident/3",
                   "labels": {
                     "alertname": "CanaryWorse",

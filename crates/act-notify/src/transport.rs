@@ -1,6 +1,7 @@
 //! Requests on the wire: one HTTP client for all receivers, TLS by rustls with the system's roots.
 //!
 //! Errors are words without addresses: what the layers below say may quote the URL, and URLs of chat bots are secrets.
+//! For the same reason nothing that those layers log is heard: the client and its connections run without a subscriber.
 
 use std::{error::Error, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
@@ -10,8 +11,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::TokioTimer,
 };
+use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use crate::{limits::REPLY_BYTES_MAX, payload::Outgoing};
 
@@ -33,7 +35,7 @@ pub enum SendError {
     #[error("its address or token cannot be used")]
     Request,
     /// No connection.
-    #[error("it could not be reached: {0}")]
+    #[error("it could not be reached: {}", words(*.0))]
     Connect(io::ErrorKind),
     /// The TLS handshake failed.
     #[error("TLS failed; check its certificate and that its authority is among the system's roots")]
@@ -47,6 +49,15 @@ pub enum SendError {
     /// The delivery itself broke; a bug of ours.
     #[error("the delivery was broken off")]
     Broken,
+}
+
+/// Kinds of failure that say nothing to an operator are mostly those of name resolution.
+fn words(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => kind.to_string(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => kind.to_string(),
+        _ => "its name does not resolve, or there is no way to it".to_owned(),
+    }
 }
 
 /// A pending answer.
@@ -79,12 +90,25 @@ impl HttpTransport {
                     .build()
             }
         };
-        let client = Client::builder(TokioExecutor::new())
+        let client = Client::builder(Unheard)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(2)
             .build(connector);
         Self { client }
+    }
+}
+
+/// Runs the client's connections without a log.
+#[derive(Clone, Copy, Debug)]
+struct Unheard;
+
+impl<F> hyper::rt::Executor<F> for Unheard
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(tokio::spawn(future.with_subscriber(Dispatch::none())));
     }
 }
 
@@ -115,6 +139,7 @@ impl Transport for HttpTransport {
                 let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(seconds);
                 Ok(Reply { status: parts.status.as_u16(), retry_after, body })
             };
+            let exchange = exchange.with_subscriber(Dispatch::none());
             tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(SendError::Timeout))
         })
     }
@@ -147,14 +172,19 @@ fn classify(error: &hyper_util::client::legacy::Error) -> SendError {
         if error.is::<rustls::Error>() {
             return SendError::Tls;
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            // A TLS error travels inside an I/O error, which does not name it as its source.
-            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return SendError::Tls;
-            }
-            kind = kind.or(Some(error.kind()));
-        }
-        cause = error.source();
+        let io = error.downcast_ref::<io::Error>();
+        // The innermost knows best; wrappers say `Other`.
+        kind = io.map(io::Error::kind).or(kind);
+        // What an I/O error carries is not its source, but the source of that is.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
-    if error.is_connect() { SendError::Connect(kind.unwrap_or(io::ErrorKind::Other)) } else { SendError::Closed }
+    match kind.unwrap_or(io::ErrorKind::Other) {
+        _ if !error.is_connect() => SendError::Closed,
+        // While connecting, only a handshake reads anything that could end early or make no sense.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => SendError::Tls,
+        kind => SendError::Connect(kind),
+    }
 }

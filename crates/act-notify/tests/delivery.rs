@@ -175,7 +175,7 @@ async fn the_first_message_leaves_at_once_and_once() {
     sleep(Duration::from_hours(1)).await;
     assert_eq!(world.log("a"), [(0, "k1".to_owned())]);
     let stats = process.handle.stats();
-    assert_eq!((stats.duplicates, stats.receivers[&"a".parse().unwrap()].delivered), (2, 1));
+    assert_eq!((stats.duplicates, stats.receivers["a"].delivered), (2, 1));
     process.stop().await;
 }
 
@@ -189,7 +189,7 @@ async fn a_slow_receiver_delays_nobody_else() {
     assert_eq!(world.log("quick"), [(0, "k2".to_owned())]);
     sleep(Duration::from_secs(6)).await;
     let stats = process.handle.stats();
-    let slow = &stats.receivers[&"slow".parse().unwrap()];
+    let slow = &stats.receivers["slow"];
     assert_eq!((slow.retries, slow.last_error.as_deref()), (1, Some("it did not answer in time")));
     process.stop().await;
 }
@@ -248,7 +248,7 @@ async fn answers_decide_about_the_next_attempt() {
     assert_eq!(world.log("broken").len(), 3);
     assert_eq!(world.log("wrong").len(), 1, "a permanent failure is not repeated");
     let stats = process.handle.stats();
-    assert_eq!(stats.receivers[&"wrong".parse().unwrap()].refused, 1);
+    assert_eq!(stats.receivers["wrong"].refused, 1);
     assert_eq!(stats.problems(), ["receiver wrong: it answered 404; check its address and secret; 0 notices wait"]);
     process.stop().await;
 }
@@ -283,13 +283,13 @@ async fn giving_up_is_counted_and_final() {
     let (last, _) = world.log("a").last().unwrap().clone();
     assert!(before < world.log("a").len() && (600..720).contains(&last), "last attempt after {last} s");
     let stats = process.handle.stats();
-    let a = &stats.receivers[&"a".parse().unwrap()];
+    let a = &stats.receivers["a"];
     assert_eq!(
         (a.given_up, a.pending, a.last_error.as_deref()),
         (1, 0, Some("it could not be reached: connection refused"))
     );
     process.stop().await;
-    assert_eq!(world.open(vec![spec]).1.stats().receivers[&"a".parse().unwrap()].pending, 0);
+    assert_eq!(world.open(vec![spec]).1.stats().receivers["a"].pending, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +320,7 @@ async fn resolved_notices_reach_only_who_wants_them() {
     }
     sleep(Duration::from_secs(1)).await;
     assert_eq!((world.log("all").len(), world.log("bad").len()), (1, 0));
-    assert_eq!(process.handle.stats().receivers[&"bad".parse().unwrap()].unwanted, 1);
+    assert_eq!(process.handle.stats().receivers["bad"].unwanted, 1);
     process.stop().await;
 }
 
@@ -351,7 +351,7 @@ async fn a_dead_disk_delays_nothing_and_a_broken_template_is_replaced() {
     assert_eq!(world.log("a"), [(0, "k1".to_owned())]);
     let chat = world.attempts().iter().find(|attempt| attempt.host == "chat").unwrap().body.clone();
     assert!(chat["text"].as_str().unwrap().contains("it broke"), "{chat}");
-    assert_eq!(process.handle.stats().receivers[&"chat".parse().unwrap()].render_failures, 1);
+    assert_eq!(process.handle.stats().receivers["chat"].render_failures, 1);
     world.disk.set(|faults| faults.stuck = false);
     process.stop().await;
 }
