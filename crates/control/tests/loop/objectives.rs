@@ -1,0 +1,152 @@
+//! Burning budgets: pages, tickets, and asking for a rollback.
+
+use expect_test::expect;
+
+use crate::script::check;
+
+#[test]
+fn a_page_and_a_ticket_begin_and_end_once_each() {
+    check(
+        "
+        service shop v1=100
+        objective avail shop 99% page:10:60s:5s,ticket:2:5m:30s
+        reload
+        load 60s shop=500 shop/v1=0.1%
+        load 20s shop=500 shop/v1=60%
+        load 30s shop=500 shop/v1=0.1%
+        idle 10m",
+        &expect![[r#"
+              61.970s notify ops firing ErrorBudgetBurn (ticket): shop: avail spends its error budget too fast
+              69.920s incident INC-1 Judged, began 60.000s, harmed 2927 of 4965
+              69.920s record INC-1 1 cells 0.000s..69.920s
+              69.920s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+              84.180s incident INC-1 Recovered, began 60.000s, harmed 5882 of 12095
+              84.180s notify ops resolved ErrorBudgetBurn (page): Objective avail: the budget no longer burns too fast.
+              89.180s incident INC-1 Closed, began 60.000s, harmed 5882 of 12095
+                        | 60.000s first_bad: the first bad response that counts towards it
+                        | 69.920s verdict: the budget of avail burns 10.0 times too fast over 1m and 60.0 times over 5s (limit 10; 3002 of 30000 requests bad)
+                        | 84.180s resolved: the budget no longer burns too fast
+                        | 89.180s closed: the record is complete
+              89.180s record INC-1 1 cells 0.000s..89.180s
+             109.050s notify ops resolved ErrorBudgetBurn (ticket): Objective avail: the budget no longer burns too fast.
+        "#]],
+    );
+}
+
+#[test]
+fn a_burning_budget_asks_for_the_rollback_of_a_canary_and_a_person_decides() {
+    check(
+        "
+        service shop v1=100 v2=0
+        objective avail shop 99% page:5:60s:5s rollback
+        rollout r shop v1>v2 50:manual
+        reload
+        start r
+        # Both versions fail alike: the canary's judge has no case.
+        load 5s shop=500 shop/v1=30% shop/v2=30%
+        show splits
+        approve A-2 try it
+        load 60s shop=500 shop/v1=30%
+        show splits
+        show incidents",
+        &expect![[r#"
+               0.000s SHIFT A-1 advance shop v1=50% v2=50%
+               0.000s action A-1 advance: admitted
+               0.000s moved r in step 1
+               0.001s action A-1 advance: applied
+               0.200s action A-2 rollback: awaits approval until 3600.200s
+               0.200s incident INC-1 Judged, began 0.020s, harmed 29 of 96
+               0.200s record INC-1 2 cells -59.980s..0.200s
+               0.200s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+               0.200s notify ops firing CanaryWorse (page): shop: canary v2 waits for approval to be rolled back: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 5; 30 of 100 requests bad)
+               5.010s ~ shop v1=50% v2=50%
+               5.010s SHIFT A-2 rollback shop v1=100% v2=0%
+               5.010s action A-1 advance: undone: taken back by A-2
+               5.010s action A-2 rollback: admitted
+               5.010s incident INC-1 Judged, began 0.020s, harmed 29 of 96
+               5.010s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 5; 30 of 100 requests bad)
+               5.010s moved r rolled back, frozen until 7205.010s
+               5.011s action A-2 rollback: applied
+               5.011s incident INC-1 Acted, began 0.020s, harmed 29 of 96
+               5.240s action A-2 rollback: verified
+               5.240s incident INC-1 Recovered, began 0.020s, harmed 29 of 96
+              65.020s ~ shop v1=100% v2=0%
+              65.020s ~ INC-1 Recovered shop: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 5; 30 of 100 requests bad)
+        "#]],
+    );
+}
+
+#[test]
+fn in_mode_auto_the_objective_acts_by_itself() {
+    check(
+        "
+        service shop v1=100 v2=0
+        guard mode=auto
+        objective avail shop 99% page:5:60s:5s rollback
+        rollout r shop v1>v2 50:manual tolerance=90
+        reload
+        start r
+        load 3s shop=500 shop/v2=30%
+        load 3m shop=500
+        show phases",
+        &expect![[r#"
+               0.000s SHIFT A-1 advance shop v1=50% v2=50%
+               0.000s action A-1 advance: admitted
+               0.000s moved r in step 1
+               0.001s action A-1 advance: applied
+               0.200s SHIFT A-2 rollback shop v1=100% v2=0%
+               0.200s action A-1 advance: undone: taken back by A-2
+               0.200s action A-2 rollback: admitted
+               0.200s incident INC-1 Judged, began 0.020s, harmed 14 of 96
+               0.200s record INC-1 2 cells -59.980s..0.200s
+               0.200s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+               0.200s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: the budget of avail burns 15.0 times too fast over 1m and 15.0 times over 5s (limit 5; 15 of 100 requests bad)
+               0.200s moved r rolled back, frozen until 7200.200s
+               0.201s action A-2 rollback: applied
+               0.201s incident INC-1 Acted, began 0.020s, harmed 14 of 96
+               0.430s action A-2 rollback: verified
+               0.430s incident INC-1 Recovered, began 0.020s, harmed 14 of 96
+               0.610s incident INC-1 Recovered, began 0.020s, harmed 14 of 301
+               0.610s notify ops resolved ErrorBudgetBurn (page): Objective avail: the budget no longer burns too fast.
+               0.610s notify ops resolved CanaryRolledBack (page): Objective avail: the budget no longer burns too fast.
+               5.610s incident INC-1 Closed, began 0.020s, harmed 14 of 301
+                        |  0.020s first_bad: the first bad response that counts towards it
+                        |  0.200s verdict: the budget of avail burns 15.0 times too fast over 1m and 15.0 times over 5s (limit 5; 15 of 100 requests bad)
+                        |  0.200s proposed: A-2: burn rates 15.0 and 15.0 reach 5.0 on both windows; protective; mode auto
+                        |  0.201s weight_zero: A-2 is in force: the canary gets no new requests
+                        |  0.430s verified: 0.00 % bad of 100 requests within 229 ms after the switch, 100.0 % counts as recovered
+                        |  0.610s resolved: the budget no longer burns too fast
+                        |  5.610s closed: the record is complete
+               5.610s record INC-1 2 cells -59.980s..5.610s
+             183.010s ~ r 0% rolled back, frozen until 7200.201s
+        "#]],
+    );
+}
+
+#[test]
+fn few_events_never_fire_and_a_removed_objective_resolves() {
+    check(
+        "
+        service shop v1=100
+        objective avail shop 99% page:10:60s:5s min=1000
+        reload
+        load 10s shop=50 shop/v1=100%
+        load 10s shop=500 shop/v1=100%
+        remove avail
+        reload
+        idle 10s",
+        &expect![[r#"
+              11.000s incident INC-1 Judged, began 0.020s, harmed 990 of 1000
+              11.000s record INC-1 1 cells -59.980s..11.000s
+              11.000s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+              20.000s incident INC-1 Recovered, began 0.020s, harmed 5445 of 5500
+              20.000s notify ops resolved ErrorBudgetBurn (page): Objective avail: its objective is no longer declared.
+              25.000s incident INC-1 Closed, began 0.020s, harmed 5445 of 5500
+                        |  0.020s first_bad: the first bad response that counts towards it
+                        | 11.000s verdict: the budget of avail burns 100.0 times too fast over 1m and 100.0 times over 5s (limit 10; 1000 of 1000 requests bad)
+                        | 20.000s resolved: its objective is no longer declared
+                        | 25.000s closed: the record is complete
+              25.000s record INC-1 1 cells -59.980s..25.000s
+        "#]],
+    );
+}
