@@ -4,8 +4,16 @@
 //! A generous alpha makes a broken bound visible within few runs; the seed is fixed, so the result is too.
 #![cfg(test)]
 
-use homeostat_judge_canary::simulate::{Run, Scenario, Simulator, Summary};
-use homeostat_model::Span;
+use homeostat_judge_canary::{
+    CanaryJudge,
+    simulate::{Run, Scenario, Simulator, Summary, clopper_pearson},
+};
+use homeostat_model::{
+    OutcomeClass, OutcomeCounts, Span, Timestamp, VersionName, objective::Sli, outcome::TICK, rollout::CanaryTest,
+    verdict::CanaryVerdict,
+};
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 const RUNS: u64 = 1_000;
 
@@ -55,4 +63,41 @@ fn with_little_traffic_where_blocks_span_many_ticks() {
 #[test]
 fn just_within_the_tolerance() {
     check(0.001, 2_000.0, 0.05, 0.01);
+}
+
+/// Every 20 s a dependency of both versions fails for 4 s, at random moments of blocks that span many ticks: the case in
+/// which pairing is not exact (see `pairing`).
+#[test]
+fn when_a_fault_that_hits_both_comes_and_goes_abruptly() {
+    let (alpha, runs) = (0.2, 400);
+    let mut chance = Xoshiro256PlusPlus::seed_from_u64(1);
+    let wronged = (0..runs).filter(|_| is_wronged_by_common_faults(alpha, &mut chance)).count() as u64;
+    assert!(clopper_pearson(wronged, runs, 0.95).low <= alpha, "{wronged} of {runs}");
+}
+
+fn is_wronged_by_common_faults(alpha: f64, chance: &mut Xoshiro256PlusPlus) -> bool {
+    let test = CanaryTest {
+        alpha,
+        beta: 0.05,
+        tolerance: 0.0,
+        min_events: 1,
+        grace: Span::ZERO,
+        slis: vec![Sli::Availability],
+    };
+    let name = |text| VersionName::new(text).expect("a valid name");
+    let mut now = Timestamp::default();
+    let mut judge = CanaryJudge::new(&test, name("v2"), name("v1"), now);
+    (0..10_000).any(|tick| {
+        now = now + TICK;
+        let mut counts = [OutcomeCounts::default(); 2];
+        // One request in every second tick, 5 % of them to the canary.
+        if chance.random_bool(0.5) {
+            let fails = chance.random_bool(if tick % 2_000 < 1_600 { 0.001 } else { 1.0 });
+            let class = if fails { OutcomeClass::ServerError } else { OutcomeClass::Ok };
+            counts[usize::from(chance.random_bool(0.05))] = OutcomeCounts::of(class, 1);
+        }
+        let [baseline, canary] = counts;
+        judge.record(now, &canary, &baseline, &[]);
+        matches!(judge.verdict(now), CanaryVerdict::Worse { .. })
+    })
 }
