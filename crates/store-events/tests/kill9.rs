@@ -2,6 +2,12 @@
 //! there, once, in order, with its ticks before it and its incident in the index.
 //!
 //! The test binary runs itself as the victim. `--seed N` repeats a run.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "a test that cannot go on says where, and its numbers are for people"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -47,7 +53,7 @@ fn open(dir: &Path) -> (Journal, Recovery) {
 }
 
 fn last_step(recovery: Recovery) -> (u64, i64) {
-    let last = recovery.last.map_or(1_750_000_000_000, |last| last.unix_ms());
+    let last = recovery.last.map_or(1_750_000_000_000, Timestamp::unix_ms);
     let step = recovery.entries.filter_map(|entry| number(&entry.expect("no damage").body)).max();
     let in_snapshot = recovery.snapshot.map_or(0, |snapshot| text(&snapshot.json).parse().expect("a number"));
     (step.unwrap_or(0).max(in_snapshot), last)
@@ -79,7 +85,7 @@ fn keep_a_journal(dir: &Path) {
         }
         ms += 36_000;
         let ticket = journal.append_step(now(ms), n.to_string().as_bytes(), commands(n).as_bytes(), Flush::Now);
-        ticket.expect("the queue has room").wait(Duration::from_secs(60)).expect("the disk works");
+        ticket.expect("the queue has room").wait(Duration::from_mins(1)).expect("the disk works");
         // One write a line: a pipe keeps short writes whole.
         std::io::stdout().write_all(format!("{n}\n").as_bytes()).expect("the parent reads");
     }

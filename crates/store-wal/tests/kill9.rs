@@ -2,6 +2,11 @@
 //!
 //! The test binary runs itself as the victim. The victim prints the number of each record after it is durable; the
 //! parent reads some lines, kills it, and looks at the log. `--seed N` repeats a run.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says where, and its numbers are for people"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -47,7 +52,7 @@ fn append_for_ever(dir: &Path) {
             scope.spawn(|| {
                 loop {
                     let ticket = wal.append(&payload(), Flush::Grouped).expect("the queue has room");
-                    let seq = ticket.wait(Duration::from_secs(60)).expect("the disk works").seq;
+                    let seq = ticket.wait(Duration::from_mins(1)).expect("the disk works").seq;
                     // One write a line: a pipe keeps short writes whole.
                     std::io::stdout().write_all(format!("{seq}\n").as_bytes()).expect("the parent reads");
                 }

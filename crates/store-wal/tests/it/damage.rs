@@ -30,9 +30,12 @@ fn three_segments(sealed: bool) -> SimDisk {
     disk
 }
 
+/// Records, damage, void bytes; see [`look`].
+type Looked = (Vec<(u64, String)>, Vec<(u32, u64)>, Option<(u32, u64)>);
+
 /// What a survey says: intact records, where damage stands, and where bytes stand that nobody had acknowledged: in the
 /// torn tail of the newest segment, or behind the place where the next one goes on.
-fn look(disk: &SimDisk) -> (Vec<(u64, String)>, Vec<(u32, u64)>, Option<(u32, u64)>) {
+fn look(disk: &SimDisk) -> Looked {
     let mut records = Vec::new();
     let found = survey(disk, dir(), &mut |seq, payload| records.push((seq, text(payload)))).unwrap();
     let damage = found.damage.iter().map(|damage| (damage.segment, damage.offset)).collect();

@@ -32,66 +32,66 @@ fn check(name: &str, expected: &Expect) {
 fn old_and_damaged_logs() {
     check(
         "clean",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 79 Sealed
         00000002 from Some(4) to byte 81 Sealed
         1:alpha 2:beta 3:gamma 4:delta 5:epsilon 6:zeta
-    "#]],
+    "]],
     );
     check(
         "killed",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 79 Sealed
         00000002 from Some(4) to byte 64 Open
         1:alpha 2:beta 3:gamma 4:delta 5:epsilon 6:zeta
-    "#]],
+    "]],
     );
     check(
         "torn",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 79 Sealed
         00000002 from Some(4) to byte 52 Torn { bytes: 10 }
         1:alpha 2:beta 3:gamma 4:delta 5:epsilon
-    "#]],
+    "]],
     );
     check(
         "flipped",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 24 Damaged(Frame(Checksum { stored: 2605578237, computed: 1281942390 }))
         00000002 from Some(4) to byte 81 Sealed
         4:delta 5:epsilon 6:zeta
-    "#]],
+    "]],
     );
     check(
         "missing",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 62 Damaged(Missing { from: 4, to: 8 })
         00000003 from Some(9) to byte 36 Open
         1:alpha 2:beta 3:gamma 9:iota
-    "#]],
+    "]],
     );
     check(
         "header",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 79 Sealed
         00000002 from None to byte 0 Damaged(Header(Checksum { stored: 2717092494, computed: 3905943465 }))
         1:alpha 2:beta 3:gamma
-    "#]],
+    "]],
     );
     check(
         "newer",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 79 Sealed
         00000002 from None to byte 0 Damaged(Header(Version { found: 2 }))
         1:alpha 2:beta 3:gamma
-    "#]],
+    "]],
     );
     check(
         "repaired",
-        &expect![[r#"
+        &expect![[r"
         00000001 from Some(1) to byte 54 Repaired { missing: 2 }
         00000002 from Some(4) to byte 81 Sealed
         1:alpha 4:delta 5:epsilon 6:zeta
-    "#]],
+    "]],
     );
 }

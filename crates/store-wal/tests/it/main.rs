@@ -1,4 +1,5 @@
 //! Tests of the log as its callers see it, on a disk in memory that can be told to fail.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod append;
 mod damage;
@@ -11,7 +12,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use homeostat_store_wal::{Commit, Disk, Recovered, SimDisk, Ticket, Wal, WalOptions};
 
 /// Long enough for any machine; only a broken log ever waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn dir() -> &'static Path {
     Path::new("/log")
@@ -19,7 +20,7 @@ fn dir() -> &'static Path {
 
 /// Commits only when told to, so that tests decide what shares a commit.
 fn on_demand() -> WalOptions {
-    let commit = Commit::Group { interval: Duration::from_secs(3_600), bytes: usize::MAX };
+    let commit = Commit::Group { interval: Duration::from_hours(1), bytes: usize::MAX };
     WalOptions { commit, ..WalOptions::default() }
 }
 
