@@ -96,7 +96,9 @@ impl Control {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let rollouts = self.rollouts.iter().flat_map(RolloutState::deadlines);
         let objectives = self.objectives.iter().filter_map(|o| o.deadline(self.world.now));
-        let due = rollouts.chain(objectives).chain(self.world.incidents.next_close());
+        // A release whose freeze ends may be started by a declaration that waits for it.
+        let thaws = self.world.holds.iter().map(|h| h.frozen_until);
+        let due = rollouts.chain(objectives).chain(thaws).chain(self.world.incidents.next_close());
         due.filter(|at| self.world.now < *at).min()
     }
 
@@ -268,7 +270,7 @@ impl Control {
 
     /// Late and repeated answers, and answers to what nobody asked, change nothing.
     fn awaits_answer(&self, action: ActionId) -> bool {
-        self.world.ledger.get(action).is_some_and(|r| matches!(r.state, ActionState::Admitted { .. }))
+        self.world.ledger.awaits_answer(action)
     }
 
     fn restarted(&mut self, last_seen: Timestamp) {

@@ -53,6 +53,11 @@ impl Ledger {
         self.records.values().rev().take(ACTIONS_KEPT)
     }
 
+    /// Whether an action was handed to the actuator without an answer so far.
+    pub(crate) fn awaits_answer(&self, id: ActionId) -> bool {
+        self.get(id).is_some_and(|r| matches!(r.state, ActionState::Admitted { .. }))
+    }
+
     /// Actions that were handed to the actuator without an answer so far.
     pub(crate) fn unanswered(&self) -> Vec<ActionId> {
         let waiting = |r: &&ActionRecord| matches!(r.state, ActionState::Admitted { .. });

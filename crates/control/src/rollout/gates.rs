@@ -97,8 +97,10 @@ impl RolloutState {
             let limit = self.declared.progress_deadline;
             return Some(Wish::Abort(format!("it had not ended by its progress deadline of {limit}")));
         }
-        // Cheap questions first: this is asked at every tick.
-        let waits = self.pending.is_some() || self.retry_at.is_some_and(|at| world.now < at);
+        // Cheap questions first: this is asked at every tick. A step that the gateway has not confirmed shows nothing yet.
+        let waits = self.pending.is_some()
+            || self.retry_at.is_some_and(|at| world.now < at)
+            || self.in_force.is_some_and(|id| world.ledger.awaits_answer(id));
         if worse || waits {
             return None;
         }

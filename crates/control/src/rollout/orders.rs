@@ -68,7 +68,10 @@ impl RolloutState {
                 Some(Err(format!("{action} is not in force yet: approve or reject it")))
             }
             Decision::Approve if pending => Some(self.approve_pending(world, by)),
-            Decision::Reject if pending => Some(self.reject_pending(world, by, reason)),
+            Decision::Reject if pending => {
+                self.reject_pending(world, by, reason);
+                Some(Ok(()))
+            }
             Decision::Undo if in_force => Some(self.undo(world, action, by, reason)),
             Decision::Extend { ttl } if in_force => Some(self.extend(world, action, ttl)),
             _ => None,
@@ -164,8 +167,8 @@ impl RolloutState {
         plan.unwrap_or_else(|| self.evidence(world.now))
     }
 
-    fn reject_pending(&mut self, world: &mut World, by: &Actor, reason: &str) -> Answer {
-        let Some(pending) = self.pending.take() else { return Ok(()) };
+    fn reject_pending(&mut self, world: &mut World, by: &Actor, reason: &str) {
+        let Some(pending) = self.pending.take() else { return };
         let reason =
             if reason.is_empty() { format!("rejected by {by}") } else { format!("rejected by {by}: {reason}") };
         world.milestone(self.incident, "refused", format!("{}: {reason}", pending.action));
@@ -176,7 +179,6 @@ impl RolloutState {
         {
             self.stay_down(world, &evidence, "undoing it was rejected");
         }
-        Ok(())
     }
 
     fn undo(&mut self, world: &mut World, action: ActionId, by: &Actor, reason: &str) -> Answer {

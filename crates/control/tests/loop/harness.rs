@@ -12,15 +12,15 @@ use homeostat_model::{
 use crate::invariants::Invariants;
 
 /// Where the time line of every test begins: some time in 2033.
-pub const START: Timestamp = Timestamp::from_unix_ms(2_000_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_unix_ms(2_000_000_000_000);
 
 /// How requests of a version go wrong.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Share of errors.
-    pub errors: f64,
+    pub(crate) errors: f64,
     /// Share of answers slower than the first threshold.
-    pub slow: f64,
+    pub(crate) slow: f64,
 }
 
 /// Requests left over from ticks before: shares become whole numbers without chance.
@@ -32,23 +32,23 @@ struct Remainder {
 }
 
 #[derive(Debug)]
-pub struct Loop {
-    pub control: Control,
-    pub now: Timestamp,
+pub(crate) struct Loop {
+    pub(crate) control: Control,
+    pub(crate) now: Timestamp,
     /// The serving table.
-    pub table: BTreeMap<ServiceName, Split>,
-    pub spec: ControlSpec,
+    pub(crate) table: BTreeMap<ServiceName, Split>,
+    pub(crate) spec: ControlSpec,
     /// Whether shifts are carried out and reported at once.
-    pub applies: bool,
+    pub(crate) applies: bool,
     /// Every this many steps the state is written and read back; 0 for never.
-    pub restore_every: u64,
+    pub(crate) restore_every: u64,
     steps: u64,
     remainders: BTreeMap<(ServiceName, VersionName), Remainder>,
     invariants: Invariants,
 }
 
 impl Loop {
-    pub fn new(restore_every: u64) -> Self {
+    pub(crate) fn new(restore_every: u64) -> Self {
         Self {
             control: Control::new(START),
             now: START,
@@ -63,7 +63,7 @@ impl Loop {
     }
 
     /// One step and, when the gateway is willing, the answers to its shifts. All commands with their times.
-    pub fn step(&mut self, event: Event) -> Vec<(Timestamp, Command)> {
+    pub(crate) fn step(&mut self, event: Event) -> Vec<(Timestamp, Command)> {
         self.steps += 1;
         if self.restore_every > 0 && self.steps.is_multiple_of(self.restore_every) {
             self.control = Control::restore(&self.control.snapshot().unwrap()).unwrap();
@@ -99,7 +99,7 @@ impl Loop {
     }
 
     /// The next tick of 10 ms, with `rate` requests a second and service.
-    pub fn tick(
+    pub(crate) fn tick(
         &mut self,
         rates: &BTreeMap<ServiceName, f64>,
         faults: &BTreeMap<(ServiceName, VersionName), Fault>,
@@ -142,7 +142,7 @@ impl Loop {
     }
 
     /// Lets time pass without traffic; only deadlines wake the loop.
-    pub fn idle(&mut self, until: Timestamp) -> Vec<(Timestamp, Command)> {
+    pub(crate) fn idle(&mut self, until: Timestamp) -> Vec<(Timestamp, Command)> {
         let mut out = Vec::new();
         while let Some(at) = self.control.next_deadline().filter(|at| *at <= until) {
             self.now = at;
@@ -153,7 +153,7 @@ impl Loop {
     }
 
     /// The process dies and comes back: state from the snapshot, other cell ids.
-    pub fn restart(&mut self, down_for: Span) -> Vec<(Timestamp, Command)> {
+    pub(crate) fn restart(&mut self, down_for: Span) -> Vec<(Timestamp, Command)> {
         self.control = Control::restore(&self.control.snapshot().unwrap()).unwrap();
         self.now = self.now + down_for;
         for (id, _) in &mut self.spec.cells {

@@ -14,7 +14,7 @@ use homeostat_model::Timestamp;
 
 /// All of them, with what they remember.
 #[derive(Debug, Default)]
-pub struct Invariants {
+pub(crate) struct Invariants {
     frozen: frozen_stays_away::Memory,
     rate: rate_kept::Memory,
     recorded: shifts_recorded::Memory,
@@ -22,7 +22,7 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    pub fn check(&mut self, now: Timestamp, event: &Event, commands: &[Command], control: &Control) {
+    pub(crate) fn check(&mut self, now: Timestamp, event: &Event, commands: &[Command], control: &Control) {
         splits_whole::check(control);
         deadline_ahead::check(now, control);
         protection_first::check(commands);

@@ -118,14 +118,14 @@ fn a_rollback_that_does_not_help_is_undone_and_people_are_called() {
     check(
         &format!(
             "{SHOP}
-        load 200ms shop=2000 shop/v1=0.1% shop/v2=30%
+        load-until-shift 2s shop=2000 shop/v1=0.1% shop/v2=30%
         load 40s shop=2000 shop/v1=30% shop/v2=30%
         show phases
         show splits
         show incidents
         # Another verdict is not undone a second time.
-        load 300ms shop=2000 shop/v1=0.1% shop/v2=60%
-        load 40s shop=2000 shop/v1=60% shop/v2=60%
+        load-until-shift 9s shop=2000 shop/v1=30% shop/v2=80%
+        load 40s shop=2000 shop/v1=80%
         show actions"
         ),
         &expect![[r#"
@@ -133,15 +133,53 @@ fn a_rollback_that_does_not_help_is_undone_and_people_are_called() {
                0.000s action A-1 advance: admitted
                0.000s moved r in step 1
                0.001s action A-1 advance: applied
-              50.210s ~ r 5% in step 1
-              50.210s ~ shop v1=95% v2=5%
-              60.000s SHIFT A-2 advance shop v1=50% v2=50%
-              60.000s action A-1 advance: applied
-              60.000s action A-2 advance: admitted
-              60.000s moved r in step 2
-              60.001s action A-2 advance: applied
-              90.510s ~ A-1 advance applied
-              90.510s ~ A-2 advance applied
+              10.250s SHIFT A-2 rollback shop v1=100% v2=0%
+              10.250s action A-1 advance: undone: taken back by A-2
+              10.250s action A-2 rollback: admitted
+              10.250s incident INC-1 Judged, began 10.000s, harmed 8 of 520
+              10.250s record INC-1 2 cells -50.000s..10.250s
+              10.250s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
+              10.250s moved r rolled back, frozen until 7210.250s
+              10.251s action A-2 rollback: applied
+              10.251s incident INC-1 Acted, began 10.000s, harmed 8 of 520
+              40.260s SHIFT A-3 undo shop v1=95% v2=5%
+              40.260s action A-2 rollback: undone: undone by A-3
+              40.260s action A-3 undo: admitted
+              40.260s incident INC-1 Acted, began 10.000s, harmed 8 of 60540
+              40.260s notify ops firing RollbackUndone (page): shop: rolling v2 back did not help shop: its weight is restored
+              40.260s moved r paused in step 1: A-3 put the weights back; resume, promote or abort it
+              40.261s action A-3 undo: applied
+              50.260s ~ r 5% paused in step 1: A-3 put the weights back; resume, promote or abort it
+              50.260s ~ shop v1=95% v2=5%
+              50.260s ~ INC-1 Acted shop: canary v2 is worse than v1: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
+              50.660s SHIFT A-4 rollback shop v1=100% v2=0%
+              50.660s action A-3 undo: undone: taken back by A-4
+              50.660s action A-4 rollback: admitted
+              50.660s incident INC-1 Closed, began 10.000s, harmed 8 of 60540
+                        | 10.000s first_bad: the first bad response that counts towards it
+                        | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
+                        | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
+                        | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
+                        | 40.260s proposed: A-3: bad share 0.3000 after the action is above 0.0120; moves 5% on 1 routes; action 3 of 60 within the hour; mode auto
+                        | 40.260s undone: rolling v2 back did not help shop: its weight is restored
+                        | 40.260s escalated: rolling v2 back did not help shop: its weight is restored
+                        | 50.660s closed: a newer verdict fell
+              50.660s incident INC-2 Judged, began 50.260s, harmed 21 of 820
+              50.660s record INC-1 2 cells -50.000s..50.660s
+              50.660s record INC-2 2 cells -9.740s..50.660s
+              50.660s notify ops resolved CanaryRolledBack (page): a newer verdict fell
+              50.660s notify ops resolved RollbackUndone (page): a newer verdict fell
+              50.660s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 31.9 % of its requests failed (332 of 1040), against 30.0 % of v1's (5928 of 19760)
+              50.660s moved r rolled back, frozen until 7250.660s
+              50.661s action A-4 rollback: applied
+              50.661s incident INC-2 Acted, began 50.260s, harmed 21 of 820
+              80.670s action A-4 rollback: unverified: 80.0 % bad of 59960 requests within 30009 ms after the switch, 32.0 % counts as recovered: a rollback was undone before, so this one stays
+              80.670s incident INC-2 Acted, began 50.260s, harmed 21 of 60840
+              80.670s notify ops firing RollbackDidNotSuffice (page): shop: 80.0 % bad of 59960 requests within 30009 ms after the switch, 32.0 % counts as recovered: a rollback was undone before, so this one stays
+              90.670s ~ A-1 advance undone: taken back by A-2
+              90.670s ~ A-2 rollback undone: undone by A-3
+              90.670s ~ A-3 undo undone: taken back by A-4
+              90.670s ~ A-4 rollback unverified: 80.0 % bad of 59960 requests within 30009 ms after the switch, 32.0 % counts as recovered: a rollback was undone before, so this one stays
         "#]],
     );
 }
@@ -151,7 +189,7 @@ fn a_canary_that_was_worse_than_a_sick_baseline_stays_away() {
     check(
         &format!(
             "{SHOP}
-        load 200ms shop=2000 shop/v1=0.1% shop/v2=90%
+        load-until-shift 2s shop=2000 shop/v1=0.1% shop/v2=90%
         load 31s shop=2000 shop/v1=10%
         show actions"
         ),
@@ -169,20 +207,11 @@ fn a_canary_that_was_worse_than_a_sick_baseline_stays_away() {
               10.080s moved r rolled back, frozen until 7210.080s
               10.081s action A-2 rollback: applied
               10.081s incident INC-1 Acted, began 10.000s, harmed 7 of 180
-              10.160s action A-2 rollback: verified
-              10.160s incident INC-1 Recovered, began 10.000s, harmed 7 of 340
-              10.160s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered.
-              15.160s incident INC-1 Closed, began 10.000s, harmed 7 of 10340
-                        | 10.000s first_bad: the first bad response that counts towards it
-                        | 10.080s verdict: 0.69 % of its requests failed (7 of 1008), against 0.10 % of v1's (19 of 19152); ln e is 8.2, 6.9 was needed for alpha 0.001
-                        | 10.080s proposed: A-2: ln e 8.21 reaches 6.91; protective; mode auto
-                        | 10.081s weight_zero: A-2 is in force: the canary gets no new requests
-                        | 10.160s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered
-                        | 10.160s resolved: everybody who was called was told
-                        | 15.160s closed: the record is complete
-              15.160s record INC-1 2 cells -50.000s..15.160s
-              41.210s ~ A-1 advance undone: taken back by A-2
-              41.210s ~ A-2 rollback verified
+              40.090s action A-2 rollback: unverified: 10.0 % bad of 59960 requests within 30009 ms after the switch, 1.2 % counts as recovered: something else is wrong as well
+              40.090s incident INC-1 Acted, began 10.000s, harmed 7 of 60200
+              40.090s notify ops firing RollbackDidNotSuffice (page): shop: 10.0 % bad of 59960 requests within 30009 ms after the switch, 1.2 % counts as recovered: something else is wrong as well
+              41.090s ~ A-1 advance undone: taken back by A-2
+              41.090s ~ A-2 rollback unverified: 10.0 % bad of 59960 requests within 30009 ms after the switch, 1.2 % counts as recovered: something else is wrong as well
         "#]],
     );
 }
@@ -192,7 +221,7 @@ fn too_little_traffic_after_the_rollback_is_not_recovery() {
     check(
         &format!(
             "{SHOP}
-        load 200ms shop=2000 shop/v1=0.1% shop/v2=50%
+        load-until-shift 2s shop=2000 shop/v1=0.1% shop/v2=50%
         load 31s shop=2 shop/v1=0.1%
         idle 10s
         show actions"
@@ -211,20 +240,19 @@ fn too_little_traffic_after_the_rollback_is_not_recovery() {
               10.130s moved r rolled back, frozen until 7210.130s
               10.131s action A-2 rollback: applied
               10.131s incident INC-1 Acted, began 10.000s, harmed 7 of 280
-              10.210s action A-2 rollback: verified
-              10.210s incident INC-1 Recovered, began 10.000s, harmed 7 of 440
-              10.210s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered.
-              15.210s incident INC-1 Closed, began 10.000s, harmed 7 of 450
+              40.140s action A-2 rollback: unverified: not enough evidence: 60 requests within 30009ms, none of 100 in a row settle it
+              40.140s incident INC-1 Acted, began 10.000s, harmed 7 of 340
+              40.140s notify ops resolved CanaryRolledBack (page): the canary is at 0 %; whether that helped is unknown: not enough evidence: 60 requests within 30009ms, none of 100 in a row settle it
+              45.140s incident INC-1 Closed, began 10.000s, harmed 7 of 342
                         | 10.000s first_bad: the first bad response that counts towards it
                         | 10.130s verdict: 0.69 % of its requests failed (7 of 1013), against 0.10 % of v1's (19 of 19247); ln e is 7.1, 6.9 was needed for alpha 0.001
                         | 10.130s proposed: A-2: ln e 7.12 reaches 6.91; protective; mode auto
                         | 10.131s weight_zero: A-2 is in force: the canary gets no new requests
-                        | 10.210s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered
-                        | 10.210s resolved: everybody who was called was told
-                        | 15.210s closed: the record is complete
-              15.210s record INC-1 2 cells -50.000s..15.210s
-              51.210s ~ A-1 advance undone: taken back by A-2
-              51.210s ~ A-2 rollback verified
+                        | 40.140s unverified: not enough evidence: 60 requests within 30009ms, none of 100 in a row settle it
+                        | 45.140s closed: the record is complete
+              45.140s record INC-1 2 cells -50.000s..45.140s
+              51.140s ~ A-1 advance undone: taken back by A-2
+              51.140s ~ A-2 rollback unverified: not enough evidence: 60 requests within 30009ms, none of 100 in a row settle it
         "#]],
     );
 }

@@ -8,6 +8,7 @@
 //! remove NAME            forget a rollout or objective
 //! reload                 apply the declarations
 //! load SPAN SERVICE=RATE… [SERVICE/VERSION=ERRORS%[/SLOW%]]…
+//! load-until-shift …      ends with the first shift; without one the test fails
 //! idle SPAN
 //! start|start-frozen|pause|resume|promote|abort ROLLOUT [REASON]
 //! approve|reject|undo A-N [REASON]      extend A-N SPAN
@@ -34,7 +35,7 @@ use homeostat_model::{
 use crate::harness::{Fault, Loop, START};
 
 /// Runs a script and compares what comes out, then runs it again with the state written and read back now and then.
-pub fn check(script: &str, expected: &Expect) {
+pub(crate) fn check(script: &str, expected: &Expect) {
     let said = run(script, 0);
     for restore_every in [1_009, 7] {
         assert_eq!(said, run(script, restore_every), "the state was written and read back every {restore_every} steps");
@@ -51,7 +52,7 @@ fn run(script: &str, restore_every: u64) -> String {
 }
 
 /// Replaces all declarations of services, rollouts and objectives.
-pub fn declare(world: &mut Loop, declarations: &str) {
+pub(crate) fn declare(world: &mut Loop, declarations: &str) {
     world.spec.services.clear();
     world.spec.rollouts.clear();
     world.spec.objectives.clear();
@@ -90,7 +91,7 @@ impl Stage {
                 bind_cells(&mut self.world);
                 self.step(Event::Configured(Box::new(self.world.spec.clone())));
             }
-            "load" => self.load(&words),
+            "load" | "load-until-shift" => self.load(&words),
             "idle" => {
                 let until = self.world.now + span(words[1]);
                 let out = self.world.idle(until);
@@ -158,15 +159,18 @@ impl Stage {
         let until = self.world.now + span(words[1]);
         while self.world.now < until {
             let out = self.world.tick(&rates, &faults);
+            let shifted = out.iter().any(|(_, command)| matches!(command, Command::Shift { .. }));
             self.say(out);
+            if shifted && words[0] == "load-until-shift" {
+                return;
+            }
         }
+        assert_eq!(words[0], "load", "no shift within {}", words[1]);
     }
 
     fn say(&mut self, out: Vec<(Timestamp, Command)>) {
         for (at, command) in out {
-            if let Some(line) = brief(&command) {
-                writeln!(self.said, "{:>9} {line}", clock(at)).unwrap();
-            }
+            writeln!(self.said, "{:>9} {}", clock(at), brief(&command)).unwrap();
         }
     }
 
@@ -195,8 +199,8 @@ impl Stage {
 }
 
 /// One command in one line; milestones and evidence of incidents are shown where the incident closes.
-fn brief(command: &Command) -> Option<String> {
-    Some(match command {
+fn brief(command: &Command) -> String {
+    match command {
         Command::Shift { permit } => {
             let plan = permit.plan();
             format!("SHIFT {} {} {} {}", plan.id, plan.purpose.label(), plan.service, shares(&plan.to))
@@ -231,7 +235,7 @@ fn brief(command: &Command) -> Option<String> {
         }
         Command::RolloutMoved { rollout, phase: to } => format!("moved {rollout} {}", phase(to)),
         Command::Refuse { reason } => format!("REFUSED {reason}"),
-    })
+    }
 }
 
 fn state(state: &homeostat_model::action::ActionState) -> String {
@@ -266,7 +270,7 @@ fn clock(at: Timestamp) -> String {
     format!("{:.3}s", ms / 1e3)
 }
 
-pub fn span(text: &str) -> Span {
+pub(crate) fn span(text: &str) -> Span {
     let digits = text.trim_end_matches(char::is_alphabetic);
     let number: u64 = digits.parse().unwrap();
     match &text[digits.len()..] {

@@ -341,17 +341,15 @@ fn an_advance_that_the_gateway_cannot_carry_out_pauses_the_rollout() {
                1.000s action A-1 advance: applied
                1.000s action A-2 advance: admitted
                1.000s moved r in step 2
-               2.000s SHIFT A-3 promote shop v1=0% v2=100%
-               2.000s action A-2 advance: admitted
-               2.000s action A-3 promote: admitted
-               2.000s notify ops firing RolloutPromoted (info): shop: v2 serves all requests now
-               2.000s moved r promoted
                2.010s action A-2 advance: failed: table too large
-               2.010s ~ shop v1=0% v2=100%
-               2.010s ~ r 100% promoted
-               2.010s REFUSED rollout r is promoted: only a running one can be promoted
-               2.010s action A-3 promote: failed: still too large
-               2.010s moved r paused in step 2: A-3 failed: still too large
+               2.010s moved r paused in step 1: A-2 failed: table too large
+               2.010s ~ shop v1=95% v2=5%
+               2.010s ~ r 5% paused in step 1: A-2 failed: table too large
+               2.010s SHIFT A-3 advance shop v1=50% v2=50%
+               2.010s action A-3 advance: admitted
+               2.010s moved r in step 2
+               2.010s action A-3 advance: failed: still too large
+               2.010s moved r paused in step 1: A-3 failed: still too large
                2.010s SHIFT A-4 abort shop v1=100% v2=0%
                2.010s action A-4 abort: admitted
                2.010s moved r aborted: by ann

@@ -3,7 +3,7 @@
 use homeostat_control::Control;
 use homeostat_model::Timestamp;
 
-pub fn check(now: Timestamp, control: &Control) {
+pub(crate) fn check(now: Timestamp, control: &Control) {
     let view = control.view(now);
     assert!(view.actions.len() <= 100, "{} actions", view.actions.len());
     assert!(view.changes.len() <= 100, "{} changes", view.changes.len());

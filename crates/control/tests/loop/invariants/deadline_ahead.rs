@@ -3,7 +3,7 @@
 use homeostat_control::Control;
 use homeostat_model::Timestamp;
 
-pub fn check(now: Timestamp, control: &Control) {
+pub(crate) fn check(now: Timestamp, control: &Control) {
     if let Some(at) = control.next_deadline() {
         assert!(now < at, "a deadline {} ns in the past", now.since(at).ns());
     }

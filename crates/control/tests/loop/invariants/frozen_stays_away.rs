@@ -6,12 +6,12 @@ use homeostat_control::{Command, Control};
 use homeostat_model::{ServiceName, Timestamp, VersionName, Weight, action::Purpose};
 
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     away: BTreeSet<(ServiceName, VersionName)>,
 }
 
 impl Memory {
-    pub fn check(&mut self, now: Timestamp, commands: &[Command], control: &Control) {
+    pub(crate) fn check(&mut self, now: Timestamp, commands: &[Command], control: &Control) {
         for command in commands {
             let Command::Shift { permit } = command else { continue };
             let plan = permit.plan();

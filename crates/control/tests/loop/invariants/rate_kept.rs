@@ -4,12 +4,12 @@ use homeostat_control::{Command, Control};
 use homeostat_model::{Span, Timestamp};
 
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     admitted: Vec<Timestamp>,
 }
 
 impl Memory {
-    pub fn check(&mut self, now: Timestamp, commands: &[Command], control: &Control) {
+    pub(crate) fn check(&mut self, now: Timestamp, commands: &[Command], control: &Control) {
         let limit = control.spec().guard.actions_per_hour_max as usize;
         for command in commands {
             let Command::Shift { permit } = command else { continue };

@@ -6,12 +6,12 @@ use homeostat_control::Command;
 use homeostat_model::{ActionId, IncidentId};
 
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     shifted: BTreeSet<ActionId>,
 }
 
 impl Memory {
-    pub fn check(&mut self, commands: &[Command]) {
+    pub(crate) fn check(&mut self, commands: &[Command]) {
         let mut recorded: BTreeSet<ActionId> = BTreeSet::new();
         let mut incidents: BTreeSet<IncidentId> = BTreeSet::new();
         for command in commands {

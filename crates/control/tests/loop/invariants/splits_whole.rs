@@ -2,7 +2,7 @@
 
 use homeostat_control::Control;
 
-pub fn check(control: &Control) {
+pub(crate) fn check(control: &Control) {
     for (service, split) in control.desired_splits() {
         let sum: u32 = split.iter().map(|(_, weight)| u32::from(weight.basis_points())).sum();
         assert_eq!(sum, 10_000, "{service}: {split:?}");

@@ -9,12 +9,12 @@ use homeostat_model::{
 };
 
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     latest: BTreeMap<IncidentId, Incident>,
 }
 
 impl Memory {
-    pub fn check(&mut self, commands: &[Command]) {
+    pub(crate) fn check(&mut self, commands: &[Command]) {
         for command in commands {
             let Command::RecordIncident(incident) = command else { continue };
             if let Some(before) = self.latest.get(&incident.id) {
