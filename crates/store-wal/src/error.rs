@@ -7,9 +7,7 @@ use thiserror::Error;
 
 /// Bytes of a segment that are not what was written. Nothing before the offset is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "segment {segment:08} is corrupt at byte {offset}; `homeostat wal repair --segment {segment}` keeps every record before it"
-)]
+#[error("segment {segment:08} is corrupt at byte {offset}")]
 pub struct Damage {
     /// Number of the segment.
     pub segment: u32,

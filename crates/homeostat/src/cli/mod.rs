@@ -13,12 +13,14 @@ mod incident;
 mod init;
 mod log;
 mod render;
+mod replay;
 mod rollout;
 mod schema;
 mod shop;
 mod simulate;
 mod status;
 mod up;
+mod wal;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,10 @@ enum Command {
     BreakGlass(break_glass::Args),
     Events(events::Args),
     Audit(audit::Args),
+    /// Runs a journal through control again and compares every command
+    Replay(replay::Args),
+    /// Looks at the journal's files, and repairs a damaged one
+    Wal(wal::Args),
     #[command(hide = true)]
     Shop(shop::Args),
 }
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::BreakGlass(args) => break_glass::run(args),
         Command::Events(args) => events::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
     }
 }
