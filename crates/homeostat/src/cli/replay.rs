@@ -162,7 +162,6 @@ fn shown(json: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use homeostat_control::ControlSpec;
     use homeostat_model::{Actor, Span};
 
     use super::*;
@@ -175,11 +174,11 @@ mod tests {
     fn recorded() -> Vec<DecodedEntry> {
         let mut control = Control::new(at(0));
         let events = [
-            Event::Configured(Box::new(ControlSpec::default())),
+            Event::Configured(Box::default()),
             Event::BreakGlass { engaged: true, by: Actor::new("ana"), reason: "drill".to_owned() },
             Event::BreakGlass { engaged: false, by: Actor::new("ana"), reason: String::new() },
             Event::Restarted,
-            Event::Configured(Box::new(ControlSpec::default())),
+            Event::Configured(Box::default()),
         ];
         let mut entries = Vec::new();
         for (index, event) in events.into_iter().enumerate() {

@@ -240,7 +240,7 @@ mod tests {
             journal.append_tick(now, &[]);
             journal.append_step(now, b"{\"event\":\"restarted\"}", b"[]", Flush::Now).unwrap();
         }
-        journal.close(Duration::from_secs(60)).unwrap();
+        journal.close(Duration::from_mins(1)).unwrap();
         folder
     }
 
@@ -288,7 +288,7 @@ mod tests {
         check(
             &folder,
             &said,
-            &expect![[r#"
+            &expect![[r"
             DATA/journal
               segment   records                     bytes  state
               00000001  1 to 2                        136  DAMAGED at byte 77
@@ -299,14 +299,14 @@ mod tests {
             DATA/archive
               segment   records                     bytes  state
               0 intact records; the next one gets number 1
-        "#]],
+        "]],
         );
         check(
             &folder,
             &repaired(folder.path(), 1).unwrap(),
-            &expect![[r#"
+            &expect![[r"
             segment 00000001 in DATA/journal: 2 records kept, 59 bytes set aside in DATA/journal/00000001.damaged
-        "#]],
+        "]],
         );
         let (said, intact) = inspected(folder.path(), false).unwrap();
         assert!(intact, "{said}");
