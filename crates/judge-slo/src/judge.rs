@@ -34,6 +34,8 @@ pub struct ObjectiveJudge {
     /// The latest time ever seen.
     pub(crate) now: Timestamp,
     pub(crate) rings: Rings,
+    /// Whether any window changed since the rules were judged last; most objectives are idle most of the time.
+    pub(crate) stale: bool,
 }
 
 /// What the judge needs of an objective.
@@ -64,6 +66,7 @@ impl ObjectiveJudge {
             coverage: Coverage::since(start),
             now: start,
             rings: Rings::new(start, &settings.windows()),
+            stale: false,
             settings,
         }
     }
@@ -77,19 +80,21 @@ impl ObjectiveJudge {
         self.firing = settings.rules.iter().map(still).collect();
         self.rings.set_windows(&settings.windows());
         self.settings = settings;
+        self.stale = true;
     }
 
     /// Counts events. What comes late counts in the newest slot.
     pub fn record(&mut self, now: Timestamp, events: EventCounts) {
         self.advance(now);
         self.rings.record(events);
+        self.stale = true;
     }
 
     /// Lets time pass. Earlier times than before change nothing.
     /// Costs nothing within a tick; otherwise, per window, as much as there are non-empty slots that fall out of it.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        self.rings.advance(now);
+        self.stale |= self.rings.advance(now);
     }
 
     /// Marks a time as unmeasured: nobody counted then. All other time since the start counts as measured.
@@ -139,6 +144,9 @@ impl ObjectiveJudge {
     /// Lets time pass, then judges every rule. Returns those that began or ceased to fire, in order.
     pub fn evaluate(&mut self, now: Timestamp) -> Vec<RuleChange> {
         self.advance(now);
+        if !std::mem::take(&mut self.stale) {
+            return Vec::new();
+        }
         let mut changes = Vec::new();
         for index in 0..self.settings.rules.len() {
             let (Some(rule), Some(firing)) = (self.settings.rules.get(index), self.firing.get(index)) else { continue };

@@ -131,8 +131,9 @@ impl<C: Count, const WIDTH_NS: u64, const SLOTS: u32> Ring<C, WIDTH_NS, SLOTS> {
         self.open.bad = self.open.bad.min(C::MAX);
     }
 
-    /// Moves on to the slot of `now`. Returns whether that is another one.
-    pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
+    /// Moves on to the slot of `now`. Returns whether that is another one, and sets `lost` when events fell out of a
+    /// window by that.
+    pub(crate) fn advance(&mut self, now: Timestamp, lost: &mut bool) -> bool {
         let head = now.slot(Self::WIDTH);
         if head <= self.head {
             return false;
@@ -140,10 +141,14 @@ impl<C: Count, const WIDTH_NS: u64, const SLOTS: u32> Ring<C, WIDTH_NS, SLOTS> {
         let passed = head.abs_diff(self.head);
         self.file();
         self.head = head;
+        if self.filed.is_empty() {
+            return true;
+        }
         if u64::from(SLOTS) <= passed {
-            self.clear()
+            self.clear();
+            *lost = true;
         } else {
-            self.expire()
+            *lost |= self.expire();
         }
         true
     }
@@ -159,23 +164,18 @@ impl<C: Count, const WIDTH_NS: u64, const SLOTS: u32> Ring<C, WIDTH_NS, SLOTS> {
         else {
             return EventCounts::default();
         };
-        let mut sum = match self.windows.iter().find(|window| window.slots == slots) {
-            Some(window) => {
-                let tail = window.tail.wrapping_sub(self.first) as usize;
-                let mut sum = window.sum;
-                for slot in self.filed.range(tail.min(self.filed.len())..).take_while(|s| slots_left <= self.age(s)) {
-                    sum -= slot.counts();
-                }
-                sum
+        let mut sum = EventCounts::default();
+        if let Some(window) = self.windows.iter().find(|window| window.slots == slots) {
+            let tail = window.tail.wrapping_sub(self.first) as usize;
+            sum = window.sum;
+            for slot in self.filed.range(tail.min(self.filed.len())..).take_while(|s| slots_left <= self.age(s)) {
+                sum -= slot.counts();
             }
-            None => {
-                let inside = self.filed.iter().rev().take_while(|slot| self.age(slot) < slots_left);
-                inside.fold(EventCounts::default(), |mut sum, slot| {
-                    sum += slot.counts();
-                    sum
-                })
+        } else {
+            for slot in self.filed.iter().rev().take_while(|slot| self.age(slot) < slots_left) {
+                sum += slot.counts();
             }
-        };
+        }
         sum += self.open;
         sum
     }
@@ -259,15 +259,17 @@ impl<C: Count, const WIDTH_NS: u64, const SLOTS: u32> Ring<C, WIDTH_NS, SLOTS> {
         }
     }
 
-    /// Takes what is too old off the windows, then out of the ring.
-    fn expire(&mut self) {
+    /// Takes what is too old off the windows, then out of the ring. Returns whether any window lost something.
+    fn expire(&mut self) -> bool {
         let (head, first) = (self.head as u32, self.first);
+        let mut lost = false;
         for window in &mut self.windows {
             while let Some(slot) = self.filed.get(window.tail.wrapping_sub(first) as usize)
                 && window.slots <= head.wrapping_sub(slot.number)
             {
                 window.sum -= slot.counts();
                 window.tail = window.tail.wrapping_add(1);
+                lost = true;
             }
         }
         while self.filed.front().is_some_and(|slot| SLOTS <= head.wrapping_sub(slot.number)) {
@@ -278,6 +280,7 @@ impl<C: Count, const WIDTH_NS: u64, const SLOTS: u32> Ring<C, WIDTH_NS, SLOTS> {
         if self.filed.capacity() > 64 && self.filed.len() * 4 < self.filed.capacity() {
             self.filed.shrink_to(self.filed.len() * 2);
         }
+        lost
     }
 
     fn clear(&mut self) {

@@ -86,12 +86,15 @@ impl Rings {
         self.hours.set_windows(&lengths(|w| if let Window::Hours(slots) = w { Some(*slots) } else { None }));
     }
 
-    pub(crate) fn advance(&mut self, now: Timestamp) {
+    /// Returns whether events fell out of any window.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
+        let mut lost = false;
         // In this order: a coarser slot can only have ended if a finer one has.
-        let _ = self.ticks.advance(now)
-            && self.seconds.advance(now)
-            && self.minutes.advance(now)
-            && self.hours.advance(now);
+        let _ = self.ticks.advance(now, &mut lost)
+            && self.seconds.advance(now, &mut lost)
+            && self.minutes.advance(now, &mut lost)
+            && self.hours.advance(now, &mut lost);
+        lost
     }
 
     pub(crate) fn record(&mut self, counts: EventCounts) {

@@ -105,6 +105,7 @@ impl JudgeState {
             hours: self.hours.restore()?,
         };
         rings.set_windows(&self.settings.windows());
-        Ok(ObjectiveJudge { settings: self.settings, firing: self.firing, coverage: self.gaps, now: self.now, rings })
+        let Self { settings, firing, gaps: coverage, now, .. } = self;
+        Ok(ObjectiveJudge { settings, firing, coverage, now, rings, stale: true })
     }
 }

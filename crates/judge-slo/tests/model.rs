@@ -1,6 +1,6 @@
 //! The judge against a naive model that keeps every event, and against a copy of itself that was written and read back.
 
-#![expect(clippy::unwrap_used, reason = "short helpers of tests, which may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "short helpers of tests, which may fail loudly")]
 
 use homeostat_judge_slo::{HISTORY_MAX, IDLE_BYTES_MAX, ObjectiveJudge, RINGS_BYTES_MAX};
 use homeostat_model::{
