@@ -111,8 +111,9 @@ impl Body for RequestBody {
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     source: Source,
-    /// Keeps the client's connection busy until the answer is through.
-    _busy: Option<Busy>,
+    /// Keeps the client's connection busy until the answer is through; never read, only dropped.
+    #[expect(dead_code, reason = "held for its end")]
+    busy: Option<Busy>,
 }
 
 #[derive(Debug)]
@@ -124,21 +125,21 @@ enum Source {
 impl AnswerBody {
     /// A text of the gateway's own.
     pub(crate) fn own(text: Bytes) -> Self {
-        Self { source: Source::Own(Some(text)), _busy: None }
+        Self { source: Source::Own(Some(text)), busy: None }
     }
 
     /// Nothing.
     pub(crate) fn empty() -> Self {
-        Self { source: Source::Own(None), _busy: None }
+        Self { source: Source::Own(None), busy: None }
     }
 
     /// What the upstream sends; the exchange must hold its answer.
     pub(crate) fn upstream(owner: Owner) -> Self {
-        Self { source: Source::Upstream(owner), _busy: None }
+        Self { source: Source::Upstream(owner), busy: None }
     }
 
     pub(crate) fn keeping(mut self, busy: Busy) -> Self {
-        self._busy = Some(busy);
+        self.busy = Some(busy);
         self
     }
 }

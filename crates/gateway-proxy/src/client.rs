@@ -284,7 +284,9 @@ async fn serve_http1(conn: &Rc<ClientConn>, mut io: ClientIo) {
             continue;
         }
         let keep_alive = conn.worker.limits().keep_alive.into();
+        conn.worker.counts.parked.up();
         let woken = tokio::time::timeout(keep_alive, conn.worker.stop.run_until_cancelled(io.readable())).await;
+        conn.worker.counts.parked.down();
         if !matches!(woken, Ok(Some(Ok(())))) {
             return;
         }

@@ -10,7 +10,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -45,9 +45,13 @@ impl ExemplarRing {
 
     /// Moves everything kept to `into`, oldest first.
     pub(crate) fn take(&self, into: &mut Vec<Exemplar>) {
+        into.extend(self.hold().drain(..));
+    }
+
+    /// Locks the ring; as long as it is held, nothing is kept.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, VecDeque<Exemplar>> {
         // A worker that panicked while pushing leaves a complete or an absent entry, never a torn one.
-        let mut ring = self.ring.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        into.extend(ring.drain(..));
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

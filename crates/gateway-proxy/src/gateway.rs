@@ -275,6 +275,14 @@ impl GatewayHandle {
         Ok(())
     }
 
+    /// Takes every lock that callers of this handle ever hold, and keeps them until the result is dropped. For tests that
+    /// show that the workers do not care.
+    #[doc(hidden)]
+    pub fn hold_everything(&self) -> impl Sized + '_ {
+        let rings: Vec<_> = self.inner.workers.iter().map(|worker| worker.exemplars.hold()).collect();
+        (self.collector(), self.inner.common.table.load(), rings)
+    }
+
     fn collector(&self) -> std::sync::MutexGuard<'_, Collector> {
         // A collector that panicked half way has at worst reported a part twice; counting goes on.
         self.inner.collector.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,7 +16,7 @@ pub const fn bucket(us: u64) -> usize {
     if us < 1 << PARTS_LOG2 {
         return us as usize;
     }
-    let exponent = 63 - us.leading_zeros();
+    let exponent = us.ilog2();
     let part = (us >> (exponent - PARTS_LOG2)) & ((1 << PARTS_LOG2) - 1);
     let index = (((exponent - PARTS_LOG2 + 1) as usize) << PARTS_LOG2) + part as usize;
     if index < BUCKETS { index } else { BUCKETS - 1 }

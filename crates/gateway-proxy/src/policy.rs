@@ -210,8 +210,9 @@ fn is_plain_path(path: &str) -> bool {
             length += 1;
             dots += usize::from(byte == b'.');
         }
+        let is_dots = dots == length && (1..=2).contains(&length);
         // "..;x" is a dot segment to servers that cut matrix parameters off.
-        !(dots == length && (1..=2).contains(&length)) && !segment.starts_with("..;") && !segment.starts_with(".;")
+        !is_dots && !["..;", ".;"].iter().any(|start| segment.starts_with(start))
     })
 }
 
@@ -333,12 +334,15 @@ mod tests {
         check(&method, &uri, version, &map).map(|ok| format!("{} {} {:?}", ok.authority, ok.path, ok.upgrade))
     }
 
+    /// Method, target, version, headers; authority, path and upgrade, or why not.
+    type Case<'a> = (&'a str, &'a str, Version, &'a [(&'a str, &'a str)], Result<&'a str, Rejection>);
+
     #[test]
     fn heads_with_two_readings_are_refused() {
         use Rejection as R;
         const H11: Version = Version::HTTP_11;
         let host = ("host", "a.example");
-        let cases: &[(&str, &str, Version, &[(&str, &str)], Result<&str, R>)] = &[
+        let cases: &[Case<'_>] = &[
             ("GET", "/", H11, &[host], Ok("a.example / None")),
             ("GET", "/x?y=../z", H11, &[host], Ok("a.example /x None")),
             ("GET", "/", H11, &[], Err(R::HostMissing)),

@@ -20,6 +20,8 @@ pub struct GatewayStats {
     pub rejected: Vec<(&'static str, u64)>,
     /// Requests whose head or body was so malformed that the connection ended.
     pub malformed: u64,
+    /// HTTP/1.1 connections that are idle and hold no buffers.
+    pub parked: u64,
     /// Connections ended because a head took longer than the header time-out.
     pub header_timeouts: u64,
     /// Connections ended because their client took nothing for the idle time-out.
@@ -108,6 +110,7 @@ pub(crate) struct WorkerCounts {
     pub(crate) requests: Count,
     pub(crate) rejected: [Count; Rejection::COUNT],
     pub(crate) malformed: Count,
+    pub(crate) parked: Count,
     pub(crate) header_timeouts: Count,
     pub(crate) stalled_clients: Count,
     pub(crate) tls_failures: Count,
@@ -159,6 +162,7 @@ pub(crate) fn sum<'a>(
         workers: workers.clone().map(worker).collect(),
         rejected: Rejection::ALL.into_iter().map(rejected).collect(),
         malformed: total(|w| &w.malformed),
+        parked: total(|w| &w.parked),
         header_timeouts: total(|w| &w.header_timeouts),
         stalled_clients: total(|w| &w.stalled_clients),
         tls_failures: total(|w| &w.tls_failures),

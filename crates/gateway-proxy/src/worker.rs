@@ -17,7 +17,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use homeostat_gateway_route::{RouteTable, SplitSequence, balance::EndpointState};
 use homeostat_model::Timestamp;
-use tokio::{net::TcpListener, task::spawn_local, time::MissedTickBehavior};
+use tokio::{net::TcpListener, runtime::LocalOptions, task::spawn_local, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -84,10 +84,21 @@ pub(crate) struct Worker {
     states: RefCell<Vec<EndpointState>>,
 }
 
+/// The table that some requests began with.
+#[derive(Debug)]
+pub(crate) struct Snapshot(Arc<RouteTable>);
+
+impl std::ops::Deref for Snapshot {
+    type Target = RouteTable;
+    fn deref(&self) -> &RouteTable {
+        &self.0
+    }
+}
+
 struct TableCache {
     cache: Cache<Arc<ArcSwap<RouteTable>>, Arc<RouteTable>>,
     /// The same table behind a local count: requests share it without touching the atomic one.
-    local: Rc<Arc<RouteTable>>,
+    local: Rc<Snapshot>,
 }
 
 impl std::fmt::Debug for TableCache {
@@ -99,7 +110,7 @@ impl std::fmt::Debug for TableCache {
 impl Worker {
     fn new(seed: &Seed) -> Rc<Self> {
         let mut cache = Cache::new(seed.common.table.clone());
-        let local = Rc::new(cache.load().clone());
+        let local = Rc::new(Snapshot(cache.load().clone()));
         Rc::new(Self {
             common: seed.common.clone(),
             cells: seed.shared.cells.clone(),
@@ -121,12 +132,12 @@ impl Worker {
     }
 
     /// The table in force. A request takes it once and keeps it.
-    pub(crate) fn table(&self) -> Rc<Arc<RouteTable>> {
+    pub(crate) fn table(&self) -> Rc<Snapshot> {
         let mut table = self.table.borrow_mut();
         let TableCache { cache, local } = &mut *table;
         let current = cache.load();
-        if !Arc::ptr_eq(current, local) {
-            *local = Rc::new(current.clone());
+        if !Arc::ptr_eq(current, &local.0) {
+            *local = Rc::new(Snapshot(current.clone()));
             self.upstreams.retain(current);
         }
         local.clone()
@@ -171,7 +182,7 @@ impl Drop for Alive {
 pub(crate) fn run(seed: Seed) -> u64 {
     seed.shared.counts.alive.store(true, Ordering::Release);
     let _alive = Alive(seed.shared.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -281,5 +292,29 @@ impl Drop for OpenConnection {
         if std::thread::panicking() {
             self.0.counts.panics.up();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_worker_is_seen() {
+        let shared = Arc::new(WorkerShared {
+            cells: Arc::new(CellShard::new()),
+            counts: Arc::new(WorkerCounts::new(0)),
+            exemplars: Arc::new(ExemplarRing::default()),
+        });
+        shared.counts.alive.store(true, Ordering::Release);
+        let health = || crate::stats::sum(std::iter::empty(), std::iter::once(&*shared.counts)).is_healthy();
+        assert!(health());
+        let alive = Alive(shared.clone());
+        let dead = std::thread::spawn(move || {
+            let _alive = alive;
+            panic!("a bug");
+        });
+        assert!(dead.join().is_err());
+        assert!(!health());
     }
 }

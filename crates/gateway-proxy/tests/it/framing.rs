@@ -3,7 +3,11 @@
 //! What matters is not only the status but what the backend sees: never a request that the client did not visibly send,
 //! never a body that ends somewhere else.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them when it updates")]
+
 use expect_test::{Expect, expect};
+
+use std::fmt::Write as _;
 
 use crate::support::{Setup, recording_upstream};
 
@@ -14,16 +18,17 @@ fn check(request: &str, expected: &Expect) {
     let gateway = Setup::http1(backend).with(|s| s.limits.keep_alive = homeostat_model::Span::from_ms(100)).start();
     let answer = gateway.raw(request.as_bytes());
     let statuses: Vec<&str> = answer.split("HTTP/1.").skip(1).map(|part| part.get(2..5).unwrap_or_default()).collect();
-    let mut shown = format!("-> {}\n", if statuses.is_empty() { "closed".to_owned() } else { statuses.join(" ") });
+    let mut shown = String::new();
+    let _ = writeln!(shown, "-> {}", if statuses.is_empty() { "closed".to_owned() } else { statuses.join(" ") });
     for seen in seen.try_iter() {
         let line = seen.head.lines().next().unwrap_or_default().to_owned();
-        shown += &format!("backend: {line}");
+        let _ = write!(shown, "backend: {line}");
         for name in ["host", "content-length", "transfer-encoding", "upgrade", "connection"] {
             if let Some(value) = seen.header(name) {
-                shown += &format!(" | {name}: {value}");
+                let _ = write!(shown, " | {name}: {value}");
             }
         }
-        shown += &format!(" | {:?}\n", seen.body);
+        let _ = writeln!(shown, " | {:?}", seen.body);
     }
     expected.assert_eq(&shown);
 }

@@ -1,0 +1,271 @@
+//! HTTP/2 on either side: streams, trailers, gRPC, floods.
+
+use std::{convert::Infallible, io::Write, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use homeostat_model::{OutcomeClass, Span};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::support::{Running, Setup, eventually, read_request, read_to_end, recording_upstream, upstream};
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+}
+
+/// An h2c upstream that answers with `respond`, after it has read the request's body.
+fn h2c_upstream(respond: fn(Request<Bytes>, Option<HeaderMap>) -> Response<Body>) -> SocketAddr {
+    upstream(move |stream| {
+        stream.set_nonblocking(true).expect("nonblocking");
+        runtime().block_on(async move {
+            let stream = tokio::net::TcpStream::from_std(stream).expect("stream");
+            let service = service_fn(move |request: Request<Incoming>| async move {
+                let (parts, body) = request.into_parts();
+                let collected = body.collect().await?;
+                let trailers = collected.trailers().cloned();
+                Ok::<_, hyper::Error>(respond(Request::from_parts(parts, collected.to_bytes()), trailers))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ended = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    })
+}
+
+/// Sends one HTTP/2 request with a body and reads the whole answer.
+fn call(gateway: &Running, request: Request<Full<Bytes>>) -> (http::response::Parts, Bytes, Option<HeaderMap>) {
+    runtime().block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.address).await.expect("connects");
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("handshake");
+        tokio::spawn(connection);
+        let (parts, body) = sender.send_request(request).await.expect("answer").into_parts();
+        let collected = body.collect().await.expect("body");
+        let trailers = collected.trailers().cloned();
+        (parts, collected.to_bytes(), trailers)
+    })
+}
+
+fn grpc_request(body: &'static str) -> Request<Full<Bytes>> {
+    Request::post("http://shop.example/shop.Orders/Place")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::from(body))
+        .expect("request")
+}
+
+fn with_trailer(body: Bytes, name: &'static str, value: &str) -> Body {
+    let trailers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().expect("value"))]);
+    Full::new(body).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync()
+}
+
+fn grpc_echo(request: Request<Bytes>, _trailers: Option<HeaderMap>) -> Response<Body> {
+    assert_eq!(request.headers().get("te"), Some(&HeaderValue::from_static("trailers")));
+    assert_eq!(request.uri().authority().map(http::uri::Authority::as_str), Some("shop.example"));
+    assert!(request.headers().contains_key("x-forwarded-for"));
+    let status = std::str::from_utf8(request.body()).expect("test body").to_owned();
+    let response = Response::builder().header("content-type", "application/grpc");
+    if status.starts_with("head:") {
+        // Trailers only: the status is in the head, and there is no body.
+        let status = status.trim_start_matches("head:");
+        return response.header("grpc-status", status).body(Full::default().boxed_unsync()).expect("response");
+    }
+    response.body(with_trailer(request.into_body(), "grpc-status", &status)).expect("response")
+}
+
+#[test]
+fn grpc_passes_unharmed_and_its_status_is_counted() {
+    let gateway = Setup::h2c(h2c_upstream(grpc_echo)).start();
+    let classes = [
+        ("0", OutcomeClass::Ok),
+        ("5", OutcomeClass::ClientError),
+        ("14", OutcomeClass::ServerError),
+        ("head:0", OutcomeClass::Ok),
+        ("head:13", OutcomeClass::ServerError),
+    ];
+    for (index, (status, class)) in classes.into_iter().enumerate() {
+        let before = gateway.outcomes(index as u64).class(class);
+        let (parts, body, trailers) = call(&gateway, grpc_request(status));
+        assert_eq!(parts.status, 200);
+        if let Some(in_head) = status.strip_prefix("head:") {
+            assert_eq!(parts.headers["grpc-status"], in_head);
+        } else {
+            assert_eq!(
+                (&body[..], &trailers.expect("trailers")["grpc-status"]),
+                (status.as_bytes(), &status.parse::<HeaderValue>().expect("value"))
+            );
+        }
+        assert_eq!(gateway.outcomes(index as u64 + 1).class(class), before + 1, "{status}");
+    }
+    assert_eq!(gateway.handle.stats().upstream_connects, 1, "one connection carries all of them");
+}
+
+#[test]
+fn grpc_clients_get_errors_in_their_own_words() {
+    let gateway = Setup::new(Vec::new()).start();
+    let (parts, body, _) = call(&gateway, grpc_request("0"));
+    assert_eq!(
+        (parts.status.as_u16(), &parts.headers["grpc-status"], body.len()),
+        (200, &HeaderValue::from_static("14"), 0)
+    );
+    assert!(parts.headers.contains_key("grpc-message"));
+    gateway.expect_one(OutcomeClass::Refused);
+}
+
+#[test]
+fn a_grpc_answer_without_a_status_is_an_error() {
+    let respond = |_: Request<Bytes>, _| {
+        let response = Response::builder().header("content-type", "application/grpc+proto");
+        response.body(Full::from("x").boxed_unsync()).expect("response")
+    };
+    let gateway = Setup::h2c(h2c_upstream(respond)).start();
+    call(&gateway, grpc_request("0"));
+    gateway.expect_one(OutcomeClass::ServerError);
+}
+
+#[test]
+fn http2_reaches_http1_upstreams_and_back() {
+    let (backend, seen) = recording_upstream();
+    let gateway = Setup::http1(backend).start();
+    let request = Request::post("http://shop.example/x?y=1").body(Full::from("hello")).expect("request");
+    let (parts, body, _) = call(&gateway, request);
+    assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"ok"[..]));
+    let seen = seen.recv().expect("request");
+    assert!(seen.head.starts_with("POST /x?y=1 HTTP/1.1\r\n"), "{}", seen.head);
+    assert_eq!((seen.header("host").as_deref(), seen.body.as_str()), (Some("shop.example"), "hello"));
+    gateway.expect_one(OutcomeClass::Ok);
+}
+
+#[test]
+fn http1_reaches_h2c_upstreams_with_request_trailers() {
+    let respond = |request: Request<Bytes>, trailers: Option<HeaderMap>| {
+        assert_eq!(&request.body()[..], b"abc");
+        assert_eq!(request.uri().to_string(), "http://a.example/up");
+        let sum = trailers.and_then(|t| t.get("x-sum").cloned()).expect("request trailers");
+        Response::new(with_trailer(Bytes::from_static(b"done"), "x-back", sum.to_str().expect("ascii")))
+    };
+    let gateway = Setup::h2c(h2c_upstream(respond)).start();
+    let answer = gateway.raw(
+        b"POST /up HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n\
+          3\r\nabc\r\n0\r\nx-sum: 42\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("done"), "{answer}");
+    gateway.expect_one(OutcomeClass::Ok);
+}
+
+#[test]
+fn two_hosts_in_one_request_are_refused() {
+    let gateway = Setup::new(Vec::new()).start();
+    let request = Request::get("http://a.example/").header("host", "b.example").body(Full::default()).expect("request");
+    let (parts, _, _) = call(&gateway, request);
+    assert_eq!(parts.status, 400);
+    assert_eq!(gateway.rejected("host_mismatch"), 1);
+}
+
+#[test]
+fn connect_is_refused_over_http2_too() {
+    let gateway = Setup::new(Vec::new()).start();
+    let request = Request::connect("b.example:443").body(Full::default()).expect("request");
+    let (parts, _, _) = call(&gateway, request);
+    assert_eq!(parts.status, 405);
+}
+
+#[test]
+fn too_many_fields_are_refused() {
+    let gateway = Setup::new(Vec::new()).with(|s| s.limits.headers_max = 20).start();
+    let mut request = Request::get("http://a.example/").body(Full::default()).expect("request");
+    for index in 0..30 {
+        let name: http::HeaderName = format!("x-{index}").parse().expect("name");
+        request.headers_mut().insert(name, HeaderValue::from_static("1"));
+    }
+    let (parts, _, _) = call(&gateway, request);
+    assert_eq!(parts.status, 431);
+}
+
+/// A client that gives one of its streams no room: the stream's upstream is let go, the other streams go on.
+#[test]
+fn a_stream_without_room_does_not_hold_its_upstream() {
+    let address = upstream(|mut stream| {
+        let mut more = read_request(&mut stream)
+            .map(|_| stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+        while matches!(more, Some(Ok(()))) {
+            more = Some(stream.write_all(chunk.as_bytes()));
+        }
+    });
+    let gateway = Setup::http1(address).with(|s| s.timeouts.idle = Span::from_ms(300)).start();
+    runtime().block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.address).await.expect("connects");
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("handshake");
+        tokio::spawn(connection);
+        let request = Request::get("http://a.example/").body(Full::<Bytes>::default()).expect("request");
+        let held = sender.send_request(request).await.expect("answer");
+        while gateway.handle.stats().workers[0].running > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(gateway.handle.stats().connections(), 1);
+        drop(held);
+    });
+    gateway.expect_one(OutcomeClass::ClientError);
+}
+
+/// The preface, empty settings, then `frames`.
+fn raw_http2(gateway: &Running, frames: &[u8]) -> std::net::TcpStream {
+    let mut client = gateway.connect();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("sent");
+    let _ = client.write_all(frames);
+    client
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend_from_slice(&[kind, flags]);
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// `:method GET`, `:scheme http`, `:path /`, `:authority a`.
+const HEAD: &[u8] = &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
+
+#[test]
+fn a_flood_of_resets_ends_its_connection_only() {
+    let (backend, _seen) = recording_upstream();
+    let gateway = Setup::http1(backend).start();
+    let frames: Vec<u8> = (0..5_000_u32)
+        .flat_map(|i| [frame(1, 5, 2 * i + 1, HEAD), frame(3, 0, 2 * i + 1, &8_u32.to_be_bytes())].concat())
+        .collect();
+    let mut client = raw_http2(&gateway, &frames);
+    read_to_end(&mut client);
+    drop(client);
+    eventually("the flooding connection to be gone", || gateway.handle.stats().connections() == 0);
+    let answer = gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Window updates of zero make the server reset streams itself; those must be limited as well.
+#[test]
+fn a_flood_of_provoked_resets_ends_its_connection_only() {
+    let (backend, _seen) = recording_upstream();
+    let gateway = Setup::http1(backend).start();
+    let frames: Vec<u8> = (0..5_000_u32)
+        .flat_map(|i| [frame(1, 5, 2 * i + 1, HEAD), frame(8, 0, 2 * i + 1, &0_u32.to_be_bytes())].concat())
+        .collect();
+    let mut client = raw_http2(&gateway, &frames);
+    read_to_end(&mut client);
+    drop(client);
+    eventually("the flooding connection to be gone", || gateway.handle.stats().connections() == 0);
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go() {
+    let gateway = Setup::new(Vec::new()).with(|s| s.limits.keep_alive = Span::from_ms(100)).start();
+    let mut client = raw_http2(&gateway, &[]);
+    let received = read_to_end(&mut client);
+    // A GOAWAY frame: type 7, no flags, stream 0.
+    assert!(received.as_bytes().windows(6).any(|w| w == [7, 0, 0, 0, 0, 0]), "{received:?}");
+}
