@@ -70,12 +70,14 @@ pub(crate) enum Finding {
 
 impl Watch {
     /// A watch over the rollback that ended `trial`; it counts from [`Watch::applied`] on.
-    pub(crate) fn new(action: ActionId, trial: &Trial, now: Timestamp, window: Span) -> Self {
+    /// `share_max` caps what counts as recovered availability: after a burning budget, as bad as before is not recovery.
+    pub(crate) fn new(action: ActionId, trial: &Trial, now: Timestamp, window: Span, share_max: Option<f64>) -> Self {
+        let cap = |sli| share_max.filter(|_| sli == Sli::Availability).unwrap_or(1.0);
         let tolerance = trial.judge().test().tolerance;
         let slis = trial.slis.iter().map(|tally| SliWatch {
             sli: tally.sli,
             canary_before: if tally.run.canary().total() > 0 { tally.run.canary() } else { tally.canary },
-            bad_share_max: (bad_share_upper(tally.baseline) + tolerance).min(1.0),
+            bad_share_max: (bad_share_upper(tally.baseline) + tolerance).min(cap(tally.sli)),
             block: EventCounts::default(),
             after: EventCounts::default(),
             baseline_after: EventCounts::default(),

@@ -199,9 +199,10 @@ impl RolloutState {
 
     fn take_back(&mut self, world: &mut World, id: ActionId, freeze: Span) {
         let now = world.now;
+        let share_max = world.ledger.get(id).and_then(|r| share_that_fires(&r.plan.evidence));
         if let Some(trial) = &mut self.trial {
             trial.decide();
-            self.watch = Some(Watch::new(id, trial, now, self.declared.verify_window));
+            self.watch = Some(Watch::new(id, trial, now, self.declared.verify_window, share_max));
         }
         self.set_phase(world, Phase::RolledBack { at: now, frozen_until: now + freeze });
     }
@@ -355,4 +356,11 @@ impl RolloutState {
             Err(_) => self.refit = None,
         }
     }
+}
+
+/// The bad share at which a burn-rate rule fires.
+fn share_that_fires(evidence: &Evidence) -> Option<f64> {
+    let Evidence::Burn { rule, long_rate, long, .. } = evidence else { return None };
+    // A rate is a share over the budget's share.
+    long.bad_share().filter(|_| *long_rate > 0.0).map(|share| rule.factor * share / long_rate)
 }

@@ -68,10 +68,15 @@ fn a_burning_budget_asks_for_the_rollback_of_a_canary_and_a_person_decides() {
                5.010s moved r rolled back, frozen until 7205.010s
                5.011s action A-2 rollback: applied
                5.011s incident INC-1 Acted, began 0.020s, harmed 29 of 96
-               5.240s action A-2 rollback: verified
-               5.240s incident INC-1 Recovered, began 0.020s, harmed 29 of 96
-              65.020s ~ shop v1=100% v2=0%
-              65.020s ~ INC-1 Recovered shop: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 5; 30 of 100 requests bad)
+              35.020s SHIFT A-3 undo shop v1=50% v2=50%
+              35.020s action A-2 rollback: undone: undone by A-3
+              35.020s action A-3 undo: admitted
+              35.020s incident INC-1 Acted, began 0.020s, harmed 29 of 96
+              35.020s notify ops firing RollbackUndone (page): shop: rolling v2 back did not help shop: its weight is restored
+              35.020s moved r paused in step 1: A-3 put the weights back; resume, promote or abort it
+              35.021s action A-3 undo: applied
+              65.020s ~ shop v1=50% v2=50%
+              65.020s ~ INC-1 Acted shop: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 5; 30 of 100 requests bad)
         "#]],
     );
 }
@@ -114,7 +119,7 @@ fn in_mode_auto_the_objective_acts_by_itself() {
                         |  0.200s verdict: the budget of avail burns 15.0 times too fast over 1m and 15.0 times over 5s (limit 5; 15 of 100 requests bad)
                         |  0.200s proposed: A-2: burn rates 15.0 and 15.0 reach 5.0 on both windows; protective; mode auto
                         |  0.201s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.430s verified: 0.00 % bad of 100 requests within 229 ms after the switch, 100.0 % counts as recovered
+                        |  0.430s verified: 0.00 % bad of 100 requests within 229 ms after the switch, 5.0 % counts as recovered
                         |  0.610s resolved: the budget no longer burns too fast
                         |  5.610s closed: the record is complete
                5.610s record INC-1 2 cells -59.980s..5.610s
