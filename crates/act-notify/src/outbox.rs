@@ -214,7 +214,9 @@ impl Replay {
             }
             Record::Snapshot { kept, seen } => {
                 *self = Self { kept, ..Self::default() };
-                seen.into_iter().for_each(|seen| self.known.end(seen));
+                for seen in seen {
+                    self.known.end(seen);
+                }
             }
         }
     }

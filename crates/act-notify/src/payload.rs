@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn webhooks_get_the_alertmanager_payload() {
         let (_, body) = built(ReceiverKind::Webhook { url: secret("http://w/"), bearer: None }, Span::from_mins(61));
-        expect![[r##"
+        expect![[r#"
             {
               "alerts": [
                 {
@@ -253,7 +253,7 @@ mod tests {
               "status": "firing",
               "truncatedAlerts": 0,
               "version": "4"
-            }"##]]
+            }"#]]
         .assert_eq(&serde_json::to_string_pretty(&body).unwrap());
     }
 

@@ -54,8 +54,11 @@ pub enum SendError {
 /// Kinds of failure that say nothing to an operator are mostly those of name resolution.
 fn words(kind: io::ErrorKind) -> String {
     match kind {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => kind.to_string(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => kind.to_string(),
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::TimedOut => kind.to_string(),
         _ => "its name does not resolve, or there is no way to it".to_owned(),
     }
 }
@@ -92,7 +95,7 @@ impl HttpTransport {
         };
         let client = Client::builder(Unheard)
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .pool_max_idle_per_host(2)
             .build(connector);
         Self { client }

@@ -34,11 +34,11 @@ type Outcome = Result<Reply, SendError>;
 type Script = dyn Fn(&str, usize) -> (Duration, Outcome) + Send + Sync;
 
 fn ok() -> Outcome {
-    status(200, None)
+    Ok(status(200, None))
 }
 
-fn status(status: u16, retry_after: Option<u64>) -> Outcome {
-    Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body: Vec::new() })
+fn status(status: u16, retry_after: Option<u64>) -> Reply {
+    Reply { status, retry_after: retry_after.map(Duration::from_secs), body: Vec::new() }
 }
 
 /// One attempt as the receiver saw it.
@@ -232,9 +232,9 @@ async fn a_receiver_that_is_down_for_an_hour_hears_once_although_the_process_was
 async fn answers_decide_about_the_next_attempt() {
     let world = World::new(|host, nth| {
         let outcome = match (host, nth) {
-            ("busy", 0) => status(429, Some(300)),
-            ("broken", 0 | 1) => status(503, None),
-            ("wrong", _) => status(404, None),
+            ("busy", 0) => Ok(status(429, Some(300))),
+            ("broken", 0 | 1) => Ok(status(503, None)),
+            ("wrong", _) => Ok(status(404, None)),
             _ => ok(),
         };
         (Duration::ZERO, outcome)
@@ -294,7 +294,7 @@ async fn giving_up_is_counted_and_final() {
 
 #[tokio::test(start_paused = true)]
 async fn receivers_come_change_and_go() {
-    let world = World::new(|host, _| (Duration::ZERO, if host == "old" { status(503, Some(3_000)) } else { ok() }));
+    let world = World::new(|host, _| (Duration::ZERO, if host == "old" { Ok(status(503, Some(3_000))) } else { ok() }));
     let process = world.start(vec![receiver("old"), receiver("gone")]);
     process.handle.enqueue(notice("old", "k1")).unwrap();
     process.handle.enqueue(notice("nobody", "k2")).unwrap();

@@ -40,7 +40,7 @@ fn receiver() -> (SocketAddr, mpsc::Receiver<Received>) {
         for stream in listener.incoming() {
             let said = said.clone();
             std::thread::spawn(move || {
-                while let Some(received) = read_request(&stream.as_ref().unwrap()) {
+                while let Some(received) = read_request(stream.as_ref().unwrap()) {
                     stream.as_ref().unwrap().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
                     drop(said.send(received));
                 }
@@ -251,11 +251,11 @@ async fn neither_logs_nor_errors_nor_counters_tell_a_secret() {
     ] {
         let secret = Some(Secret::new("s3cret".to_owned()));
         let kind = ReceiverKind::DingTalk { url: Secret::new(url), secret };
-        said += &format!("{kind:?}");
+        let shown = format!("{kind:?}");
         let stats = send(kind, |stats| stats.retries >= 1).await;
         let mut metrics = String::new();
         stats.write_metrics(&mut metrics);
-        said += &format!("{stats:?} {:?} {metrics}", stats.problems());
+        said = [said, shown, format!("{stats:?} {:?}", stats.problems()), metrics].join("\n");
     }
     drop(guard);
     said += &String::from_utf8_lossy(&log.0.lock().unwrap());

@@ -1,5 +1,7 @@
 //! The incident page of a terminal: what broke, why we think so, when what happened, what was done.
 
+use std::fmt::Write as _;
+
 use homeostat_api::backend::IncidentDetail;
 use homeostat_model::{
     CellId, Span, Timestamp, VersionName, Weight,
@@ -116,7 +118,7 @@ fn timeline(out: &mut String, incident: &Incident, black_box: &BlackBox, style: 
             let line = style.paint(tone, &sparkline(&sums));
             let largest = count(sums.iter().copied().max().unwrap_or(0));
             let label = format!("{:<label$}", format!("{} {what}", version.as_str()));
-            out.push_str(&format!("  {label}  {line} {largest}\n"));
+            let _ = writeln!(out, "  {label}  {line} {largest}");
         }
     }
     marks(out, incident, &axis, label);
@@ -167,7 +169,7 @@ fn marks(out: &mut String, incident: &Incident, axis: &Axis, label: usize) {
         legend.push(format!("{letter} {}", plain(&milestone.what)));
     }
     let line: String = line.into_iter().collect();
-    out.push_str(&format!("  {:label$}  {}\n", "", line.trim_end()));
+    let _ = writeln!(out, "  {:label$}  {}", "", line.trim_end());
     out.push_str(&wrap(&legend.join("  "), &" ".repeat(label + 4), label + 4 + axis.columns));
 }
 
@@ -366,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_page_tells_the_whole_story() {
-        let page = page(&detail(), Some(&black_box()), Style { width: 90, color: false });
+        let page = page(&detail(), Some(&black_box()), Style { width: 90, color: false, whole_rows: false });
         expect![[r#"
             INC-3 shop v2 fails 35 % of its requests
             11 of 431 requests harmed (2.55 %) since 2025-06-15 15:06:40.000 UTC
@@ -418,24 +420,24 @@ mod tests {
             out + rest
         };
         for width in [40, 60, 200] {
-            let plain = page(&detail(), Some(&black_box()), Style { width, color: false });
-            let colored = page(&detail(), Some(&black_box()), Style { width, color: true });
+            let plain = page(&detail(), Some(&black_box()), Style { width, color: false, whole_rows: false });
+            let colored = page(&detail(), Some(&black_box()), Style { width, color: true, whole_rows: false });
             assert_eq!(strip(&colored), plain);
             for line in plain.lines().filter(|line| !line.contains('→')) {
                 assert!(line.chars().count() <= width.max(60), "{width}: {line}");
             }
         }
-        assert!(page(&detail(), None, Style { width: 80, color: false }).contains("Milestones"));
+        assert!(page(&detail(), None, Style { width: 80, color: false, whole_rows: false }).contains("Milestones"));
     }
 
     #[test]
     fn the_list_has_one_line_each() {
-        let page = list(&[detail().incident], Style { width: 120, color: false });
+        let page = list(&[detail().incident], Style { width: 120, color: false, whole_rows: false });
         expect![[r#"
             INCIDENT  BEGAN                        LASTED  SEVERITY  HARMED  WHAT
             INC-3     2025-06-15 15:06:40.000 UTC  2.1 s   page      11      shop v2 fails 35 % of its requests
         "#]]
         .assert_eq(&page);
-        assert_eq!(list(&[], Style { width: 120, color: false }), "");
+        assert_eq!(list(&[], Style { width: 120, color: false, whole_rows: false }), "");
     }
 }

@@ -1,5 +1,7 @@
 //! Overviews: what there is and how it stands, one line each.
 
+use std::fmt::Write as _;
+
 use homeostat_api::backend::{AuditEntry, ConfigStatus, Health};
 use homeostat_model::{
     Timestamp,
@@ -16,7 +18,7 @@ pub(crate) fn status(view: &View, health: &Health, config: &ConfigStatus, style:
     let mut out = String::new();
     let (word, tone) = if health.ready { ("ready", Tone::Good) } else { ("not ready", Tone::Bad) };
     out.push_str(&style.paint(tone, word));
-    out.push_str(&format!(" · configuration {} of {}", config.generation, utc(config.accepted_at)));
+    let _ = write!(out, " · configuration {} of {}", config.generation, utc(config.accepted_at));
     out.push_str(if view.break_glass {
         " · automatic actions are OFF (break-glass)\n"
     } else {
@@ -28,7 +30,7 @@ pub(crate) fn status(view: &View, health: &Health, config: &ConfigStatus, style:
         );
     }
     if let Some(at) = config.rejected_at {
-        out.push_str(&format!("  a newer configuration was refused at {}; the old one keeps running:\n", utc(at)));
+        let _ = writeln!(out, "  a newer configuration was refused at {}; the old one keeps running:", utc(at));
         config.problems.iter().for_each(|problem| out.push_str(&wrap(&plain(problem), "    ", style.width)));
     }
     let mut part = |text: String| {
@@ -182,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    const STYLE: Style = Style { width: 100, color: false };
+    const STYLE: Style = Style { width: 100, color: false, whole_rows: false };
 
     #[test]
     fn the_status_names_what_is_wrong_first() {

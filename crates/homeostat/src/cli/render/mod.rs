@@ -16,6 +16,8 @@ pub(crate) struct Style {
     pub(crate) width: usize,
     /// Whether colours are wanted.
     pub(crate) color: bool,
+    /// Whether rows of tables stay whole although they are wider: a program reads them, not a person.
+    pub(crate) whole_rows: bool,
 }
 
 /// A meaning that has a colour.
@@ -34,7 +36,8 @@ impl Style {
         let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
         let width = if columns == 0 { 100 } else { columns.clamp(40, 200) };
         let no_color = super::environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { width, color: stdout.is_terminal() && !no_color }
+        let terminal = stdout.is_terminal();
+        Self { width, color: terminal && !no_color, whole_rows: !terminal }
     }
 
     /// The text in its tone.
@@ -149,12 +152,13 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>], style: Style) -> String
             cells.chain(head.get(column).map(|cell| cell.chars().count())).max().unwrap_or(0)
         })
         .collect();
+    let columns = if style.whole_rows { usize::MAX } else { style.width };
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells
             .zip(&widths)
             .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count().min(*width))))
             .collect();
-        let line: String = padded.join("  ").trim_end().chars().take(style.width).collect();
+        let line: String = padded.join("  ").trim_end().chars().take(columns).collect();
         line
     };
     let mut out = style.paint(Tone::Dim, &line(&mut head.iter().copied()));
@@ -196,11 +200,11 @@ mod tests {
     #[test]
     fn lines_are_broken_and_tables_cut_at_the_width() {
         assert_eq!(wrap("one two three four five six seven", "  ", 24), "  one two three four\n  five six seven\n");
-        let style = Style { width: 40, color: false };
+        let style = Style { width: 40, color: false, whole_rows: false };
         let rows = vec![vec!["v1".to_owned(), "x".repeat(60)], vec!["longer".to_owned(), "y".to_owned()]];
         let page = table(&["A", "B"], &rows, style);
         assert_eq!(page, format!("A       B\nv1      {}\nlonger  y\n", "x".repeat(32)));
-        let colored = Style { width: 40, color: true };
+        let colored = Style { width: 40, color: true, whole_rows: false };
         assert!(colored.paint(Tone::Bad, "x").contains("\u{1b}[") && !style.paint(Tone::Bad, "x").contains('\u{1b}'));
     }
 }
