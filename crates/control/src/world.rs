@@ -108,6 +108,11 @@ impl World {
         matching.map(|h| h.frozen_until).max().filter(|until| self.now < *until)
     }
 
+    /// Whether a canary of a vanished rollout is kept at weight 0.
+    pub(crate) fn is_held(&self, service: &ServiceName, canary: &VersionName) -> bool {
+        self.holds.iter().any(|h| h.service == *service && h.canary == *canary)
+    }
+
     // Actions.
 
     /// Adds an action to the ledger and to its incident.

@@ -114,8 +114,12 @@ impl RolloutState {
         if next < self.declared.steps.len() { Wish::Step(next) } else { Wish::Promote }
     }
 
+    /// Not after a rollback under another name either: traffic never returns to such a release by itself.
     fn starts_by_itself(&self, world: &World) -> bool {
-        self.declared.start == Start::Auto && self.frozen_until(world).is_none() && self.has_pool(world)
+        self.declared.start == Start::Auto
+            && self.frozen_until(world).is_none()
+            && !world.is_held(&self.declared.service, &self.declared.canary)
+            && self.has_pool(world)
     }
 
     /// Whether baseline and canary have any traffic to share.
