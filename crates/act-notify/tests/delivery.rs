@@ -33,8 +33,8 @@ type Outcome = Result<Reply, SendError>;
 /// By host and number of the attempt at it, from 0: how long the answer takes, and what it is.
 type Script = dyn Fn(&str, usize) -> (Duration, Outcome) + Send + Sync;
 
-fn ok() -> Outcome {
-    Ok(status(200, None))
+fn fine() -> Reply {
+    status(200, None)
 }
 
 fn status(status: u16, retry_after: Option<u64>) -> Reply {
@@ -167,7 +167,7 @@ fn notice(receiver: &str, key: &str) -> Notice {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_message_leaves_at_once_and_once() {
-    let world = World::new(|_, _| (Duration::ZERO, ok()));
+    let world = World::new(|_, _| (Duration::ZERO, Ok(fine())));
     let process = world.start(vec![receiver("a")]);
     for _ in 0..3 {
         process.handle.enqueue(notice("a", "k1")).unwrap();
@@ -181,7 +181,7 @@ async fn the_first_message_leaves_at_once_and_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_receiver_delays_nobody_else() {
-    let world = World::new(|host, _| (Duration::from_secs(if host == "slow" { 3_600 } else { 0 }), ok()));
+    let world = World::new(|host, _| (Duration::from_secs(if host == "slow" { 3_600 } else { 0 }), Ok(fine())));
     let process = world.start(vec![receiver("slow"), receiver("quick")]);
     process.handle.enqueue(notice("slow", "k1")).unwrap();
     process.handle.enqueue(notice("quick", "k2")).unwrap();
@@ -210,7 +210,7 @@ async fn a_receiver_that_is_down_for_an_hour_hears_once_although_the_process_was
     sleep(Duration::from_secs(hour / 2)).await;
     process.kill(&world).await;
 
-    let world = World { wire: World::new(|_, _| (Duration::ZERO, ok())).wire, ..world };
+    let world = World { wire: World::new(|_, _| (Duration::ZERO, Ok(fine()))).wire, ..world };
     world.wall_skew_ms.store(3_600_000, Ordering::Relaxed);
     let process = world.start(vec![receiver("a")]);
     // After the crash the journal hands it over again as well.
@@ -235,7 +235,7 @@ async fn answers_decide_about_the_next_attempt() {
             ("busy", 0) => Ok(status(429, Some(300))),
             ("broken", 0 | 1) => Ok(status(503, None)),
             ("wrong", _) => Ok(status(404, None)),
-            _ => ok(),
+            _ => Ok(fine()),
         };
         (Duration::ZERO, outcome)
     });
@@ -255,7 +255,7 @@ async fn answers_decide_about_the_next_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_the_rate_is_grouped_into_the_next_message() {
-    let world = World::new(|_, _| (Duration::from_millis(1), ok()));
+    let world = World::new(|_, _| (Duration::from_millis(1), Ok(fine())));
     let process = world.start(vec![ReceiverSpec { per_minute_max: 2, ..receiver("a") }]);
     for n in 0..10 {
         process.handle.enqueue(notice("a", &format!("k{n}"))).unwrap();
@@ -294,7 +294,8 @@ async fn giving_up_is_counted_and_final() {
 
 #[tokio::test(start_paused = true)]
 async fn receivers_come_change_and_go() {
-    let world = World::new(|host, _| (Duration::ZERO, if host == "old" { Ok(status(503, Some(3_000))) } else { ok() }));
+    let world =
+        World::new(|host, _| (Duration::ZERO, if host == "old" { Ok(status(503, Some(3_000))) } else { Ok(fine()) }));
     let process = world.start(vec![receiver("old"), receiver("gone")]);
     process.handle.enqueue(notice("old", "k1")).unwrap();
     process.handle.enqueue(notice("nobody", "k2")).unwrap();
@@ -312,7 +313,7 @@ async fn receivers_come_change_and_go() {
 
 #[tokio::test(start_paused = true)]
 async fn resolved_notices_reach_only_who_wants_them() {
-    let world = World::new(|_, _| (Duration::ZERO, ok()));
+    let world = World::new(|_, _| (Duration::ZERO, Ok(fine())));
     let process = world.start(vec![receiver("all"), ReceiverSpec { send_resolved: false, ..receiver("bad") }]);
     for name in ["all", "bad"] {
         let over = Notice { status: NoticeStatus::Resolved, ends_at: Some(Timestamp::default()), ..notice(name, "k1") };
@@ -326,7 +327,7 @@ async fn resolved_notices_reach_only_who_wants_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_refuses_and_counts() {
-    let world = World::new(|_, _| (Duration::ZERO, ok()));
+    let world = World::new(|_, _| (Duration::ZERO, Ok(fine())));
     let (notify, handle) = world.open(vec![receiver("a")]);
     for n in 0..QUEUE_NOTICES_MAX {
         handle.enqueue(notice("a", &n.to_string())).unwrap();
@@ -339,7 +340,7 @@ async fn a_full_queue_refuses_and_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_disk_delays_nothing_and_a_broken_template_is_replaced() {
-    let world = World::new(|_, _| (Duration::ZERO, ok()));
+    let world = World::new(|_, _| (Duration::ZERO, Ok(fine())));
     world.disk.set(|faults| faults.stuck = true);
     let template = TemplateSpec { title: None, text: Some("{{ 1 // 0 }}".to_owned()) };
     let url = Secret::new("http://chat/".to_owned());

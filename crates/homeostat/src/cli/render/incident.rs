@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn the_page_tells_the_whole_story() {
         let page = page(&detail(), Some(&black_box()), Style { width: 90, color: false, whole_rows: false });
-        expect![[r#"
+        expect![[r"
             INC-3 shop v2 fails 35 % of its requests
             11 of 431 requests harmed (2.55 %) since 2025-06-15 15:06:40.000 UTC
             rollout shop: v2 over v1 · service shop · page · closed
@@ -404,7 +404,7 @@ mod tests {
 
             Changes before it
                  -3.0 s  v2 gets 5% (by pipeline)
-        "#]]
+        "]]
         .assert_eq(&page);
     }
 
@@ -433,10 +433,10 @@ mod tests {
     #[test]
     fn the_list_has_one_line_each() {
         let page = list(&[detail().incident], Style { width: 120, color: false, whole_rows: false });
-        expect![[r#"
+        expect![[r"
             INCIDENT  BEGAN                        LASTED  SEVERITY  HARMED  WHAT
             INC-3     2025-06-15 15:06:40.000 UTC  2.1 s   page      11      shop v2 fails 35 % of its requests
-        "#]]
+        "]]
         .assert_eq(&page);
         assert_eq!(list(&[], Style { width: 120, color: false, whole_rows: false }), "");
     }

@@ -212,7 +212,7 @@ mod tests {
             problems: vec!["shop.yaml:7:3: unknown key `wieght`; did you mean `weight`?".to_owned()],
             rejected_at: Some(at + Span::from_secs(60)),
         };
-        expect![[r#"
+        expect![[r"
             not ready · configuration 3 of 2025-06-15 15:06:40.000 UTC · automatic actions are OFF (break-glass)
               journal: the disk is full; free 1 GiB
               a newer configuration was refused at 2025-06-15 15:07:40.000 UTC; the old one keeps running:
@@ -221,7 +221,7 @@ mod tests {
             SERVICE  VERSION  SHARE  REQUESTS/10S  FAILED
             shop     v1       95%    19,000        0 %
             shop     v2       5%     0             -
-        "#]]
+        "]]
         .assert_eq(&status(&view, &health, &config, STYLE));
     }
 
@@ -251,10 +251,10 @@ mod tests {
             what: "abort rollout shop".to_owned(),
             reason: "bad\nnews".to_owned(),
         };
-        expect![[r#"
+        expect![[r"
             WHEN                         WHO    WHAT                WHY
             2025-06-15 15:06:40.000 UTC  admin  abort rollout shop  bad news
-        "#]]
+        "]]
         .assert_eq(&audit(&[entry], STYLE));
     }
 }
