@@ -225,7 +225,7 @@ impl Scene<'_> {
         let mut traffic_at = Instant::now() + TRAFFIC_EVERY;
         let mut until = Instant::now() + VERDICT_WITHIN;
         loop {
-            if let Some(harmed) = self.first_harmed() {
+            if let Some(harmed) = self.first_harmed(fault) {
                 watch.customers_saw(harmed);
             }
             let had_verdict = watch.has_verdict();
@@ -268,10 +268,15 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// When customers first saw v2 fail or be slow; failures without an answer carry no version and count too.
-    fn first_harmed(&self) -> Option<std::time::SystemTime> {
+    /// When customers first saw v2 fail, or be slow if that is its fault; failures without an answer carry no version
+    /// and count too.
+    fn first_harmed(&self, fault: Fault) -> Option<std::time::SystemTime> {
         let report = self.load.tally().report();
-        let firsts = ["v2", ""].iter().filter_map(|label| report.labels.get(*label)?.first_harmed);
+        let first = |label: &&str| {
+            let label = report.labels.get(*label)?;
+            if fault == Fault::Errors { label.first_bad } else { label.first_harmed }
+        };
+        let firsts = ["v2", ""].iter().filter_map(first);
         firsts.map(|moment| moment.wall).min()
     }
 
