@@ -112,7 +112,6 @@ impl Body for RequestBody {
 pub(crate) struct AnswerBody {
     source: Source,
     /// Keeps the client's connection busy until the answer is through; never read, only dropped.
-    #[expect(dead_code, reason = "held for its end")]
     busy: Option<Busy>,
 }
 

@@ -233,7 +233,10 @@ async fn begin_clear(conn: &Rc<ClientConn>, mut stream: TcpStream) -> Option<(Cl
     let mut first = [0_u8; PREFACE.len()];
     let mut filled = 0;
     let protocol = loop {
-        let read = stream.read(first.get_mut(filled..)?).await.ok()?;
+        let read = stream.read(first.get_mut(filled..)?);
+        // Readiness may be a false alarm: until the first byte is here, a stop ends the wait.
+        let read = if filled == 0 { conn.worker.stop.run_until_cancelled(read).await? } else { read.await };
+        let read = read.ok()?;
         filled += read;
         if first.get(..filled) != PREFACE.get(..filled) {
             break Protocol::Http1;
@@ -254,7 +257,8 @@ async fn begin_tls(
     stream: TcpStream,
     config: Arc<rustls::ServerConfig>,
 ) -> Option<(ClientIo, Protocol)> {
-    let Ok(stream) = TlsAcceptor::from(config).accept(stream).await else {
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    let Ok(stream) = conn.worker.stop.run_until_cancelled(handshake).await? else {
         conn.worker.counts.tls_failures.up();
         return None;
     };

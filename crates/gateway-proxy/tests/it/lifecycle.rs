@@ -99,6 +99,7 @@ fn a_drain_lets_running_requests_finish_and_closes_the_rest() {
     assert!(status(&answer) == 200 && answer.ends_with("ok"), "{answer}");
     let report = draining.join().expect("drained");
     assert_eq!((report.cut_off, report.workers_dead), (0, 0));
+    assert_eq!(handle.stats().header_timeouts, 0, "nobody was waited for until a time-out");
     assert!(!handle.stats().is_healthy(), "stopped workers do not count as alive");
 }
 
