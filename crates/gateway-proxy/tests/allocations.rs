@@ -13,10 +13,10 @@ static COUNTING: counting::Counting = counting::Counting;
 
 /// Allocations per proxied HTTP/1.1 request. Of these, hyper's server and client make most: head, header maps, the body's
 /// channel, the answer's one-shot channel. Ours are the exchange and the copy of the head that a retry needs.
-const PER_REQUEST_MAX: u64 = 40;
+const PER_REQUEST_MAX: u64 = 14;
 
 /// Heap of one idle connection: its task, its state, its socket's registration.
-const IDLE_BYTES_MAX: i64 = 4 * 1024;
+const IDLE_BYTES_MAX: i64 = 3 * 1024;
 
 /// One test, because the counters see the whole process.
 #[test]
