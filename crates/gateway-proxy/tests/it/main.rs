@@ -1,6 +1,12 @@
 //! The data plane against real sockets: clients and upstreams of our own making that misbehave, and clients that others wrote.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on stops")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot go on stops"
+)]
 
 mod clients;
 mod faults;
