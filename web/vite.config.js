@@ -12,5 +12,5 @@ export default defineConfig({
     modulePreload: false,
     target: "es2022",
   },
-  server: { proxy: { "/homeostat": "http://127.0.0.1:7070" } },
+  server: { proxy: { "/homeostat": "http://127.0.0.1:7700" } },
 });

@@ -1,5 +1,7 @@
 //! The main job on real traffic: a bad canary is noticed, rolled back, verified, written up; a good one goes through.
 
+#![cfg(test)]
+
 mod common;
 
 use common::{Load, PATIENCE, Upstream, Webhook, config, serving_weight, start, until};

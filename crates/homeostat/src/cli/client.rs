@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Connection {
     /// Address of the running instance's API
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7700")]
     api: String,
     /// File with the bearer token; without it the variable HOMEOSTAT_TOKEN is used, if set
     #[arg(long, value_name = "FILE")]
@@ -34,7 +34,7 @@ pub(crate) struct Connection {
 /// Why there is no answer, in words for whoever typed the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("`{0}` is not the address of an API; it looks like http://127.0.0.1:7070")]
+    #[error("`{0}` is not the address of an API; it looks like http://127.0.0.1:7700")]
     Address(String),
     #[error("cannot read the token from {path}: {source}")]
     TokenFile { path: PathBuf, source: io::Error },
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        for api in ["", "127.0.0.1:7070", "ftp://127.0.0.1", "http://", "a b"] {
+        for api in ["", "127.0.0.1:7700", "ftp://127.0.0.1", "http://", "a b"] {
             let connection = Connection { api: api.to_owned(), token_file: None };
             assert!(matches!(Client::new(&connection), Err(ClientError::Address(_))), "{api}");
         }

@@ -229,7 +229,6 @@ impl ControlThread {
                 };
                 self.step(event, None, Some(reply));
             }
-            Message::Changed(change) => self.step(Event::Changed(change), None, None),
         }
         self.run_followups();
     }
@@ -237,6 +236,9 @@ impl ControlThread {
     fn name_cells(&mut self, configure: &Configure) {
         self.state.cells = configure.spec.cells.iter().cloned().collect();
         lock(&self.shared.totals).name_cells(&configure.spec.cells);
+        if let Some(change) = &configure.change {
+            self.recorder.change(change.clone());
+        }
     }
 
     fn run_followups(&mut self) {

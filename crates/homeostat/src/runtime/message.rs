@@ -13,8 +13,6 @@ pub(super) enum Message {
     Configure(Box<Configure>),
     /// A person or pipeline asks for something.
     Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
-    /// Something changed in the world.
-    Changed(ChangeEvent),
 }
 
 /// A configuration on its way into force.
@@ -24,6 +22,8 @@ pub(super) struct Configure {
     pub(super) table: RouteTable,
     /// What control needs to know of it.
     pub(super) spec: ControlSpec,
+    /// For the recorder; control notes it by itself. `None` for the first one of a process.
+    pub(super) change: Option<ChangeEvent>,
     /// Told once the table serves.
     pub(super) done: Option<std::sync::mpsc::SyncSender<()>>,
 }

@@ -143,7 +143,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
 
     let gateway = Gateway::start(config.proxy.clone(), Arc::new(table)).map_err(StartError::Gateway)?;
 
-    let configure = Configure { table: compiled.table, spec: compiled.spec, done: None };
+    let configure = Configure { table: compiled.table, spec: compiled.spec, change: None, done: None };
     if inbox.push(Message::Configure(Box::new(configure))).is_err() {
         tracing::error!("control's inbox was closed before it began");
     }

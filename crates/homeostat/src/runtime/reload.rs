@@ -211,7 +211,6 @@ impl ReloadParts {
     fn accept(&mut self, compiled: Compiled, by: Actor) {
         let notes = needs_restart(&self.in_force, &compiled.config);
         let (done, taken_over) = sync_channel(1);
-        let configure = Configure { table: compiled.table, spec: compiled.spec, done: Some(done) };
         let change = ChangeEvent {
             at: self.clock.now(),
             kind: ChangeKind::Config,
@@ -220,8 +219,8 @@ impl ReloadParts {
             summary: format!("configuration reloaded from {}", self.path.display()),
             by,
         };
-        let queued = self.inbox.push(Message::Changed(change)).is_ok()
-            && self.inbox.push(Message::Configure(Box::new(configure))).is_ok();
+        let configure = Configure { table: compiled.table, spec: compiled.spec, change: Some(change), done: Some(done) };
+        let queued = self.inbox.push(Message::Configure(Box::new(configure))).is_ok();
         if !queued {
             self.reject(vec!["control takes nothing at the moment; reload again when it does".to_owned()]);
             return;

@@ -6,6 +6,8 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod process;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
