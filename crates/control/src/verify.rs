@@ -49,6 +49,8 @@ struct SliWatch {
     /// The bad share that counts as recovered.
     bad_share_max: f64,
     block: EventCounts,
+    /// When the block began; `None` before its first event.
+    block_since: Option<Timestamp>,
     /// All versions since the switch.
     after: EventCounts,
     /// The baseline alone since the switch.
@@ -79,6 +81,7 @@ impl Watch {
             canary_before: if tally.run.canary().total() > 0 { tally.run.canary() } else { tally.canary },
             bad_share_max: (bad_share_upper(tally.baseline) + tolerance).min(cap(tally.sli)),
             block: EventCounts::default(),
+            block_since: None,
             after: EventCounts::default(),
             baseline_after: EventCounts::default(),
         });
@@ -97,6 +100,7 @@ impl Watch {
         self.applied_at = self.applied_at.map(|_| now);
         for sli in &mut self.slis {
             (sli.block, sli.after, sli.baseline_after) = Default::default();
+            sli.block_since = None;
         }
     }
 
@@ -108,16 +112,31 @@ impl Watch {
         }
         for sli in &mut self.slis {
             if BLOCK_EVENTS <= sli.block.total() && !sli.block_is_fine() {
-                sli.block = EventCounts::default();
+                (sli.block, sli.block_since) = (EventCounts::default(), None);
             }
             let service = events(sli.sli, &sums.service, thresholds);
             sli.block += service;
+            sli.block_since = sli.block_since.or(Some(now));
             sli.after += service;
             sli.baseline_after += events(sli.sli, &sums.baseline, thresholds);
         }
         let measured = || self.slis.iter().filter(|s| s.canary_before.total() > 0);
         (measured().next().is_some() && measured().all(SliWatch::block_is_fine))
-            .then(|| Finding::Recovered(self.evidence(now, applied_at)))
+            .then(|| Finding::Recovered(self.recovery(now, applied_at)))
+    }
+
+    /// The block that shows the recovery, of the SLI that came closest to its limit: what failed before it, while the
+    /// canary's last requests ended, is not part of the proof.
+    fn recovery(&self, now: Timestamp, applied_at: Timestamp) -> Evidence {
+        let excess = |s: &&SliWatch| s.block.bad_share().unwrap_or(0.0) - s.bad_share_max;
+        let closest = self.slis.iter().max_by(|a, b| excess(a).total_cmp(&excess(b)));
+        let since = closest.and_then(|s| s.block_since).unwrap_or(applied_at);
+        Evidence::Recovery {
+            since,
+            watched: now.since(since),
+            after: closest.map(|s| s.block).unwrap_or_default(),
+            bad_share_max: closest.map_or(0.0, |s| s.bad_share_max),
+        }
     }
 
     /// The answer at the deadline, when the service was not seen to recover.

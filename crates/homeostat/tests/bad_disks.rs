@@ -64,7 +64,10 @@ async fn a_rollback_goes_ahead_of_a_stuck_disk_and_is_recorded_when_it_returns()
     let served = world.load.ok.load(std::sync::atomic::Ordering::Relaxed);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(world.load.ok.load(std::sync::atomic::Ordering::Relaxed) > served, "requests do not wait for the disk");
-    assert!(world.running.backend().incidents(None, 10).await.expect("memory answers").is_empty(), "nothing is shown before it is on disk");
+    assert!(
+        world.running.backend().incidents(None, 10).await.expect("memory answers").is_empty(),
+        "nothing is shown before it is on disk"
+    );
 
     world.disk.set(|faults| faults.stuck = false);
     until_health(&world.running, "the disk is back", journal_is(true)).await;

@@ -39,7 +39,8 @@ async fn survives_a_kill(after: Duration) {
     let page = second.until("/homeostat/v1/incidents", "the incident is closed", closed).await;
     let incidents = page["incidents"].as_array().expect("a list");
     assert_eq!(incidents.len(), 1, "one fault is one incident, killed {after:?} after the start: {page:#}");
-    let words: Vec<_> = incidents[0]["milestones"].as_array().expect("a list").iter().map(|m| m["what"].as_str()).collect();
+    let words: Vec<_> =
+        incidents[0]["milestones"].as_array().expect("a list").iter().map(|m| m["what"].as_str()).collect();
     for word in ["verdict", "weight_zero"] {
         assert!(words.contains(&Some(word)), "{word} is missing in {words:?}, killed {after:?} after the start");
     }
@@ -55,10 +56,15 @@ async fn survives_a_kill(after: Duration) {
     assert_eq!(again[0]["weight"], 0);
     third.kill().await;
 
-    let replay = std::process::Command::new(env!("CARGO_BIN_EXE_homeostat")).arg("replay").arg(dir.path().join("data")).output();
+    let replay =
+        std::process::Command::new(env!("CARGO_BIN_EXE_homeostat")).arg("replay").arg(dir.path().join("data")).output();
     let replay = replay.expect("replay runs");
     let said = String::from_utf8_lossy(&replay.stdout);
-    assert!(replay.status.success() && said.contains("identical"), "killed {after:?} after the start: {said}{}", String::from_utf8_lossy(&replay.stderr));
+    assert!(
+        replay.status.success() && said.contains("identical"),
+        "killed {after:?} after the start: {said}{}",
+        String::from_utf8_lossy(&replay.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,8 @@ async fn files_are_watched_bad_ones_refused_and_no_request_is_dropped() {
     until(&running, "control knows the objective", |view| view.objectives.len() == 1).await;
 
     // A saved change is in force without being asked for.
-    let more = good.replace("    availability: 99.9%", "    availability: 99.9%\n    latency: {target: 99%, within: 300ms}");
+    let more =
+        good.replace("    availability: 99.9%", "    availability: 99.9%\n    latency: {target: 99%, within: 300ms}");
     write_config(dir.path(), &more);
     until(&running, "the second objective is known", |view| view.objectives.len() == 2).await;
     assert_eq!(running.backend().config().generation, 2);
@@ -71,9 +72,8 @@ async fn a_rolled_back_canary_stays_at_zero_over_reloads() {
     v2.fail(500);
     until(&running, "control knows the rollout", |view| view.rollouts.len() == 1).await;
     let start = Operation::Rollout { rollout: RolloutName::new("shop-v2").expect("a name"), verb: Verb::Start };
-    let begun = running.backend().operate(start.clone(), Actor::new("test"), String::new());
+    running.backend().operate(start.clone(), Actor::new("test"), String::new()).await.expect("the rollout starts");
     // Reloads arrive while the rollout is judged and rolled back.
-    begun.await.expect("the rollout starts");
     for target in ["99.8%", "99.7%", "99.6%", "99.5%"] {
         write_config(dir.path(), &text.replace("99.9%", target));
         assert!(running.backend().reload(Actor::new("test")).await.rejected_at.is_none());

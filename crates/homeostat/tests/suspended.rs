@@ -42,7 +42,11 @@ async fn the_gateway_serves_while_everything_else_is_suspended() {
     let load = Load::start(process.gateway, 8);
     process.until("/homeostat/v1/rollouts", "control runs", |rollouts| rollouts[0].is_object()).await;
 
-    let tool = Command::new("python3").args(["-c", SUSPEND, &process.pid().to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let tool = Command::new("python3")
+        .args(["-c", SUSPEND, &process.pid().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     let Ok(mut tool) = tool else {
         println!("SKIPPED: there is no python3 to suspend threads with");
         return;
@@ -56,7 +60,11 @@ async fn the_gateway_serves_while_everything_else_is_suspended() {
     let before = load.ok.load(Ordering::Relaxed);
     let deadline = Instant::now() + PATIENCE;
     while load.ok.load(Ordering::Relaxed) < before + 2_000 {
-        assert!(Instant::now() < deadline, "the gateway stopped serving: {} requests since", load.ok.load(Ordering::Relaxed) - before);
+        assert!(
+            Instant::now() < deadline,
+            "the gateway stopped serving: {} requests since",
+            load.ok.load(Ordering::Relaxed) - before
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(tool.stdin.take());

@@ -10,17 +10,17 @@ use homeostat_model::{Span, Timestamp};
 
 /// Reads "now" for everything that ends up in the journal.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(super) struct Clock {
     anchor_wall: Timestamp,
     anchor: Instant,
 }
 
 /// A wall clock that disagrees with the time line by more than this has been stepped; smaller drifts are slewing.
-pub const STEP_MIN: Span = Span::from_ms(500);
+pub(super) const STEP_MIN: Span = Span::from_ms(500);
 
 impl Clock {
     /// Anchors at the wall clock, or at `not_before` when the wall clock lies before it.
-    pub fn start(not_before: Option<Timestamp>) -> Self {
+    pub(super) fn start(not_before: Option<Timestamp>) -> Self {
         Self::anchored_at(wall_now(), not_before)
     }
 
@@ -29,23 +29,23 @@ impl Clock {
     }
 
     /// Now, never before an earlier answer.
-    pub fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.anchor_wall + Span::from(self.anchor.elapsed())
     }
 
     /// The instant on the monotonic clock at which this time line reads `at`; now when that is past.
-    pub fn instant_of(&self, at: Timestamp) -> Instant {
+    pub(super) fn instant_of(&self, at: Timestamp) -> Instant {
         self.anchor + at.since(self.anchor_wall).into()
     }
 
     /// How far the wall clock has moved away from the time line, in nanoseconds: positive when it is ahead.
-    pub fn wall_offset_ns(&self) -> i64 {
+    pub(super) fn wall_offset_ns(&self) -> i64 {
         wall_now().unix_ns().saturating_sub(self.now().unix_ns())
     }
 }
 
 /// The wall clock; saturates outside the representable years.
-pub fn wall_now() -> Timestamp {
+pub(super) fn wall_now() -> Timestamp {
     let ns = match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),

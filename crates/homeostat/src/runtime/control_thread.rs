@@ -418,10 +418,10 @@ impl ControlThread {
     }
 
     fn stream_command(&self, at: Timestamp, command: &Command) {
-        if self.shared.stream.receiver_count() > 0 {
-            if let Ok(command) = serde_json::to_value(command) {
-                self.shared.publish(StreamItem::Command { at, command });
-            }
+        if self.shared.stream.receiver_count() > 0
+            && let Ok(command) = serde_json::to_value(command)
+        {
+            self.shared.publish(StreamItem::Command { at, command });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Writes recordings beside the journal, on a thread of its own: a slow disk must not hold control up.
 
 use std::{
-    sync::mpsc::{SyncSender, TrySendError, sync_channel},
+    sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
 };
 
@@ -35,10 +35,8 @@ impl BlackBoxFiles {
 
     /// Hands a recording over.
     pub(super) fn keep(&self, incident: IncidentId, black_box: BlackBox) -> Result<(), Full> {
-        match self.queue.as_ref().map(|queue| queue.try_send((incident, black_box))) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => Err(Full),
-        }
+        let Some(queue) = &self.queue else { return Err(Full) };
+        queue.try_send((incident, black_box)).map_err(|_not_taken| Full)
     }
 }
 
@@ -46,10 +44,10 @@ impl Drop for BlackBoxFiles {
     /// Waits until everything handed over is written.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                tracing::error!("the writer of recordings had ended by a panic");
-            }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of recordings had ended by a panic");
         }
     }
 }

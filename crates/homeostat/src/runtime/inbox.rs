@@ -14,14 +14,14 @@ use homeostat_model::{OutcomeDelta, outcome::merge_deltas};
 
 /// Ticks that wait apart from each other. 640 ms of 10 ms ticks: rides out a slow fsync or a reload without losing
 /// resolution; a control thread that is slower than that sees merged ticks.
-pub const TICKS_MAX: usize = 64;
+pub(super) const TICKS_MAX: usize = 64;
 
 /// Messages that wait. People and pipelines send a few a minute; 256 is a burst of a broken script.
-pub const MESSAGES_MAX: usize = 256;
+pub(super) const MESSAGES_MAX: usize = 256;
 
 /// What control finds when it looks.
 #[derive(Debug)]
-pub struct Batch<M> {
+pub(super) struct Batch<M> {
     /// Waiting ticks, oldest first; each lists changed cells, ascending.
     pub ticks: Vec<Vec<OutcomeDelta>>,
     /// Waiting messages, oldest first.
@@ -40,7 +40,7 @@ struct Lanes<M> {
 
 /// The queue in front of control.
 #[derive(Debug)]
-pub struct Inbox<M> {
+pub(super) struct Inbox<M> {
     lanes: Mutex<Lanes<M>>,
     arrived: Condvar,
 }
@@ -59,7 +59,7 @@ impl<M> Inbox<M> {
     }
 
     /// Hands a tick over. Full means merged into the newest waiting one; empty ticks are not queued.
-    pub fn push_tick(&self, deltas: Vec<OutcomeDelta>) {
+    pub(super) fn push_tick(&self, deltas: Vec<OutcomeDelta>) {
         if deltas.is_empty() {
             return;
         }
@@ -75,7 +75,7 @@ impl<M> Inbox<M> {
     }
 
     /// Hands a message over; gives it back when the lane is full or closed.
-    pub fn push(&self, message: M) -> Result<(), M> {
+    pub(super) fn push(&self, message: M) -> Result<(), M> {
         let mut lanes = self.lanes();
         if lanes.closed || lanes.messages.len() >= MESSAGES_MAX {
             return Err(message);
@@ -87,7 +87,7 @@ impl<M> Inbox<M> {
     }
 
     /// Takes everything that waits; blocks until something does, the inbox is closed, or `until` has come.
-    pub fn take(&self, until: Instant) -> Batch<M> {
+    pub(super) fn take(&self, until: Instant) -> Batch<M> {
         let mut lanes = self.lanes();
         while lanes.ticks.is_empty() && lanes.messages.is_empty() && !lanes.closed {
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { break };
@@ -101,19 +101,19 @@ impl<M> Inbox<M> {
     }
 
     /// Waits until the inbox is closed, at most that long; says whether it is. What arrives meanwhile stays in it.
-    pub fn wait_closed(&self, timeout: Duration) -> bool {
+    pub(super) fn wait_closed(&self, timeout: Duration) -> bool {
         let waited = self.arrived.wait_timeout_while(self.lanes(), timeout, |lanes| !lanes.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
     /// Ends it: what waits is still delivered, nothing new is taken.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.lanes().closed = true;
         self.arrived.notify_all();
     }
 
     /// How many ticks were merged because control lagged.
-    pub fn merged_ticks(&self) -> u64 {
+    pub(super) fn merged_ticks(&self) -> u64 {
         self.lanes().merged
     }
 }

@@ -19,7 +19,7 @@ use super::clock::Clock;
 const SLOW_MIN: Duration = Duration::from_secs(1);
 
 /// How often old entries are looked for.
-const RETAIN_EVERY: Duration = Duration::from_secs(60);
+const RETAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// What is wrong with the journal now, if anything is.
 pub(super) fn trouble(journal: &Journal) -> Option<String> {

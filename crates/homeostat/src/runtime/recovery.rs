@@ -98,12 +98,11 @@ impl ControlHost {
         let unknown = FirstAttempt { splits: None, last_at: None };
         let Some(first) = self.first.take() else { return Ok(unknown) };
         let waited = tokio::task::spawn_blocking(move || first.recv_timeout(timeout)).await;
-        match waited {
-            Ok(Ok(attempt)) => attempt,
-            Ok(Err(_)) | Err(_) => {
-                tracing::error!("the journal has not opened within {timeout:?}; the gateway starts without it");
-                Ok(unknown)
-            }
+        if let Ok(Ok(attempt)) = waited {
+            attempt
+        } else {
+            tracing::error!("the journal has not opened within {timeout:?}; the gateway starts without it");
+            Ok(unknown)
         }
     }
 
@@ -246,7 +245,7 @@ impl Waiting {
             match self.late.start_notify(Arc::clone(&self.disk)) {
                 Ok(notify) => return Some(notify),
                 Err(problem) => {
-                    tracing::error!(problem = %chain(&problem), "the outbox does not open; next try in {RETRY_EVERY:?}")
+                    tracing::error!(problem = %chain(&problem), "the outbox does not open; next try in {RETRY_EVERY:?}");
                 }
             }
             if self.inbox.wait_closed(RETRY_EVERY) {
@@ -292,11 +291,11 @@ impl Past {
         }
         for entry in recovery.entries {
             let entry = entry?;
-            if past.inexact {
-                if let Some(snapshot) = entry.snapshot_json() {
-                    past.restore(&snapshot?);
-                    continue;
-                }
+            if past.inexact
+                && let Some(snapshot) = entry.snapshot_json()
+            {
+                past.restore(&snapshot?);
+                continue;
             }
             past.step(journal, entry);
         }
@@ -307,7 +306,7 @@ impl Past {
         match Control::restore(snapshot) {
             Ok(control) => (self.control, self.inexact) = (Some(control), false),
             Err(problem) => {
-                tracing::error!(problem = %chain(&problem), "a snapshot is not readable; the entries after it are replayed without it")
+                tracing::error!(problem = %chain(&problem), "a snapshot is not readable; the entries after it are replayed without it");
             }
         }
     }
@@ -354,7 +353,7 @@ impl Past {
             Command::RecordIncident(incident) => journal.put_incident(&incident),
             Command::Notify(notice) => self.notices.push(*notice),
             Command::FreezeBlackBox { incident, cells, from, to } => {
-                self.freezes.push(Freeze { incident, cells, from, to })
+                self.freezes.push(Freeze { incident, cells, from, to });
             }
             Command::Shift { .. } | Command::RolloutMoved { .. } | Command::Refuse { .. } => {}
         }

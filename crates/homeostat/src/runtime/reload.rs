@@ -90,7 +90,7 @@ pub(super) struct Reloader {
     handle: ReloadHandle,
     thread: JoinHandle<()>,
     /// Dropping it ends the watch.
-    _watcher: Option<notify::RecommendedWatcher>,
+    watcher: Option<notify::RecommendedWatcher>,
 }
 
 /// What a reload works with.
@@ -119,7 +119,7 @@ impl Reloader {
         let handle = ReloadHandle { triggers };
         let watcher = watch(&parts.path, handle.clone());
         let thread = thread::Builder::new().name("config".to_owned()).spawn(move || parts.run(&waiting))?;
-        Ok(Self { handle, thread, _watcher: watcher })
+        Ok(Self { handle, thread, watcher })
     }
 
     /// For asking.
@@ -129,7 +129,7 @@ impl Reloader {
 
     /// Ends a running reload and the thread.
     pub(super) fn stop(self) {
-        drop(self._watcher);
+        drop(self.watcher);
         // A full queue holds reloads that would be pointless now; the thread sees the stop behind them.
         let _gone = self.handle.triggers.send(Trigger::Stop);
         if self.thread.join().is_err() {
@@ -219,7 +219,8 @@ impl ReloadParts {
             summary: format!("configuration reloaded from {}", self.path.display()),
             by,
         };
-        let configure = Configure { table: compiled.table, spec: compiled.spec, change: Some(change), done: Some(done) };
+        let configure =
+            Configure { table: compiled.table, spec: compiled.spec, change: Some(change), done: Some(done) };
         let queued = self.inbox.push(Message::Configure(Box::new(configure))).is_ok();
         if !queued {
             self.reject(vec!["control takes nothing at the moment; reload again when it does".to_owned()]);

@@ -1,5 +1,7 @@
 //! A small world around the real runtime: upstreams whose share of failures can be turned, a steady load, a webhook.
-#![allow(
+#![cfg(test)]
+#![expect(clippy::allow_attributes, reason = "which items go unused differs between the test binaries")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
     dead_code,
     clippy::allow_attributes_without_reason,
     clippy::allow_attributes,
@@ -29,7 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for a loaded machine; reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One version of a service: answers 200, or 500 for a share of requests, spread evenly.
 pub struct Upstream {
@@ -101,7 +103,7 @@ impl Webhook {
                         let kept = Arc::clone(&kept);
                         async move {
                             let body =
-                                request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                                request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                             if let Ok(value) = serde_json::from_slice(&body) {
                                 kept.lock().expect("no panic while held").push(value);
                             }

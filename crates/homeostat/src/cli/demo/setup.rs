@@ -32,7 +32,7 @@ pub(super) fn text(addresses: &Addresses, journal: &Path) -> String {
     // A path in double quotes: JSON's escapes are YAML's too.
     let journal = serde_json::Value::from(journal.to_string_lossy().into_owned());
     format!(
-        r#"# The flash-sale shop. Customers keep their version: an order lives where it was placed.
+        r"# The flash-sale shop. Customers keep their version: an order lives where it was placed.
 apiVersion: homeostat/v1
 kind: Service
 metadata: {{name: shop}}
@@ -70,7 +70,7 @@ spec: {{listen: '{api}'}}
 apiVersion: homeostat/v1
 kind: Store
 spec: {{dir: {journal}}}
-"#
+"
     )
 }
 
