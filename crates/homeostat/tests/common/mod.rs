@@ -2,11 +2,6 @@
 #![cfg(test)]
 #![expect(clippy::allow_attributes, reason = "which items go unused differs between the test binaries")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
-    dead_code,
-    clippy::allow_attributes_without_reason,
-    clippy::allow_attributes,
-    reason = "each test binary uses its own part"
-)]
 
 pub mod process;
 
@@ -102,8 +97,12 @@ impl Webhook {
                     let service = service_fn(move |request: Request<Incoming>| {
                         let kept = Arc::clone(&kept);
                         async move {
-                            let body =
-                                request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                            let body = request
+                                .into_body()
+                                .collect()
+                                .await
+                                .map(http_body_util::Collected::to_bytes)
+                                .unwrap_or_default();
                             if let Ok(value) = serde_json::from_slice(&body) {
                                 kept.lock().expect("no panic while held").push(value);
                             }

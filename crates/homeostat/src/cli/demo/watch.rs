@@ -206,7 +206,7 @@ mod tests {
         assert!(told(&mut watch, &incident(1, &["verdict", "verified"])).is_empty());
         assert!(!watch.has_verdict());
         watch.customers_saw(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
-        watch.customers_saw(SystemTime::UNIX_EPOCH + Duration::from_secs(9_000));
+        watch.customers_saw(SystemTime::UNIX_EPOCH + Duration::from_mins(150));
         assert_eq!(
             told(&mut watch, &incident(2, &["first_bad", "verdict"])),
             [
