@@ -1,6 +1,5 @@
 //! A small world around the real runtime: upstreams whose share of failures can be turned, a steady load, a webhook.
 #![cfg(test)]
-#![expect(clippy::allow_attributes, reason = "which items go unused differs between the test binaries")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod process;
