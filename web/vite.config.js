@@ -6,8 +6,6 @@ export default defineConfig({
   plugins: [svelte()],
   base: "./",
   build: {
-    outDir: "../crates/api/assets",
-    emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: false,
     target: "es2022",
