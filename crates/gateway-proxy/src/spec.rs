@@ -51,7 +51,7 @@ pub struct ProxyLimits {
     pub connections_max: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub streams_max: u32,
-    /// From accept, or from the previous answer's end, to the last header byte.
+    /// From accept, or from a head's first byte, to its last; also the TLS handshake.
     pub header_timeout: Span,
     /// A kept-alive connection without a request is closed after this long.
     pub keep_alive: Span,
