@@ -22,7 +22,13 @@ pub(crate) fn install(filter: &str, format: LogFormat) -> Result<(), LogError> {
     let parsed = EnvFilter::builder()
         .parse(filter)
         .map_err(|problem| LogError::Filter { filter: filter.to_owned(), problem: problem.to_string() })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).with_target(false);
+    // A log that nobody reads any more is no reason to stop: told on standard error, the failure to write there would end
+    // the thread that logs, were it the one that decides.
+    let lines = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     let installed = match format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => lines.json().try_init(),

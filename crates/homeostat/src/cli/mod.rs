@@ -1,6 +1,20 @@
 //! Subcommands. Each file holds one: its arguments (`Args`) and what it does (`run`), which ends in an exit code:
 //! 0 done, 1 failed, 2 the user has something to mend.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "speaking to a terminal is this module's job")]
+
+// They stand before the modules, so that these use them instead of the panicking ones of the standard library.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::say::out(format_args!($($text)*)) };
+}
+macro_rules! println {
+    ($($text:tt)*) => { $crate::cli::say::out(format_args!("{}\n", format_args!($($text)*))) };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::cli::say::err(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    () => { $crate::cli::say::err(format_args!("\n")) };
+    ($($text:tt)*) => { $crate::cli::say::err(format_args!("{}\n", format_args!($($text)*))) };
+}
 
 mod action;
 mod audit;
@@ -15,6 +29,7 @@ mod log;
 mod render;
 mod replay;
 mod rollout;
+mod say;
 mod schema;
 mod shop;
 mod simulate;
@@ -61,7 +76,7 @@ enum Command {
 
 /// Reads the command line and runs what it asks for.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let code = match Cli::parse().command {
         Command::Simulate(args) => simulate::run(args),
         Command::Up(args) => up::run(args),
         Command::Check(args) => check::run(&args),
@@ -79,7 +94,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
-    }
+    };
+    say::ended(code)
 }
 
 /// Looks up a variable that the configuration names as `${NAME}`.

@@ -31,7 +31,7 @@ use self::{
     story::{Story, Traffic},
     watch::{Ending, Watch},
 };
-use super::{log, up::LogFormat};
+use super::{log, say, up::LogFormat};
 use crate::runtime::{self, Options, Running, StartError};
 
 /// Shows the whole loop on real traffic: a bad release is noticed, rolled back, verified and written up
@@ -199,7 +199,7 @@ async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Re
         scene.close(*ending, &api.to_string(), args);
         if args.keep {
             scene.story.tell("keep", "everything keeps running; Ctrl-C ends it".to_owned());
-            scene.traffic_for_ever().await;
+            scene.traffic_until(say::is_closed).await;
         }
     }
     // Nothing is lost when this fails: the figures were told.
@@ -289,16 +289,19 @@ impl Scene<'_> {
     }
 
     async fn traffic_for(&mut self, long: Duration) {
-        drop(timeout(long + TRAFFIC_EVERY / 4, self.traffic_for_ever()).await);
+        drop(timeout(long + TRAFFIC_EVERY / 4, self.traffic_until(|| false)).await);
     }
 
-    async fn traffic_for_ever(&mut self) {
+    async fn traffic_until(&mut self, enough: impl Fn() -> bool) {
         let mut ticks = interval(TRAFFIC_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             ticks.tick().await;
             self.tell_traffic();
+            if enough() {
+                return;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ pub(crate) mod incident;
 pub(crate) mod lists;
 pub(crate) mod sparkline;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use homeostat_model::{Span, Timestamp};
 
@@ -56,10 +56,9 @@ impl Style {
     }
 }
 
-/// Prints a page. Whoever reads it may stop reading: a closed pipe is no error.
+/// Prints a page.
 pub(crate) fn print(page: &str) {
-    let mut out = io::stdout().lock();
-    drop(out.write_all(page.as_bytes()).and_then(|()| out.flush()));
+    super::say::out(format_args!("{page}"));
 }
 
 /// `2026-11-20 23:00:00.123 UTC`.
