@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use homeostat_model::Actor;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log;
@@ -57,6 +58,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn serve(args: Args) -> ExitCode {
+    raise_file_limit();
     let environment: runtime::Environment = Arc::new(super::environment);
     let running = match runtime::start(Options { config: args.config, environment }).await {
         Ok(running) => running,
@@ -113,4 +115,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     line
+}
+
+/// Every connection is a file. Many systems start processes with a soft limit of 1,024 and a far higher hard one, which
+/// any process may take.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => tracing::debug!(files = limit.maximum, "raised the limit of open files"),
+        Err(problem) => {
+            tracing::warn!(%problem, "cannot raise the limit of open files; connections beyond it are refused");
+        }
+    }
 }

@@ -1,16 +1,13 @@
 //! The process behind its API: snapshots for readers, messages for whoever wants something done.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use homeostat_api::{
-    ApiHandle,
-    backend::{
-        Answer, AuditEntry, Backend, ConfigStatus, Health, IncidentDetail, OperateError, Operation, PartHealth,
-        StoreError, StreamItem,
-    },
+use homeostat_api::backend::{
+    Answer, AuditEntry, Backend, ConfigStatus, Health, IncidentDetail, OperateError, Operation, PartHealth, StoreError,
+    StreamItem,
 };
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_model::{
@@ -47,7 +44,6 @@ pub(super) struct ProcessBackend {
     gateway: GatewayHandle,
     reload: ReloadHandle,
     late: Arc<LateParts>,
-    api: OnceLock<ApiHandle>,
 }
 
 impl ProcessBackend {
@@ -59,13 +55,12 @@ impl ProcessBackend {
         reload: ReloadHandle,
         late: Arc<LateParts>,
     ) -> Self {
-        Self { clock, shared, inbox, gateway, reload, late, api: OnceLock::new() }
+        Self { clock, shared, inbox, gateway, reload, late }
     }
 
-    /// Adds the API's own counters to `/metrics`.
-    pub(super) fn export_api_metrics(&self, api: ApiHandle) {
-        // Only the start calls this, once.
-        let _second_call = self.api.set(api);
+    /// From now on the process is not ready any more.
+    pub(super) fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Runs a read of the journal on a thread where it may block.
@@ -114,6 +109,11 @@ impl ProcessBackend {
     }
 
     fn gateway_trouble(&self) -> Option<String> {
+        if self.shared.stopping.load(Ordering::Relaxed) {
+            return Some(
+                "it was asked to stop: running requests are finished, new connections are not taken".to_owned(),
+            );
+        }
         let dead = self.gateway.stats().workers.iter().filter(|worker| !worker.alive).count();
         (dead > 0).then(|| format!("{dead} workers have ended; the others serve on, a restart brings them back"))
     }
@@ -231,7 +231,9 @@ impl Backend for ProcessBackend {
 
     fn metrics(&self, out: &mut String) {
         let mut exposition = Exposition::new(out);
+        metrics::build(&mut exposition);
         metrics::outcomes(&mut exposition, &lock(&self.shared.totals));
+        metrics::latencies(&mut exposition, &lock(&self.shared.totals));
         metrics::view(&mut exposition, &self.shared.view.load());
         metrics::control(
             &mut exposition,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use homeostat_act_guard::Admitted;
-use homeostat_act_notify::{EnqueueError, NotifyHandle};
+use homeostat_act_notify::EnqueueError;
 use homeostat_api::backend::{OperateError, Operation, StreamItem, TrafficSample};
 use homeostat_control::{Command, Control, Event, Recorder};
 use homeostat_gateway_proxy::GatewayHandle;
@@ -27,6 +27,7 @@ use super::{
     clock::{Clock, STEP_MIN},
     files::BlackBoxFiles,
     inbox::{Batch, Inbox},
+    late::LateParts,
     message::{Configure, Message},
     pending::Pending,
     shared::{Shared, bump, lock},
@@ -76,7 +77,7 @@ pub(super) struct Parts {
     pub(super) recorder: Recorder,
     pub(super) journal: Arc<Journal>,
     pub(super) gateway: GatewayHandle,
-    pub(super) notify: NotifyHandle,
+    pub(super) late: Arc<LateParts>,
     pub(super) files: BlackBoxFiles,
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: Arc<Inbox<Message>>,
@@ -98,7 +99,7 @@ pub(super) struct ControlThread {
     journal: Arc<Journal>,
     pending: Pending<StepTicket, Effects>,
     gateway: GatewayHandle,
-    notify: NotifyHandle,
+    late: Arc<LateParts>,
     files: BlackBoxFiles,
     shared: Arc<Shared>,
     inbox: Arc<Inbox<Message>>,
@@ -140,7 +141,7 @@ impl ControlThread {
             view_stale: true,
             clock_offset_ns: parts.clock.wall_offset_ns(),
         };
-        let Parts { clock, control, recorder, journal, gateway, notify, files, shared, inbox, .. } = parts;
+        let Parts { clock, control, recorder, journal, gateway, late, files, shared, inbox, .. } = parts;
         Self {
             clock,
             control,
@@ -148,7 +149,7 @@ impl ControlThread {
             journal,
             pending: Pending::default(),
             gateway,
-            notify,
+            late,
             files,
             shared,
             inbox,
@@ -368,15 +369,24 @@ impl ControlThread {
 
     /// Hands notices to the outbox; what it does not take now waits here, bounded.
     fn send_notices(&mut self) {
-        while let Some(notice) = self.state.notices.pop_front() {
-            match self.notify.enqueue(notice.clone()) {
-                Ok(()) => {}
-                Err(EnqueueError::Full) if self.state.notices.len() < NOTICES_MAX => {
-                    self.state.notices.push_front(notice);
-                    return;
+        let notices = &mut self.state.notices;
+        if let Some(notify) = self.late.notify() {
+            while let Some(notice) = notices.pop_front() {
+                match notify.enqueue(notice.clone()) {
+                    Ok(()) => {}
+                    Err(EnqueueError::Full) => {
+                        notices.push_front(notice);
+                        break;
+                    }
+                    Err(problem @ EnqueueError::Stopped) => {
+                        tracing::error!(key = notice.key, %problem, "a notice was dropped");
+                    }
                 }
-                Err(problem) => tracing::error!(key = notice.key, %problem, "a notice was dropped"),
             }
+        }
+        while notices.len() > NOTICES_MAX {
+            let dropped = notices.pop_front().map(|notice| notice.key);
+            tracing::error!(key = dropped, "a notice was dropped: too many wait for the outbox");
         }
     }
 
@@ -404,13 +414,14 @@ impl ControlThread {
 
     /// Puts a new table into force, under the splits that control has decided.
     fn take_over(&mut self, configure: Configure) {
-        let desired = self.control.desired_splits();
-        // A shift that is decided but not durable yet must not slip in with the table.
-        if self.pending.is_empty() {
-            self.state.executed = desired;
-        } else {
-            self.state.executed.retain(|service, _| desired.contains_key(service));
+        let mut splits = self.control.desired_splits();
+        // A shift that is decided but not on disk yet must not slip in with the table: its service keeps its split.
+        for service in self.pending.iter().flat_map(|effects| &effects.commands).filter_map(shifted_service) {
+            if let (Some(decided), Some(serving)) = (splits.get_mut(service), self.state.executed.get(service)) {
+                decided.clone_from(serving);
+            }
         }
+        self.state.executed = splits;
         self.gateway.swap_table(Arc::new(overlaid(configure.table, &self.state.executed)));
         if let Some(done) = configure.done {
             let _asker_left = done.try_send(());
@@ -442,6 +453,7 @@ impl ControlThread {
             self.state.latencies_due = now + LATENCIES_EVERY;
             let mut latencies = Vec::new();
             self.gateway.latencies(&mut latencies);
+            lock(&self.shared.totals).add_latencies(&latencies);
             self.recorder.latencies(at, latencies);
         }
         let counts = std::mem::take(&mut self.state.sample);
@@ -546,6 +558,14 @@ enum Recorded {
     Tick(Vec<OutcomeDelta>),
     /// Anything else.
     Json(Vec<u8>),
+}
+
+/// The service whose split a command changes.
+fn shifted_service(command: &Command) -> Option<&ServiceName> {
+    match command {
+        Command::Shift { permit } => Some(&permit.plan().service),
+        _ => None,
+    }
 }
 
 /// A table under the given splits; a service that the table does not know, or whose versions differ, keeps its own.

@@ -62,9 +62,9 @@ impl LateParts {
     }
 
     /// Opens the outbox and lets notifications run; does nothing when they do.
-    pub(super) fn start_notify(&self, disk: Arc<dyn Disk>) -> Result<NotifyHandle, homeostat_act_notify::OpenError> {
-        if let Some(running) = self.notify.get() {
-            return Ok(running.clone());
+    pub(super) fn start_notify(&self, disk: Arc<dyn Disk>) -> Result<(), homeostat_act_notify::OpenError> {
+        if self.notify.get().is_some() {
+            return Ok(());
         }
         let clock = Arc::new(wall_now);
         let seed = wall_now().unix_ns().unsigned_abs();
@@ -72,7 +72,9 @@ impl LateParts {
             NotifyOptions { external_url: Some(self.console_url.clone()), disk, ..NotifyOptions::new(clock, seed) };
         let (task, handle) = Notify::open(&self.outbox_dir, lock(&self.receivers).clone(), options)?;
         *lock(&self.notify_task) = Some(self.runtime.spawn(task.run(self.stop.clone())));
-        Ok(self.notify.get_or_init(|| handle).clone())
+        // Only the thread that opens the outbox gets here, once.
+        let _second_outbox = self.notify.set(handle);
+        Ok(())
     }
 
     /// Replaces the receivers, now or as soon as notifications run.

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use homeostat_gateway_proxy::GatewayStats;
 use homeostat_model::{OutcomeClass, rollout::Phase, verdict::CanaryVerdict, view::View};
-use homeostat_wire::exposition::{Exposition, FamilyKind};
+use homeostat_wire::exposition::{Exposition, FamilyKind, HistogramSample};
 
-use super::shared::{Counters, Totals};
+use super::shared::{Counters, LATENCY_BOUNDS_US, Totals};
 
 /// Outcomes by cell: the same counts that the judges see, so that a Prometheus beside us can check our verdicts.
 pub(super) fn outcomes(out: &mut Exposition<'_>, totals: &Totals) {
@@ -23,6 +23,27 @@ pub(super) fn outcomes(out: &mut Exposition<'_>, totals: &Totals) {
             family.count(&labels, counts.class(class));
         }
     }
+}
+
+/// Latencies by cell, summed up once a second from the gateway's finer histograms.
+pub(super) fn latencies(out: &mut Exposition<'_>, totals: &Totals) {
+    let help = "From the request's head to the answer's end. The sum is an upper bound, at most 12.5 % too high.";
+    let mut family = out.family("homeostat_request_duration_seconds", FamilyKind::Histogram, help);
+    for (key, latency) in totals.latencies() {
+        let labels =
+            [("route", key.route.as_str()), ("service", key.service.as_str()), ("version", key.version.as_str())];
+        let seconds = |us: u64| us as f64 / 1e6;
+        let (within, above) = latency.buckets.split_at(LATENCY_BOUNDS_US.len());
+        let buckets: Vec<_> = LATENCY_BOUNDS_US.iter().map(|us| seconds(*us)).zip(within.iter().copied()).collect();
+        let above = above.iter().sum();
+        family.histogram(&labels, HistogramSample { buckets: &buckets, above, sum: seconds(latency.sum_us) });
+    }
+}
+
+/// Which build this is.
+pub(super) fn build(out: &mut Exposition<'_>) {
+    out.family("homeostat_build_info", FamilyKind::Gauge, "Always 1; the version is in the label.")
+        .count(&[("version", env!("CARGO_PKG_VERSION"))], 1);
 }
 
 /// What control has decided and sees.

@@ -160,6 +160,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         inbox: Arc::clone(&inbox),
         gateway: gateway.handle(),
         late: Arc::clone(&late),
+        api: None,
     })
     .map_err(StartError::Thread)?;
 
@@ -174,7 +175,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     .await
     .map_err(StartError::Api)?;
     let api_address = server.local_addr();
-    backend.export_api_metrics(server.handle());
+    reloader.handle().control_api(server.handle());
     let api_stop = CancellationToken::new();
     let api = tokio::spawn(server.run(api_stop.clone()));
     let drain = config.proxy.limits.drain.into();
@@ -230,33 +231,36 @@ impl Running {
 
     /// Stops from upstream to downstream and says how it went.
     pub async fn stop(self) -> StopReport {
-        self.api_stop.cancel();
-        join("API", self.api).await;
-        let Self { gateway, reloader, collector, inbox, control, late, drain, backend, .. } = self;
+        self.backend.stopping();
+        let Self { gateway, reloader, collector, inbox, control, late, drain, backend, api, api_stop, .. } = self;
+        let stopping = Arc::clone(&late);
+        // Until the gateway has drained, the API answers: load balancers see that it is not ready, scrapers read the end.
+        let drained = tokio::task::spawn_blocking(move || {
+            reloader.stop();
+            gateway.drain(drain)
+        })
+        .await;
+        api_stop.cancel();
+        join("API", api).await;
         // The API's own references go first, so that the journal can be closed by its owner.
         drop(backend);
-        let stopping = Arc::clone(&late);
-        // These join plain threads.
-        let stopped = tokio::task::spawn_blocking(move || {
-            reloader.stop();
-            let gateway = gateway.drain(drain);
+        let ended = tokio::task::spawn_blocking(move || {
             collector.stop();
             inbox.close();
-            (gateway, control.finish())
+            control.finish()
         })
         .await;
         stopping.stop_notify().await;
         drop((stopping, late));
-        let (gateway, ended) = match stopped {
-            Ok(stopped) => stopped,
+        let ended = match ended {
+            Ok(ended) => ended,
             Err(problem) => {
                 tracing::error!(%problem, "stopping ended early");
-                return StopReport { gateway: None, journal_synced: false };
+                return StopReport { gateway: drained.ok(), journal_synced: false };
             }
         };
         let journal_synced = tokio::task::spawn_blocking(move || ended.close()).await.unwrap_or(false);
-        let gateway = Some(gateway);
-        StopReport { gateway, journal_synced }
+        StopReport { gateway: drained.ok(), journal_synced }
     }
 }
 

@@ -55,6 +55,11 @@ impl<T: Ticket, E> Pending<T, E> {
         if ticket.is_durable(Duration::ZERO) { self.waiting.pop_front().map(|(_, effects)| effects) } else { None }
     }
 
+    /// The effects of all waiting steps, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
+        self.waiting.iter().map(|(_, effects)| effects)
+    }
+
     /// Steps that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use homeostat_act_notify::NotifyHandle;
 use homeostat_control::{Command, Control, ControlSpec, Event, Recorder};
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_model::{CellId, CellKey, ServiceName, Timestamp, action::Split, notice::Notice};
@@ -202,7 +201,6 @@ impl Waiting {
             if past.last_at.is_some_and(|last| clock.now() < last) { Clock::start(past.last_at) } else { clock };
         self.late.set_journal(Arc::clone(&journal));
         *lock(&shared.journal_trouble) = None;
-        let Some(notify) = self.open_outbox() else { return true };
         let (files, retention) = match (keep_files(&journal), Retention::start(Arc::clone(&journal), clock)) {
             (Ok(files), Ok(retention)) => (files, retention),
             (Err(problem), _) | (_, Err(problem)) => {
@@ -210,6 +208,11 @@ impl Waiting {
                 return false;
             }
         };
+        let (late, disk, inbox) = (Arc::clone(&self.late), Arc::clone(&self.disk), Arc::clone(&self.inbox));
+        let outbox = thread::Builder::new().name("outbox".to_owned()).spawn(move || open_outbox(&late, &disk, &inbox));
+        if let Err(problem) = &outbox {
+            tracing::error!(%problem, "no thread to open the outbox with; nobody is told anything");
+        }
         let restarted = past.control.is_some();
         let now = clock.now();
         let control = past.control.unwrap_or_else(|| Control::new(now));
@@ -219,7 +222,7 @@ impl Waiting {
             recorder: past.recorder.unwrap_or_else(|| Recorder::new(now)),
             journal,
             gateway,
-            notify,
+            late: Arc::clone(&self.late),
             files,
             shared,
             inbox: self.inbox,
@@ -234,23 +237,24 @@ impl Waiting {
         }
         let synced = control.run();
         retention.stop();
+        if outbox.is_ok_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that opens the outbox had ended by a panic");
+        }
         synced
     }
 }
 
-impl Waiting {
-    /// Opens the outbox, which lies beside the journal; tries again until it opens or the process ends.
-    fn open_outbox(&self) -> Option<NotifyHandle> {
-        loop {
-            match self.late.start_notify(Arc::clone(&self.disk)) {
-                Ok(notify) => return Some(notify),
-                Err(problem) => {
-                    tracing::error!(problem = %chain(&problem), "the outbox does not open; next try in {RETRY_EVERY:?}");
-                }
+/// Opens the outbox; while it does not open, control runs without it and keeps notices in memory, bounded.
+fn open_outbox(late: &LateParts, disk: &Arc<dyn Disk>, inbox: &Inbox<Message>) {
+    loop {
+        match late.start_notify(Arc::clone(disk)) {
+            Ok(()) => return,
+            Err(problem) => {
+                tracing::error!(problem = %chain(&problem), "the outbox does not open, nobody is told anything; next try in {RETRY_EVERY:?}");
             }
-            if self.inbox.wait_closed(RETRY_EVERY) {
-                return None;
-            }
+        }
+        if inbox.wait_closed(RETRY_EVERY) {
+            return;
         }
     }
 }

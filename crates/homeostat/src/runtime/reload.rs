@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_api::backend::ConfigStatus;
+use homeostat_api::{ApiHandle, backend::ConfigStatus};
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_gateway_route::CellRegistry;
 use homeostat_model::{Actor, ChangeEvent, ChangeKind};
@@ -52,6 +52,8 @@ enum Trigger {
     Changed,
     /// Somebody asked.
     Asked { by: Actor, reply: Option<oneshot::Sender<ConfigStatus>> },
+    /// The API runs; its tokens follow the configuration from now on.
+    Api(ApiHandle),
     /// The process ends.
     Stop,
 }
@@ -73,6 +75,11 @@ impl ReloadHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Trigger::Asked { by, reply: Some(reply) });
         answer.await.ok()
+    }
+
+    /// Lets reloads change the API's tokens.
+    pub(super) fn control_api(&self, api: ApiHandle) {
+        self.send(Trigger::Api(api));
     }
 
     fn send(&self, trigger: Trigger) {
@@ -104,6 +111,8 @@ pub(super) struct ReloadParts {
     pub(super) inbox: Arc<Inbox<Message>>,
     pub(super) gateway: GatewayHandle,
     pub(super) late: Arc<LateParts>,
+    /// Known once the API runs.
+    pub(super) api: Option<ApiHandle>,
 }
 
 impl std::fmt::Debug for ReloadParts {
@@ -180,8 +189,16 @@ impl ReloadParts {
             }
             let by = waiting.iter().find_map(|trigger| match trigger {
                 Trigger::Asked { by, .. } => Some(by.clone()),
-                Trigger::Changed | Trigger::Stop => None,
+                Trigger::Changed | Trigger::Api(_) | Trigger::Stop => None,
             });
+            for trigger in &waiting {
+                if let Trigger::Api(api) = trigger {
+                    self.api = Some(api.clone());
+                }
+            }
+            if waiting.iter().all(|trigger| matches!(trigger, Trigger::Api(_))) {
+                continue;
+            }
             self.reload(by);
             let status = lock(&self.shared.config).clone();
             for trigger in waiting {
@@ -194,21 +211,22 @@ impl ReloadParts {
 
     /// One attempt; `by` is `None` when a file changed.
     fn reload(&mut self, by: Option<Actor>) {
-        if let Err(problem) = self.gateway.reload_tls() {
-            self.reject(vec![problem.to_string()]);
-            return;
-        }
         let loaded = crate::config::load(&self.path, &*self.environment)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>());
         let compiled = loaded.and_then(|config| compile(config, &mut self.registry));
+        // Certificates are replaced only beside a configuration that can be taken over, all of them or none.
+        let compiled = compiled.and_then(|compiled| match self.gateway.reload_tls() {
+            Ok(()) => Ok(compiled),
+            Err(problem) => Err(vec![problem.to_string()]),
+        });
         match compiled {
             Ok(compiled) if same(&compiled.config, &self.in_force) => self.settle(Vec::new()),
-            Ok(compiled) => self.accept(compiled, by.unwrap_or_else(Actor::homeostat)),
+            Ok(compiled) => self.accept(compiled, by),
             Err(problems) => self.reject(problems),
         }
     }
 
-    fn accept(&mut self, compiled: Compiled, by: Actor) {
+    fn accept(&mut self, compiled: Compiled, by: Option<Actor>) {
         let notes = needs_restart(&self.in_force, &compiled.config);
         let (done, taken_over) = sync_channel(1);
         let change = ChangeEvent {
@@ -217,7 +235,7 @@ impl ReloadParts {
             service: None,
             version: None,
             summary: format!("configuration reloaded from {}", self.path.display()),
-            by,
+            by: by.unwrap_or_else(Actor::homeostat),
         };
         let configure =
             Configure { table: compiled.table, spec: compiled.spec, change: Some(change), done: Some(done) };
@@ -227,6 +245,10 @@ impl ReloadParts {
             return;
         }
         self.late.reconfigure(compiled.config.receivers.clone());
+        let mut notes = notes;
+        if let Some(Err(refused)) = self.api.as_ref().map(|api| api.set_tokens(&compiled.config.api.tokens)) {
+            notes.push(format!("the API keeps its old tokens: {refused}"));
+        }
         self.in_force = compiled.config;
         bump(&self.shared.counters.config_accepted);
         lock(&self.shared.config).generation += 1;
@@ -274,7 +296,7 @@ fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
     let changed = [
         (old.proxy != new.proxy, "listeners, workers and limits of the gateway"),
         (old.api.listen != new.api.listen, "the API's address"),
-        (old.store.dir != new.store.dir, "the data directory"),
+        (old.store != new.store, "the data directory or its retention"),
     ];
     let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| note(what)).collect()

@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use homeostat_api::backend::{ConfigStatus, StreamItem};
-use homeostat_model::{CellId, CellKey, OutcomeCounts, OutcomeDelta, Timestamp, view::View};
+use homeostat_model::{CellId, CellKey, OutcomeCounts, OutcomeDelta, Timestamp, incident::CellLatency, view::View};
 use tokio::sync::broadcast;
 
 /// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) totals: Mutex<Totals>,
     /// When control last finished a round, on the process's time line; tells a stuck control from a quiet one.
     control_alive_ns: AtomicI64,
+    /// The process has been asked to stop: it finishes what runs and wants no new traffic.
+    pub(super) stopping: AtomicBool,
     /// What keeps the journal from opening, if anything does.
     pub(super) journal_trouble: Mutex<Option<String>>,
     pub(super) counters: Counters,
@@ -64,6 +66,7 @@ impl Shared {
             config: Mutex::new(config),
             totals: Mutex::new(Totals::default()),
             control_alive_ns: AtomicI64::new(0),
+            stopping: AtomicBool::new(false),
             journal_trouble: Mutex::new(None),
             counters: Counters::default(),
         }
@@ -90,7 +93,23 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     by_cell: Vec<OutcomeCounts>,
+    latencies: BTreeMap<CellId, LatencyTotals>,
     keys: BTreeMap<CellId, CellKey>,
+}
+
+/// Upper bounds of the exported latency buckets in microseconds: from a cache hit to the usual time-outs.
+pub(super) const LATENCY_BOUNDS_US: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// Latencies of one cell since the process started, in coarse buckets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LatencyTotals {
+    /// Requests up to each bound of [`LATENCY_BOUNDS_US`], not cumulative; the last entry holds those beyond all bounds.
+    pub(super) buckets: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// Sum of the upper bounds of the gateway's own buckets, which are 12.5 % wide at most.
+    pub(super) sum_us: u64,
 }
 
 impl Totals {
@@ -107,6 +126,25 @@ impl Totals {
         }
     }
 
+    /// Adds the gateway's histograms of an interval.
+    pub(super) fn add_latencies(&mut self, cells: &[CellLatency]) {
+        for cell in cells {
+            let totals = self.latencies.entry(cell.cell).or_default();
+            for (bound_us, count) in &cell.buckets {
+                let at = LATENCY_BOUNDS_US.partition_point(|bound| bound < bound_us);
+                if let Some(bucket) = totals.buckets.get_mut(at) {
+                    *bucket += count;
+                }
+                totals.sum_us = totals.sum_us.saturating_add(bound_us.saturating_mul(*count));
+            }
+        }
+    }
+
+    /// Named cells with their latencies, ascending; cells without requests are left out.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = (&CellKey, &LatencyTotals)> {
+        self.keys.iter().filter_map(|(id, key)| Some((key, self.latencies.get(id)?)))
+    }
+
     /// Tells what the cells mean from now on. Ids are never given to another key, so counts stay right.
     pub(super) fn name_cells(&mut self, cells: &[(CellId, CellKey)]) {
         self.keys = cells.iter().cloned().collect();
@@ -115,5 +153,20 @@ impl Totals {
     /// Named cells with their counts, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&CellKey, OutcomeCounts)> {
         self.keys.iter().map(|(id, key)| (key, self.by_cell.get(usize::from(id.0)).copied().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_fall_into_the_first_bucket_that_holds_them() {
+        let mut totals = Totals::default();
+        let buckets = vec![(500, 1), (501, 2), (10_000_000, 4), (10_000_001, 8)];
+        totals.add_latencies(&[CellLatency { cell: CellId(0), buckets }]);
+        let sums = totals.latencies[&CellId(0)];
+        assert_eq!((sums.buckets[0], sums.buckets[1], sums.buckets[13], sums.buckets[14]), (1, 2, 4, 8));
+        assert_eq!(sums.sum_us, 500 + 1_002 + 40_000_000 + 80_000_008);
     }
 }
