@@ -42,6 +42,17 @@ export const post = async (path, body) =>
     }),
   );
 
+/** Fetches a document and hands it to the browser as a file; a plain link could not carry the token. */
+export async function download(path, name) {
+  const response = await fetch(BASE + path, { headers: headers() });
+  if (!response.ok) await answer(response);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 /** Splits a stream of text into server-sent events and calls `onItem` with each one's parsed data. */
 async function readEvents(stream, onItem) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
@@ -64,23 +75,25 @@ async function readEvents(stream, onItem) {
 }
 
 /**
- * Follows the event stream for ever; `onState` hears "live", "lost" or "unauthorised".
+ * Follows the event stream for ever; `onState` hears "live", "lost" (with the server's reason, if it gave one) or "unauthorised".
  * Returns a function that ends it.
  */
 export function follow(onItem, onState) {
   const abort = new AbortController();
   const connect = async () => {
     while (!abort.signal.aborted) {
+      let why = "";
       try {
-        const response = await fetch(`${BASE}/events`, { headers: headers({ accept: "text/event-stream" }), signal: abort.signal });
+        const response = await fetch(`${BASE}/events?types=traffic,view`, { headers: headers({ accept: "text/event-stream" }), signal: abort.signal });
         if (response.status === 401) return onState("unauthorised");
-        if (!response.ok) throw new Error(`status ${response.status}`);
+        if (!response.ok) await answer(response);
         onState("live");
         await readEvents(response.body, onItem);
       } catch (error) {
         if (abort.signal.aborted) return;
+        why = error instanceof Refused ? error.message : "";
       }
-      onState("lost");
+      onState("lost", why);
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }
   };
