@@ -117,7 +117,7 @@ try {
 
   await page.locator("table a", { hasText: new RegExp(`^INC-${incident.id}$`) }).click();
   const story = ["first bad response", "judged", "acted", "requests harmed", "why allowed", "Evidence", "Changes", "Example requests", incident.title];
-  await page.locator("svg rect").first().waitFor();
+  await page.locator("svg text.label").first().waitFor();
   await holds(page, "incident", story);
   await labelsAreApart(page, "incident");
   assert.equal(await page.title(), `INC-${incident.id} — Homeostat`);
@@ -135,7 +135,7 @@ try {
 
   const narrow = await open(browser, { viewport: { width: 420, height: 900 }, colorScheme: "dark" });
   await narrow.goto(`${origin}/#/incident/${incident.id}`);
-  await narrow.locator("svg rect").first().waitFor();
+  await narrow.locator("svg text.label").first().waitFor();
   await holds(narrow, "incident-narrow-dark", story);
   await labelsAreApart(narrow, "incident-narrow-dark");
   await narrow.goto(`${origin}/#/`);

@@ -52,7 +52,7 @@ export const share = (value, digits = 2) =>
 
 /** A share that a person reads at a glance: as many digits as it takes to tell it from nothing. */
 export const about = (value) =>
-  value === null ? "—" : value > 0 && value < 0.0001 ? "under 0.01 %" : `${+(value * 100).toPrecision(3)} %`;
+  value === null ? "—" : value > 0 && value < 0.0001 ? "under 0.01 %" : `${+(value * 100).toPrecision(2)} %`;
 
 /** An e-value from its natural logarithm: how many times likelier the evidence is if the release is worse. */
 export const likelihood = (ln) =>
