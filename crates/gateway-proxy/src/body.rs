@@ -36,7 +36,7 @@ pub(crate) enum BodyError {
 /// The request body on its way to the upstream.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Option<Incoming>,
+    /// Holds what is yet to come.
     exchange: Rc<Exchange>,
     bytes_left: u64,
 }
@@ -46,12 +46,13 @@ impl RequestBody {
         if inner.is_end_stream() {
             return Self::empty(exchange);
         }
-        Self { inner: Some(inner), exchange, bytes_left: bytes_max }
+        exchange.uploading(inner);
+        Self { exchange, bytes_left: bytes_max }
     }
 
     pub(crate) fn empty(exchange: Rc<Exchange>) -> Self {
         exchange.request_complete();
-        Self { inner: None, exchange, bytes_left: 0 }
+        Self { exchange, bytes_left: 0 }
     }
 
     fn passed(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
@@ -62,7 +63,7 @@ impl RequestBody {
             };
             self.bytes_left = left;
         }
-        if frame.is_trailers() || self.inner.as_ref().is_none_or(Body::is_end_stream) {
+        if frame.is_trailers() || self.is_end_stream() {
             self.exchange.request_complete();
         } else {
             self.exchange.request_moved();
@@ -79,10 +80,12 @@ impl Body for RequestBody {
         if self.exchange.has_ended() || self.exchange.expiry().is_some() {
             return Poll::Ready(Some(Err(BodyError::Over)));
         }
-        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
-        match Pin::new(inner).poll_frame(cx) {
+        let polled = self.exchange.with_upload(|body| Pin::new(body).poll_frame(cx));
+        let Some(polled) = polled else { return Poll::Ready(None) };
+        match polled {
             Poll::Pending => {
                 self.exchange.request_waits();
+                self.exchange.park_upload(cx.waker());
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.passed(&frame).map(|()| frame))),
@@ -91,7 +94,6 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Err(BodyError::Client)))
             }
             Poll::Ready(None) => {
-                self.inner = None;
                 self.exchange.request_complete();
                 Poll::Ready(None)
             }
@@ -99,11 +101,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.exchange.with_upload(|body| body.is_end_stream()).unwrap_or(true)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.exchange.with_upload(|body| body.size_hint()).unwrap_or_else(|| SizeHint::with_exact(0))
     }
 }
 

@@ -331,6 +331,12 @@ async fn drive_http1(conn: &Rc<ClientConn>, io: ClientIo) -> Ended {
                 Poll::Ready(Alarm::Park) => {
                     conn.parking.set(true);
                     Pin::new(&mut hyper).graceful_shutdown();
+                    // hyper ends at once if it is between two requests. If it goes on, something of the last request is still to
+                    // be read. The connection then ends: whoever took it over would read that rest as a request.
+                    return match Pin::new(&mut hyper).poll(cx) {
+                        Poll::Ready(result) => Poll::Ready(Some(result)),
+                        Poll::Pending => Poll::Ready(None),
+                    };
                 }
                 Poll::Ready(alarm) => {
                     note(conn, alarm);

@@ -61,6 +61,9 @@ impl ClientIo {
 
 impl AsyncRead for ClientIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.conn.is_parking() {
+            return Poll::Pending; // What comes now belongs to whoever holds the connection next.
+        }
         if !self.buffered.is_empty() {
             let count = self.buffered.len().min(buf.remaining());
             buf.put_slice(self.buffered.get(..count).unwrap_or_default());

@@ -23,6 +23,7 @@ use homeostat_gateway_route::spec::Timeouts;
 use homeostat_model::{CellId, OutcomeClass, incident::Exemplar, outcome::THRESHOLDS_MAX};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
+use hyper::body::Incoming;
 
 use crate::{
     cells::Outcome,
@@ -75,7 +76,7 @@ pub(crate) enum BodyFault {
 /// The answer of an upstream while it passes through.
 #[derive(Debug)]
 pub(crate) struct UpstreamAnswer {
-    pub(crate) body: hyper::body::Incoming,
+    pub(crate) body: Incoming,
     pub(crate) lease: Lease,
 }
 
@@ -109,6 +110,10 @@ pub(crate) struct Exchange {
     ended: Cell<bool>,
     expired: Cell<Option<Expiry>>,
     waker: RefCell<Option<Waker>>,
+    /// What of the request body the client has yet to send. Kept here, so that the end of the exchange lets go of the client's
+    /// side whether or not the upstream's side is still asking for more.
+    upload: RefCell<Option<Incoming>>,
+    upload_waker: RefCell<Option<Waker>>,
     in_flight: RefCell<Option<InFlight>>,
     answer: RefCell<Option<UpstreamAnswer>>,
 }
@@ -156,6 +161,8 @@ impl Exchange {
                 ended: Cell::new(false),
                 expired: Cell::new(None),
                 waker: RefCell::new(None),
+                upload: RefCell::new(None),
+                upload_waker: RefCell::new(None),
                 in_flight: RefCell::new(None),
                 answer: RefCell::new(None),
             })
@@ -270,12 +277,24 @@ impl Exchange {
         }
     }
 
+    /// Takes the request body over until it is through or the exchange ends.
+    pub(crate) fn uploading(&self, body: Incoming) {
+        *self.upload.borrow_mut() = Some(body);
+    }
+
+    /// Runs `f` on the request body, if there is still some of it to come.
+    pub(crate) fn with_upload<R>(&self, f: impl FnOnce(&mut Incoming) -> R) -> Option<R> {
+        self.upload.borrow_mut().as_mut().map(f)
+    }
+
     /// Remembers who to wake when a limit is hit.
     pub(crate) fn park(&self, waker: &Waker) {
-        let mut parked = self.waker.borrow_mut();
-        if !parked.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *parked = Some(waker.clone());
-        }
+        remember(&self.waker, waker);
+    }
+
+    /// Remembers who waits for more of the request body, to be woken when there will be none.
+    pub(crate) fn park_upload(&self, waker: &Waker) {
+        remember(&self.upload_waker, waker);
     }
 
     /// The answer is complete: counts it by its status and returns the upstream connection for reuse.
@@ -310,7 +329,18 @@ impl Exchange {
         self.in_flight.borrow_mut().take();
         let answer = self.answer.borrow_mut().take();
         drop(answer);
+        self.end_upload();
         self.worker.running.remove(self.slot);
+    }
+
+    /// Lets go of a request body of which nothing is wanted any more, on both sides.
+    fn end_upload(&self) {
+        let upload = self.upload.borrow_mut().take();
+        drop(upload);
+        let waiting = self.upload_waker.borrow_mut().take();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
     }
 
     fn exemplar(&self, class: OutcomeClass, now: Instant, latency: Duration) -> Exemplar {
@@ -359,6 +389,13 @@ impl Exchange {
                 (is_over || silent > limits.idle.into()).then_some(whose)
             }
         }
+    }
+}
+
+fn remember(place: &RefCell<Option<Waker>>, waker: &Waker) {
+    let mut known = place.borrow_mut();
+    if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        *known = Some(waker.clone());
     }
 }
 

@@ -367,7 +367,7 @@ fn pass_on(
     upgrade: Upgrade,
 ) -> Response<AnswerBody> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(conn, &owner, response, upgrade);
+        return switch(conn, &owner, response, lease, upgrade);
     }
     let exchange = owner.exchange();
     let (mut parts, body) = response.into_parts();
@@ -388,6 +388,7 @@ fn switch(
     conn: &ClientConn,
     owner: &Owner,
     mut response: Response<Incoming>,
+    lease: Lease,
     upgrade: Upgrade,
 ) -> Response<AnswerBody> {
     let is_websocket = response
@@ -398,6 +399,7 @@ fn switch(
         return fail(owner, Failure::Broken, Dialect::Http);
     }
     let exchange = owner.exchange();
+    lease.detach();
     conn.open_tunnel(UpstreamTunnel {
         upgrade: hyper::upgrade::on(&mut response),
         in_flight: exchange.take_in_flight(),

@@ -31,7 +31,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 
 use crate::{body::RequestBody, exec::LocalExec, stats::WorkerCounts};
 
@@ -143,6 +143,7 @@ pub(crate) struct EndpointPool {
 #[derive(Debug)]
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
+    task: ConnectionTask,
     since: Instant,
 }
 
@@ -164,9 +165,31 @@ pub(crate) enum Lease {
         sender: http1::SendRequest<RequestBody>,
         /// Whether it has carried requests before, and may be closing just now.
         reused: bool,
+        /// Ends the connection unless it is given back: nobody reads the rest of an answer, or sends the rest of a request,
+        /// and an upstream that does not read would otherwise hold its task for ever.
+        task: ConnectionTask,
     },
     /// One stream of an HTTP/2 connection.
     Http2 { stream: StreamPlace, reused: bool },
+}
+
+/// The task that drives an HTTP/1.1 connection; ends with this.
+#[derive(Debug)]
+pub(crate) struct ConnectionTask(Option<AbortHandle>);
+
+impl ConnectionTask {
+    /// Lets the task go on by itself.
+    fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
 }
 
 /// A stream's place on a shared connection, free again when dropped.
@@ -252,10 +275,10 @@ impl EndpointPool {
     }
 
     async fn lease_http1(self: &Rc<Self>, fresh: bool, connect_max: Duration) -> Result<Lease, ConnectError> {
-        while !fresh && let Some(mut sender) = self.take_idle() {
+        while !fresh && let Some((mut sender, task)) = self.take_idle() {
             // Ready at once, or after the connection's task has seen the end of the answer before.
             if sender.ready().await.is_ok() {
-                return Ok(Lease::Http1 { pool: self.clone(), sender, reused: true });
+                return Ok(Lease::Http1 { pool: self.clone(), sender, reused: true, task });
             }
         }
         if H1_CONNECTIONS_MAX <= self.open.get() {
@@ -266,17 +289,18 @@ impl EndpointPool {
         let mut builder = http1::Builder::new();
         let handshake = builder.max_headers(256).max_header_size(256 * 1024).handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| ConnectError::Refused)?;
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             // How it ended is seen by the request it carried.
             let _ended = connection.with_upgrades().await;
             drop(open);
         });
-        Ok(Lease::Http1 { pool: self.clone(), sender, reused: false })
+        let task = ConnectionTask(Some(task.abort_handle()));
+        Ok(Lease::Http1 { pool: self.clone(), sender, reused: false, task })
     }
 
-    fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_idle(&self) -> Option<(http1::SendRequest<RequestBody>, ConnectionTask)> {
         let mut idle = self.idle.borrow_mut();
-        std::iter::from_fn(|| idle.pop()).map(|idle| idle.sender).find(|sender| !sender.is_closed())
+        std::iter::from_fn(|| idle.pop()).map(|idle| (idle.sender, idle.task)).find(|(sender, _)| !sender.is_closed())
     }
 
     async fn lease_http2(self: &Rc<Self>, fresh: bool, connect_max: Duration) -> Result<Lease, ConnectError> {
@@ -348,13 +372,13 @@ impl EndpointPool {
         Ok(stream)
     }
 
-    fn give_back(&self, sender: http1::SendRequest<RequestBody>) {
+    fn give_back(&self, sender: http1::SendRequest<RequestBody>, task: ConnectionTask) {
         if sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.idle_max {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, task, since: Instant::now() });
         }
     }
 
@@ -400,10 +424,17 @@ impl Lease {
         }
     }
 
+    /// Leaves the connection to its upgrade.
+    pub(crate) fn detach(self) {
+        if let Self::Http1 { task, .. } = self {
+            task.detach();
+        }
+    }
+
     /// Returns the connection for reuse. Only after request and answer are complete.
     pub(crate) fn give_back(self) {
-        if let Self::Http1 { pool, sender, .. } = self {
-            pool.give_back(sender);
+        if let Self::Http1 { pool, sender, task, .. } = self {
+            pool.give_back(sender, task);
         }
     }
 }

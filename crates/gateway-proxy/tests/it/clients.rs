@@ -97,6 +97,40 @@ fn stops_sending_its_body() {
     closed.recv_timeout(PATIENCE).expect("the upstream connection is closed too");
 }
 
+/// An early answer leaves the rest of the request body unread. It must neither be waited for nor be read as a request, whatever it
+/// looks like, and neither side of the exchange may stay held for it.
+#[test]
+fn the_rest_of_a_body_that_was_answered_early_is_never_a_request() {
+    for reads_its_connection in [true, false] {
+        let (sender, paths) = mpsc::channel();
+        let address = upstream(move |mut stream| {
+            let head = read_until(&mut stream, "\r\n\r\n");
+            sender.send(head.split(' ').nth(1).expect("path").to_owned()).expect("test waits");
+            let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno";
+            if stream.write_all(answer).is_err() {
+                return;
+            }
+            if reads_its_connection {
+                while read_request(&mut stream).is_some() {}
+            } else {
+                std::thread::sleep(PATIENCE);
+            }
+        });
+        let gateway = Setup::http1(address).start();
+        let mut client = gateway.connect();
+        let head = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n0123456789";
+        client.write_all(head).expect("sent");
+        assert_eq!(status(&read_until(&mut client, "\r\n\r\nno")), 401);
+        eventually("the connection to end", || gateway.handle.stats().connections() == 0);
+        // The socket is closed; what is still sent into it reaches nobody.
+        let _ = client.write_all(b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(read_to_end(&mut client), "");
+        gateway.expect_one(OutcomeClass::ClientError);
+        assert_eq!(paths.try_iter().collect::<Vec<_>>(), ["/a"]);
+        assert_eq!(gateway.handle.stats().parked, 0);
+    }
+}
+
 #[test]
 fn an_upstream_that_does_not_take_the_body_is_to_blame() {
     let address = upstream(|_stream| std::thread::sleep(PATIENCE));
