@@ -6,9 +6,10 @@
 //!
 //! Not here: rewriting of headers (`hop`), answers to refused requests (`answer`).
 //! Invariant: for every head, `check` returns; an accepted head has exactly one authority, an origin-form path without dot
-//! segments, and at most one way to find the end of its body.
+//! segments however they are written, and at most one way to find the end of its body.
 //! Source: RFC 9110 §7, RFC 9112 §§2, 3, 6, RFC 9113 §8.3.
 
+use homeostat_gateway_route::path;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
 
 /// Longest accepted authority: 253 characters of a DNS name, a colon and a port.
@@ -51,7 +52,7 @@ pub enum Rejection {
     HostMismatch = 4,
     /// The target is neither a path nor an absolute `http`/`https` URI.
     Target = 5,
-    /// The path has a `.` or `..` segment, a backslash or a control character, plain or percent-encoded.
+    /// The path has a `.` or `..` segment, a backslash or a control character, plain or percent-encoded, or is not ASCII.
     Path = 6,
     /// `Content-Length` together with `Transfer-Encoding`, several lengths, or a coding other than `chunked`.
     Framing = 7,
@@ -127,7 +128,9 @@ impl Rejection {
             Self::HostInvalid => "the host is not `name[:port]`; remove user information and unusual characters",
             Self::HostMismatch => "the request target and the Host header name different hosts; make them equal",
             Self::Target => "the request target is neither a path nor an absolute http(s) URI",
-            Self::Path => "the path has `.` or `..` segments, backslashes or control characters; send it resolved",
+            Self::Path => {
+                "the path has `.` or `..` segments, backslashes, control characters or unescaped bytes beyond ASCII; send it resolved and escaped"
+            }
             Self::Framing => {
                 "the end of the body can be read in two ways; send one Content-Length or chunked, not both"
             }
@@ -178,46 +181,20 @@ fn check_target(uri: &Uri) -> Result<&str, Rejection> {
         return Err(Rejection::Target); // Asterisk form, authority form.
     }
     // The common path has none of the bytes that could be trouble: one pass decides.
-    if path.bytes().any(|b| matches!(b, b'.' | b'%' | b'\\' | b'#' | 0x7f) || b <= b' ') && !is_plain_path(path) {
+    if path.bytes().any(|b| matches!(b, b'.' | b'%' | b'\\' | b'#') || !b.is_ascii_graphic()) && !is_plain_path(path) {
         return Err(Rejection::Path);
     }
     Ok(path)
 }
 
-/// Whether a path has no dot segment, backslash, fragment mark or control character, also when percent-encoded once.
+/// Whether a path has one reading: the rules of the routes ([`path::check_request`]: dot segments in every disguise, broken
+/// escapes, bytes beyond ASCII, which some servers take for UTF-8 and some for Latin-1), and no encoded control character or
+/// backslash, which routes do not mind but servers may.
 fn is_plain_path(path: &str) -> bool {
-    path.split('/').all(|segment| {
-        let mut bytes = segment.bytes();
-        let (mut length, mut dots) = (0_usize, 0_usize);
-        while let Some(byte) = bytes.next() {
-            let byte = if byte == b'%' {
-                let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
-                    return false; // An escape that is none has as many readings as there are servers.
-                };
-                let decoded = high << 4 | low;
-                if decoded < b' ' || decoded == 0x7f {
-                    return false;
-                }
-                decoded
-            } else if byte <= b' ' || byte == 0x7f || byte == b'#' {
-                return false;
-            } else {
-                byte
-            };
-            if byte == b'\\' {
-                return false;
-            }
-            length += 1;
-            dots += usize::from(byte == b'.');
-        }
-        let is_dots = dots == length && (1..=2).contains(&length);
-        // "..;x" is a dot segment to servers that cut matrix parameters off.
-        !is_dots && !["..;", ".;"].iter().any(|start| segment.starts_with(start))
-    })
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    (byte as char).to_digit(16).map(|digit| digit as u8)
+    let is_hidden = |escape: &[u8]| {
+        matches!(escape, [b'%', b'0' | b'1', _] | [b'%', b'7', b'f' | b'F'] | [b'%', b'5', b'c' | b'C'])
+    };
+    path::check_request(path).is_ok() && !path.as_bytes().windows(3).any(is_hidden)
 }
 
 /// Returns the one authority of the request.
@@ -367,6 +344,18 @@ mod tests {
             ("GET", "/a/.%2e", H11, &[host], Err(R::Path)),
             ("GET", "/a/..;x=1/b", H11, &[host], Err(R::Path)),
             ("GET", "/a%5c..%5cb", H11, &[host], Err(R::Path)),
+            ("GET", "/a%5Cb", H11, &[host], Err(R::Path)),
+            ("GET", "/a%1fb", H11, &[host], Err(R::Path)),
+            ("GET", "/a%7Fb", H11, &[host], Err(R::Path)),
+            ("GET", "/public/..%2fadmin", H11, &[host], Err(R::Path)),
+            ("GET", "/a%2F..", H11, &[host], Err(R::Path)),
+            ("GET", "/a/%2e%2e%2fadmin", H11, &[host], Err(R::Path)),
+            ("GET", "/a/%2e%2e;x/admin", H11, &[host], Err(R::Path)),
+            ("GET", "/a/..%3bx/b", H11, &[host], Err(R::Path)),
+            ("GET", "/a%2fb", H11, &[host], Ok("a.example /a%2fb None")),
+            ("GET", "/caf\u{e9}", H11, &[host], Err(R::Path)),
+            ("GET", "/caf%C3%A9", H11, &[host], Ok("a.example /caf%C3%A9 None")),
+            ("GET", "/%25%32%65", H11, &[host], Ok("a.example /%25%32%65 None")),
             ("GET", "/a%00", H11, &[host], Err(R::Path)),
             ("GET", "/a%0d%0aX:%20y", H11, &[host], Err(R::Path)),
             ("GET", "/a%zz", H11, &[host], Err(R::Path)),
@@ -437,7 +426,7 @@ mod tests {
         fn accepted_heads_have_one_reading(
             method in prop::sample::select(vec!["GET", "POST", "CONNECT", "OPTIONS", "PRI"]),
             pieces in prop::collection::vec(prop::sample::select(vec![
-                "/", "a", ".", "..", "%2e", "%2F", "%5c", "%00", "%", ";x", "//", "~", "é", "*",
+                "/", "a", ".", "..", "%2e", "%2E", "%2F", "%2f", "%5c", "%3b", "%00", "%", ";x", "//", "~", "é", "*",
             ]), 0..8),
             absolute in prop::option::of(prop::sample::select(vec!["http://h", "http://u@h", "ws://h", "https://h:1"])),
             names in prop::collection::vec((
@@ -457,8 +446,11 @@ mod tests {
             prop_assert!(is_valid_authority(accepted.authority));
             prop_assert!(!accepted.authority.contains('@'));
             prop_assert!(accepted.path.starts_with('/'));
-            let decoded = accepted.path.replace("%2e", ".").replace("%5c", "\\");
-            prop_assert!(decoded.split(['/', '\\']).all(|segment| segment != ".." && segment != "."));
+            let decoded = accepted.path.to_lowercase().replace("%2e", ".").replace("%5c", "\\").replace("%2f", "/");
+            let decoded = decoded.replace("%3b", ";");
+            let names = decoded.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
+            prop_assert!(names.into_iter().all(|name| name != ".." && name != "."), "{decoded}");
+            prop_assert!(decoded.is_ascii());
             prop_assert!(headers.get_all(header::HOST).iter().count() <= 1);
             let ends = headers.get_all(header::CONTENT_LENGTH).iter().count()
                 + headers.get_all(header::TRANSFER_ENCODING).iter().count();

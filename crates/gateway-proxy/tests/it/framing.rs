@@ -285,6 +285,20 @@ fn targets() {
 }
 
 #[test]
+fn dot_segments_in_disguise() {
+    for path in
+        ["/public/..%2fadmin", "/a/%2e%2e%2fadmin", "/a/%2e%2e;x/admin", "/a/..%3bx/b", "/a/%2E./b", "/caf\u{e9}"]
+    {
+        check(
+            &format!("GET {path} HTTP/1.1\r\n{HOST}\r\n"),
+            &expect![[r#"
+            -> 400
+        "#]],
+        );
+    }
+}
+
+#[test]
 fn connect() {
     check(
         "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n",
