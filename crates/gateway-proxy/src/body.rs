@@ -172,7 +172,9 @@ fn poll_upstream(exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Option<Resul
             Poll::Ready(Some(Ok(frame)))
         }
         Poll::Ready(Some(Err(_))) => {
-            exchange.finish(OutcomeClass::Reset);
+            // A request that the client broke off breaks the answer to it off, too.
+            let is_clients_fault = exchange.body_fault().is_some();
+            exchange.finish(if is_clients_fault { OutcomeClass::ClientError } else { OutcomeClass::Reset });
             Poll::Ready(Some(Err(BodyError::Upstream)))
         }
         Poll::Ready(None) => {

@@ -7,7 +7,9 @@
 //! Time limits cost a request nothing but noting when something last moved. A worker's watchdog ([`Running::sweep`])
 //! walks over its running requests every [`SWEEP`] and ends those that are over a limit, so limits are kept to within
 //! that. Whose fault a silence is follows from who was waited for: a body that the client does not send, or an answer that it
-//! does not read, is the client's doing; everything else is the upstream's.
+//! does not read, is the client's doing; so is the silence of a conversation in which the client has not finished. Everything
+//! else is the upstream's. A total limit that is reached while data flows is nobody's fault: the answer is cut, and counted by
+//! its status, or long streams would tell against the version that serves them.
 //!
 //! Invariant: each exchange is counted once, when it ends; dropping its [`Owner`] without an end means that the client
 //! has gone.
@@ -53,13 +55,18 @@ pub(crate) enum Expiry {
     Upstream,
     /// The client kept us waiting.
     Client,
+    /// The answer was still flowing when the total limit was reached.
+    Nobody,
 }
 
 impl Expiry {
-    pub(crate) fn class(self) -> OutcomeClass {
+    /// What is counted, for an answer of this status if there is one.
+    pub(crate) fn class(self, status: StatusCode) -> OutcomeClass {
         match self {
             Self::Upstream => OutcomeClass::Timeout,
             Self::Client => OutcomeClass::ClientError,
+            // The status of a gRPC call would have come after the cut; its absence says nothing.
+            Self::Nobody => classify::complete(status, false, None),
         }
     }
 }
@@ -236,6 +243,8 @@ impl Exchange {
     /// The answer's head has come.
     pub(crate) fn head(&self, status: StatusCode, headers: &http::HeaderMap) {
         self.phase.set(Phase::Answering);
+        // A limit that was hit while the head was on its way no longer matters, and must not keep others from being hit.
+        self.expired.set(None);
         self.activity.set(Instant::now());
         self.status.set(status);
         if classify::is_grpc(headers) {
@@ -362,7 +371,7 @@ impl Exchange {
         let Some(expiry) = self.overdue(now) else { return };
         self.expired.set(Some(expiry));
         if self.phase.get() == Phase::Answering {
-            self.finish(expiry.class());
+            self.finish(expiry.class(self.status.get()));
         }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -374,19 +383,34 @@ impl Exchange {
             return None;
         }
         let limits = &self.opening.timeouts;
+        let total: Duration = limits.total.into();
         let silent = now.saturating_duration_since(self.activity.get());
-        let is_over = now.saturating_duration_since(self.opening.started) > limits.total.into();
+        let is_over = now.saturating_duration_since(self.opening.started) > total;
+        // Whoever kept us waiting for most of a total limit has used it up.
+        let is_silence_most = silent.saturating_mul(2) > total;
         let client_sends = !self.request_done.get();
         match self.phase.get() {
             Phase::Connecting => is_over.then_some(Expiry::Upstream),
             Phase::AwaitingHead if client_sends => {
-                let whose = if self.client_silent.get() { Expiry::Client } else { Expiry::Upstream };
-                (is_over || silent > limits.idle.into()).then_some(whose)
+                let is_silent = silent > limits.idle.into() || is_over && is_silence_most;
+                let whose = if self.client_silent.get() || !is_silent { Expiry::Client } else { Expiry::Upstream };
+                (is_silent || is_over).then_some(whose)
             }
-            Phase::AwaitingHead => (is_over || silent > limits.first_byte.into()).then_some(Expiry::Upstream),
+            Phase::AwaitingHead => {
+                let is_silent = silent > limits.first_byte.into() || is_over && is_silence_most;
+                // Else most of the time went into a body that the client was slow to send.
+                let whose = if is_silent { Expiry::Upstream } else { Expiry::Client };
+                (is_silent || is_over).then_some(whose)
+            }
             Phase::Answering => {
-                let whose = if self.upstream_silent.get() { Expiry::Upstream } else { Expiry::Client };
-                (is_over || silent > limits.idle.into()).then_some(whose)
+                let is_silent = silent > limits.idle.into() || is_over && is_silence_most;
+                let is_clients_turn = client_sends && self.client_silent.get();
+                let whose = match self.upstream_silent.get() && !is_clients_turn {
+                    _ if !is_silent => Expiry::Nobody,
+                    true => Expiry::Upstream,
+                    false => Expiry::Client,
+                };
+                (is_silent || is_over).then_some(whose)
             }
         }
     }

@@ -130,7 +130,7 @@ impl Failure {
             Self::NoEndpoint | Self::Busy | Self::Unreachable => OutcomeClass::Refused,
             Self::ConnectTimeout => OutcomeClass::Timeout,
             Self::Broken => OutcomeClass::Reset,
-            Self::Expired(expiry) => expiry.class(),
+            Self::Expired(expiry) => expiry.class(self.status()),
             Self::BodyTooLarge | Self::ClientBroke => OutcomeClass::ClientError,
         }
     }
@@ -140,7 +140,7 @@ impl Failure {
             Self::NoEndpoint | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::Expired(Expiry::Upstream) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Expired(Expiry::Client) => StatusCode::REQUEST_TIMEOUT,
+            Self::Expired(Expiry::Client | Expiry::Nobody) => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientBroke => StatusCode::BAD_REQUEST,
         }
@@ -156,7 +156,9 @@ impl Failure {
             Self::Expired(Expiry::Upstream) => {
                 "the upstream does not answer in time; see its log or raise the time-out"
             }
-            Self::Expired(Expiry::Client) => "the request body does not arrive in time; send it faster",
+            Self::Expired(Expiry::Client | Expiry::Nobody) => {
+                "the request body does not arrive in time; send it faster"
+            }
             Self::BodyTooLarge => Rejection::BodyLarge.detail(),
             Self::ClientBroke => "the request body broke off or is malformed; send it whole",
         }

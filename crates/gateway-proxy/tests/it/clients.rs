@@ -97,6 +97,43 @@ fn stops_sending_its_body() {
     closed.recv_timeout(PATIENCE).expect("the upstream connection is closed too");
 }
 
+/// An upstream that begins its answer as soon as it has seen the head, then echoes nothing until the request's end.
+fn eager() -> SocketAddr {
+    upstream(|mut stream| {
+        read_until(&mut stream, "\r\n\r\n");
+        if stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n").is_ok() {
+            let mut rest = [0; 1024];
+            while matches!(stream.read(&mut rest), Ok(1..)) {}
+        }
+    })
+}
+
+/// Whatever a client does to its own body while the answer already flows is not the version's fault.
+#[test]
+fn breaks_its_body_while_the_answer_flows() {
+    for rest in [Some("zz\r\n"), Some("8\r\n12345678\r\n8\r\n12345678\r\n"), None] {
+        let gateway = Setup::http1(eager()).with(|s| s.limits.body_bytes_max = 10).start();
+        let mut client = gateway.connect();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").expect("sent");
+        read_until(&mut client, "part");
+        match rest {
+            Some(rest) => client.write_all(rest.as_bytes()).expect("sent"),
+            None => drop(client),
+        }
+        gateway.expect_one(OutcomeClass::ClientError);
+    }
+}
+
+/// A conversation in which it is the client's turn: its silence is not the version's fault.
+#[test]
+fn is_silent_when_it_is_its_turn() {
+    let gateway = Setup::http1(eager()).with(|s| s.timeouts.idle = Span::from_ms(150)).start();
+    let mut client = gateway.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").expect("sent");
+    read_until(&mut client, "part");
+    gateway.expect_one(OutcomeClass::ClientError);
+}
+
 /// An early answer leaves the rest of the request body unread. It must neither be waited for nor be read as a request, whatever it
 /// looks like, and neither side of the exchange may stay held for it.
 #[test]
