@@ -12,7 +12,7 @@ use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Instant};
 use homeostat_gateway_route::{Matched, Service, VersionChoice, balance, spec::UpstreamProtocol};
 use homeostat_model::{OutcomeClass, outcome::THRESHOLDS_MAX};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::{
     answer::{Dialect, problem},
@@ -296,6 +296,11 @@ impl Outbound {
                     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                     parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 }
+                let has_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
+                if has_unknown_length {
+                    // Said aloud, because hyper's client takes a `GET` for bodyless otherwise.
+                    parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
             }
             UpstreamProtocol::H2c => {
                 parts.version = Version::HTTP_2;
@@ -329,7 +334,7 @@ fn absolute_form(uri: Uri, host: &HeaderValue) -> Uri {
 /// What is needed to send a request once more after it was sent: only for safe methods without a body.
 fn replayable(request: &Request<RequestBody>) -> Option<Request<()>> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !is_safe || !http_body::Body::is_end_stream(request.body()) || request.headers().contains_key(header::UPGRADE) {
+    if !is_safe || !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE) {
         return None;
     }
     let mut copy = Request::new(());
@@ -377,7 +382,7 @@ fn pass_on(
     parts.extensions.clear();
     exchange.head(parts.status, &parts.headers);
     hop::strip(&mut parts.headers);
-    let is_last = http_body::Body::is_end_stream(&body) || exchange.is_head_request();
+    let is_last = body.is_end_stream() || exchange.is_head_request();
     exchange.answering(UpstreamAnswer { body, lease });
     if is_last {
         exchange.complete();

@@ -68,6 +68,25 @@ fn content_length_and_transfer_encoding() {
     );
 }
 
+/// A body is a body, whatever the method.
+#[test]
+fn bodies_of_unusual_methods() {
+    check(
+        &format!("GET / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"),
+        &expect![[r#"
+        -> 200
+        backend: GET / HTTP/1.1 | host: a.example | transfer-encoding: chunked | "2\r\nab\r\n0\r\n\r\n"
+    "#]],
+    );
+    check(
+        &format!("DELETE / HTTP/1.1\r\n{HOST}Content-Length: 2\r\n\r\nab"),
+        &expect![[r#"
+        -> 200
+        backend: DELETE / HTTP/1.1 | host: a.example | content-length: 2 | "ab"
+    "#]],
+    );
+}
+
 #[test]
 fn two_lengths() {
     check(

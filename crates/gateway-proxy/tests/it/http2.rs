@@ -139,6 +139,17 @@ fn http2_reaches_http1_upstreams_and_back() {
     gateway.expect_one(OutcomeClass::Ok);
 }
 
+/// Over HTTP/2 a body needs no length; towards HTTP/1.1 it then has to be chunked, even with `GET`.
+#[test]
+fn a_body_without_length_reaches_an_http1_upstream() {
+    let (backend, seen) = recording_upstream();
+    let gateway = Setup::http1(backend).start();
+    let _client = raw_http2(&gateway, &[frame(1, 4, 1, HEAD), frame(0, 1, 1, b"hello")].concat());
+    let seen = seen.recv_timeout(crate::support::PATIENCE).expect("request");
+    assert_eq!(seen.body, "5\r\nhello\r\n0\r\n\r\n");
+    gateway.expect_one(OutcomeClass::Ok);
+}
+
 #[test]
 fn http1_reaches_h2c_upstreams_with_request_trailers() {
     let respond = |request: Request<Bytes>, trailers: Option<HeaderMap>| {
