@@ -41,4 +41,4 @@ mod worker;
 
 pub use gateway::{DrainReport, Gateway, GatewayHandle, StartError, WORKERS_MAX};
 pub use stats::{GatewayStats, ListenerStats, WorkerStats};
-pub use tls::TlsError;
+pub use tls::{TlsError, check_tls_files};

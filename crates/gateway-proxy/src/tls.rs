@@ -7,7 +7,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
 
 use crate::spec::TlsFiles;
 
@@ -27,7 +30,7 @@ pub enum TlsError {
         path: PathBuf,
         /// What was wrong.
         #[source]
-        source: rustls_pki_types::pem::Error,
+        source: pem::Error,
     },
     /// Certificate and key do not fit, or are of a kind that is not supported.
     #[error(
@@ -43,6 +46,11 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+}
+
+/// Whether the files of a TLS listener could be used now: they are read and tried, and forgotten.
+pub fn check_tls_files(listener: &str, files: &TlsFiles) -> Result<(), TlsError> {
+    read(listener, files).map(drop)
 }
 
 /// The TLS configuration of one listener, replaceable while it runs.
@@ -83,6 +91,9 @@ fn read(listener: &str, files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError>
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
         .map_err(unreadable("certificate", &files.certificate))?;
+    if chain.is_empty() {
+        return Err(unreadable("certificate", &files.certificate)(pem::Error::NoItemsFound));
+    }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable("private key", &files.key))?;
     let unusable =
         |source| TlsError::Pair { listener: listener.to_owned(), certificate: files.certificate.clone(), source };
