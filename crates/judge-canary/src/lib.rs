@@ -36,3 +36,6 @@ mod worse;
 pub use judge::{CanaryJudge, events};
 pub use not_worse::MARGIN_MIN;
 pub use pairing::WAIT_MAX;
+
+/// Smallest difference of bad shares that matters, unless a rollout says otherwise: half a percentage point.
+pub const TOLERANCE_DEFAULT: f64 = 0.005;

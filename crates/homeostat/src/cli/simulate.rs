@@ -11,7 +11,10 @@ use std::{
 };
 
 use clap::Subcommand;
-use homeostat_judge_canary::simulate::{Run, Scenario, Simulator, Summary};
+use homeostat_judge_canary::{
+    TOLERANCE_DEFAULT,
+    simulate::{Run, Scenario, Simulator, Summary},
+};
 use homeostat_model::Span;
 use serde::Serialize;
 
@@ -50,7 +53,7 @@ struct Canary {
     #[arg(long, default_value_t = 0.001)]
     alpha: f64,
     /// Smallest difference that matters (0.01 is one percentage point)
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = TOLERANCE_DEFAULT)]
     tolerance: f64,
     /// Canary requests before any verdict
     #[arg(long, default_value_t = 5)]
