@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 pub struct ApiSpec {
     /// Loopback by default. Elsewhere at least one token is required; the configuration is refused without.
     pub listen: SocketAddr,
+    /// Where people reach the console, `http://` or `https://`, without a slash at the end; used in links. `None`: at
+    /// `listen`.
+    pub external_url: Option<String>,
     /// Tokens. When there are none, everybody who reaches the loopback address may do everything.
     pub tokens: Vec<TokenSpec>,
 }

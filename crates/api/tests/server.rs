@@ -429,13 +429,13 @@ async fn addresses_that_others_reach_need_tokens() {
     let listen = "0.0.0.0:0".parse().unwrap();
     let bind = |tokens| {
         let backend = std::sync::Arc::new(Fake::default());
-        ApiServer::bind(ApiSpec { listen, tokens }, backend, Console::embedded())
+        ApiServer::bind(ApiSpec { listen, external_url: None, tokens }, backend, Console::embedded())
     };
     let refused = bind(Vec::new()).await.unwrap_err();
     assert!(matches!(refused, BindError::Tokens(TokensRefused::NoneBeyondLoopback { .. })), "{refused}");
 
     let backend = std::sync::Arc::new(Fake::default());
-    let spec = ApiSpec { listen: "127.0.0.1:0".parse().unwrap(), tokens: tokens() };
+    let spec = ApiSpec { listen: "127.0.0.1:0".parse().unwrap(), external_url: None, tokens: tokens() };
     let handle = ApiServer::bind(spec, backend, CONSOLE).await.unwrap().handle();
     assert_eq!(handle.set_tokens(&[]), Ok(()), "on loopback tokens may be given up");
     let many = vec![tokens().remove(0); 257];

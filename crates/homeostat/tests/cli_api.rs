@@ -34,7 +34,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let spec = ApiSpec { listen: "127.0.0.1:0".parse().unwrap(), tokens: Vec::new() };
+                let spec = ApiSpec { listen: "127.0.0.1:0".parse().unwrap(), external_url: None, tokens: Vec::new() };
                 let server = ApiServer::bind(spec, for_server, Console::embedded()).await.unwrap();
                 said.send(server.local_addr()).unwrap();
                 server.run(for_stop).await;

@@ -48,7 +48,8 @@ fn a_closed_pipe_changes_no_verdict() {
 #[test]
 fn nor_does_a_reader_of_errors_who_stops_reading() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_homeostat"));
-    let status = command.args(["check", "-c", "/no/such/file"]).stdout(Stdio::null()).stderr(closed()).status().unwrap();
+    let status =
+        command.args(["check", "-c", "/no/such/file"]).stdout(Stdio::null()).stderr(closed()).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
 

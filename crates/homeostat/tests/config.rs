@@ -157,6 +157,67 @@ fn a_missing_file_is_a_problem_with_advice() {
 }
 
 #[test]
+fn files_of_tls_listeners_are_tried_and_each_problem_has_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for name in ["one", "two"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        std::fs::write(at(&format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(at(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    std::fs::write(at("text"), "no PEM at all").unwrap();
+    let load = |certificate: &str, key: &str| {
+        let path = dir.path().join("homeostat.yaml");
+        let text = format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{versions: {{v1: http://127.0.0.1:1}}}}\n\
+             ---\napiVersion: homeostat/v1\nkind: Gateway\nspec:\n  listeners:\n    - address: 127.0.0.1:8443\n      tls:\n\
+             \u{20}       certificate: {}\n        key: {}\n",
+            at(certificate),
+            at(key)
+        );
+        std::fs::write(&path, text).unwrap();
+        config::load(&path, &env).err().map_or_else(Vec::new, |problems| {
+            let found = |p: &config::Problem| (p.spot.as_ref().unwrap().line, p.message.clone());
+            problems.iter().map(found).collect()
+        })
+    };
+    assert_eq!(load("one.pem", "one.key"), []);
+    for (certificate, key, expected) in [
+        ("no.pem", "no.key", &[(12, "there is no file"), (13, "there is no file")][..]),
+        ("text", "one.key", &[(12, "cannot be read as PEM")]),
+        ("one.key", "one.key", &[(12, "cannot be read as PEM")]),
+        ("one.pem", "text", &[(13, "cannot be read as PEM")]),
+        ("one.pem", "one.pem", &[(13, "cannot be read as PEM")]),
+        ("one.pem", "two.key", &[(13, "do not work together")]),
+    ] {
+        let found = load(certificate, key);
+        assert_eq!(found.len(), expected.len(), "{certificate} {key}: {found:?}");
+        for ((line, message), (expected_line, words)) in found.iter().zip(expected) {
+            assert!(line == expected_line && message.contains(words), "{certificate} {key}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn an_api_beyond_loopback_is_warned_about_unless_a_proxy_speaks_tls_for_it() {
+    let load = |spec: &str| {
+        let text = format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{versions: {{v1: http://127.0.0.1:1}}}}\n\
+             ---\napiVersion: homeostat/v1\nkind: Api\nspec: {{{spec}tokens: [{{name: a, role: read, token: '${{SET}}'}}]}}\n"
+        );
+        let config = config::load_str_with("x.yaml", &text, &env).unwrap_or_else(|problems| panic!("{problems}"));
+        (config.api.external_url, config.warnings.iter().map(|w| w.message.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(load(""), (None, vec![]));
+    let (url, warnings) = load("listen: 0.0.0.0:7700, externalUrl: 'HTTP://ops.example.org:81/homeostat/', ");
+    assert_eq!(url.as_deref(), Some("http://ops.example.org:81/homeostat"));
+    assert!(matches!(warnings.as_slice(), [one] if one.contains("cleartext")), "{warnings:?}");
+    let (url, warnings) = load("listen: '[::]:7700', externalUrl: 'https://ops.example.org/', ");
+    assert_eq!((url.as_deref(), warnings), (Some("https://ops.example.org"), vec![]));
+}
+
+#[test]
 fn problems_are_data_as_well() {
     let problems = config::load_str("x.yaml", "apiVersion: homeostat/v1\nkind: Gard\n").unwrap_err();
     let json = problems.to_json();
@@ -196,6 +257,7 @@ fn every_default_is_accepted_by_its_own_reader() {
     assert_eq!(config.proxy.limits, homeostat_gateway_proxy::spec::ProxyLimits::default());
     assert_eq!(config.gateway.services[0].timeouts, homeostat_gateway_route::spec::Timeouts::default());
     assert_eq!(config.store.commit, homeostat_store_events::spec::CommitSpec::default());
+    assert_eq!(config.rollouts[0].test.tolerance.to_bits(), homeostat_judge_canary::TOLERANCE_DEFAULT.to_bits());
 }
 
 /// Every key, word and default that the reader knows stands in the schema: both come from one table, and the schema's

@@ -12,13 +12,17 @@ pub(crate) struct Args {
     /// Configuration file, or folder of *.yaml files
     #[arg(short, long, value_name = "FILE_OR_DIR", default_value = "homeostat.yaml")]
     config: PathBuf,
+    /// Take variables (`${NAME}`) that are not set here, and TLS files that do not exist here, to be where it will run
+    #[arg(long)]
+    allow_unset: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let result = config::load(&args.config, &super::environment);
+    let load = if args.allow_unset { config::load_for_elsewhere } else { config::load };
+    let result = load(&args.config, &super::environment);
     if args.json {
         println!("{:#}", to_json(&result));
     } else {
@@ -41,11 +45,22 @@ fn verdict(result: &Result<CheckedConfig, Problems>) -> String {
     let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
     let problems = problems(result);
     match (result, problems.warnings()) {
-        (Ok(config), 0) => format!("ok: {}", config.summary()),
-        (Ok(config), warnings) => format!("ok, with {}: {}", count(warnings, "warning"), config.summary()),
+        (Ok(config), 0) => format!("ok: {}{}", config.summary(), assumed(config)),
+        (Ok(config), warnings) => {
+            format!("ok, with {}: {}{}", count(warnings, "warning"), config.summary(), assumed(config))
+        }
         (Err(_), 0) => count(problems.errors(), "error"),
         (Err(_), warnings) => format!("{}, {}", count(problems.errors(), "error"), count(warnings, "warning")),
     }
+}
+
+/// What the verdict rests on without having seen it.
+fn assumed(config: &CheckedConfig) -> String {
+    if config.assumed.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = config.assumed.iter().map(String::as_str).collect();
+    format!("; not here, so not checked: {}", names.join(", "))
 }
 
 fn to_json(result: &Result<CheckedConfig, Problems>) -> serde_json::Value {
@@ -55,6 +70,7 @@ fn to_json(result: &Result<CheckedConfig, Problems>) -> serde_json::Value {
         if let Ok(config) = result {
             object.insert("summary".to_owned(), json!(config.summary()));
             object.insert("files".to_owned(), json!(config.files));
+            object.insert("assumed".to_owned(), json!(config.assumed));
         }
     }
     value
@@ -76,5 +92,27 @@ mod tests {
         assert_eq!(to_json(&bad)["problems"][0]["line"], 3);
         let odd = load(&format!("{service}---\napiVersion: openslo/v1\nkind: Service\nmetadata: {{name: b}}\n"));
         assert!(verdict(&odd).starts_with("ok, with 1 warning: "), "{}", verdict(&odd));
+    }
+
+    #[test]
+    fn what_is_not_here_can_be_taken_to_be_there_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("homeostat.yaml");
+        let text = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: a}\nspec: {versions: {v1: http://127.0.0.1:1}}\n\
+            ---\napiVersion: homeostat/v1\nkind: Api\nspec: {tokens: [{name: a, role: read, token: '${TOKEN}'}]}\n\
+            ---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {name: a}\nspec: {webhook: {url: '${URL}', bearer: 'x-${BEARER}'}}\n\
+            ---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {name: b}\nspec: {dingtalk: {url: 'https://ding.example/${PATH_KEY}', secret: '${DING}'}}\n\
+            ---\napiVersion: homeostat/v1\nkind: Gateway\nspec: {listeners: [{address: '127.0.0.1:1', tls: {certificate: no/a.pem, key: no/a.key}}]}\n";
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(verdict(&config::load(&path, &|_| None)), "7 errors");
+        let trusted = config::load_for_elsewhere(&path, &|_| None);
+        let verdict = verdict(&trusted);
+        assert!(
+            verdict.ends_with(
+                "; not here, so not checked: ${BEARER}, ${DING}, ${PATH_KEY}, ${TOKEN}, ${URL}, no/a.key, no/a.pem"
+            ),
+            "{verdict}"
+        );
+        assert_eq!(to_json(&trusted)["assumed"][3], "${TOKEN}");
     }
 }

@@ -21,7 +21,7 @@ write instead; `homeostat schema` prints a JSON Schema for editors; `homeostat i
 - Shares of traffic are percentages in steps of 0.01 %: `5%`. Sizes: `64KiB`, `1GiB`.
 - Names have up to 63 letters, digits, `-`, `_` and `.`, and begin and end with a letter or digit.
 - `${NAME}` stands for an environment variable, in secrets only: `url`, `bearer` and `secret` of receivers, `token` of
-  the API. An unset variable is an error.
+  the API. An unset variable is an error; `homeostat check --allow-unset` accepts it where the secrets are not.
 - Unknown and repeated keys are errors. A bad configuration never replaces a good one.
 ";
 

@@ -6,8 +6,8 @@
 //! count. A configuration is accepted whole or not at all.
 //!
 //! Not here: watching files and swapping the new for the old (`runtime`).
-//! Invariants: nothing but [`load`] touches files; nothing reads the environment, which comes in as a function and is
-//! asked for secrets only; no input makes it panic.
+//! Invariants: nothing but [`load`] and [`load_for_elsewhere`] touches files; nothing reads the environment, which comes
+//! in as a function and is asked for secrets only; no input makes it panic.
 
 mod check;
 mod document;
@@ -24,6 +24,7 @@ mod suggest;
 mod tree;
 
 use std::{
+    collections::BTreeSet,
     num::NonZero,
     path::{Path, PathBuf},
 };
@@ -37,6 +38,7 @@ use homeostat_gateway_route::spec::GatewaySpec;
 use homeostat_model::{CellId, CellKey, Objective, rollout::Rollout};
 use homeostat_store_events::spec::StoreSpec;
 
+use self::read::Outside;
 pub use json_schema::json_schema;
 pub use markdown::markdown;
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity, Spot};
@@ -69,6 +71,8 @@ pub struct CheckedConfig {
     pub warnings: Problems,
     /// The files that were read, for a watcher; with a directory, new files in it count too.
     pub files: Vec<PathBuf>,
+    /// What is not here and was taken to be where it will run: variables as `${NAME}`, paths of files.
+    pub assumed: BTreeSet<String>,
 }
 
 impl CheckedConfig {
@@ -108,10 +112,27 @@ impl CheckedConfig {
 
 /// Reads and checks a file, or all `*.yaml` and `*.yml` files of a directory. `env` looks environment variables up;
 /// it is asked for secrets only. On error all problems are returned, warnings included.
+/// TLS files that it names are read and tried, as the gateway will.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
+    load_for(path, env, Outside::Here)
+}
+
+/// As [`load`], for a configuration that is to run elsewhere: variables that are not set and TLS files that do not exist
+/// are taken to be there. [`CheckedConfig::assumed`] names them.
+pub fn load_for_elsewhere(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
+    load_for(path, env, Outside::Elsewhere)
+}
+
+fn load_for(path: &Path, env: &dyn Fn(&str) -> Option<String>, outside: Outside) -> Result<CheckedConfig, Problems> {
     let (sources, files, problems) = source::Sources::read(path);
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    compile(&sources, files, problems, cores, env)
+    compile(&sources, files, problems, cores, Surroundings { env, outside })
+}
+
+/// What surrounds a text.
+struct Surroundings<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    outside: Outside,
 }
 
 /// Checks a text; `name` stands for the file's name. Nothing is set in its environment, and it assumes one core.
@@ -121,7 +142,8 @@ pub fn load_str(name: &str, text: &str) -> Result<CheckedConfig, Problems> {
 
 /// As [`load_str`], with an environment.
 pub fn load_str_with(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
-    compile(&source::Sources::of_text(name, text), Vec::new(), Vec::new(), 1, env)
+    let surroundings = Surroundings { env, outside: Outside::Text };
+    compile(&source::Sources::of_text(name, text), Vec::new(), Vec::new(), 1, surroundings)
 }
 
 fn compile(
@@ -129,9 +151,10 @@ fn compile(
     files: Vec<PathBuf>,
     problems: Vec<Problem>,
     cores: usize,
-    env: &dyn Fn(&str) -> Option<String>,
+    surroundings: Surroundings<'_>,
 ) -> Result<CheckedConfig, Problems> {
-    let mut cx = read::Context::new(problems, env);
+    let mut cx = read::Context::new(problems, surroundings.env);
+    cx.outside = surroundings.outside;
     let mut documents = document::Documents::default();
     let mut whole = cx.problems.is_empty();
     for (file, source) in (0_u16..).zip(&sources.0) {
@@ -155,6 +178,7 @@ fn compile(
             store: c.store,
             warnings: problems,
             files,
+            assumed: cx.assumed,
         }),
         None => Err(problems),
     }

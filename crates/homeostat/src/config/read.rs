@@ -25,6 +25,22 @@ pub(crate) struct Context<'a> {
     pub secrets: Vec<Place>,
     /// Mappings and lists of which a part could not be read: what seems to be missing there was probably meant.
     pub broken: BTreeSet<Place>,
+    /// What stands outside the text: files that it names, variables.
+    pub outside: Outside,
+    /// Variables and files that are not here and were taken to be there.
+    pub assumed: BTreeSet<String>,
+}
+
+/// What a check may ask the machine for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// Nothing but variables: the text alone is checked.
+    #[default]
+    Text,
+    /// Files that it names are read.
+    Here,
+    /// As `Here`, but variables and files that are not here are taken to be where it will run.
+    Elsewhere,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -36,7 +52,14 @@ impl std::fmt::Debug for Context<'_> {
 impl<'a> Context<'a> {
     /// A fresh start.
     pub(crate) fn new(problems: Vec<Problem>, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { problems, env, secrets: Vec::new(), broken: BTreeSet::new() }
+        Self {
+            problems,
+            env,
+            secrets: Vec::new(),
+            broken: BTreeSet::new(),
+            outside: Outside::default(),
+            assumed: BTreeSet::new(),
+        }
     }
 
     /// Whether everything within the mapping or list at this place could be read. Where not, complaints about what is

@@ -13,7 +13,7 @@ use homeostat_model::{
 
 use super::{
     raw::openslo::SloDuration,
-    read::{Context, Key, Read, wrong_kind},
+    read::{Context, Key, Outside, Read, wrong_kind},
     shape::{Scalar, Shape},
     source::{At, Place},
     suggest::{nearest, one_of},
@@ -139,18 +139,19 @@ pub(crate) struct Number(pub f64);
 
 scalar!(Number, "a number", "14.4", &["number"], "", None, |text, _| number(text).map(Number).ok_or(None));
 
-/// A share between 0 and 1, written as such or in percent. The range is checked where its meaning is known.
+/// A share between 0 and 1, written as such or in percent. The range is checked where its meaning is known; what is above
+/// 1 was written without a percent sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Share(pub f64);
 
 scalar!(Share, "a share", "0.1%", &["string", "number"], r"^[0-9.eE+-]+ ?%?$", None, |text, _| {
     match text.strip_suffix('%') {
-        Some(percent) => number(percent.trim_end()).map(|p| Share(percent_to_share(p))).ok_or(None),
-        None => match number(text) {
-            Some(share) if share <= 1.0 => Ok(Share(share)),
-            Some(percent) => Err(Some(format!("write `{percent}%`, or a share from 0 to 1"))),
-            None => Err(None),
+        Some(percent) => match number(percent.trim_end()).ok_or(None)? {
+            percent if percent <= 100.0 => Ok(Share(percent_to_share(percent))),
+            _ => Err(Some("write at most `100%`".to_owned())),
         },
+        // Above 1 it is a percentage without its sign, most likely; only who knows the range knows what to write.
+        None => number(text).map(Share).ok_or(None),
     }
 });
 
@@ -538,6 +539,11 @@ fn expand(text: &str, place: Place, cx: &mut Context<'_>) -> Option<String> {
         }
         if let Some(value) = (cx.env)(name) {
             full += &value;
+        } else if cx.outside == Outside::Elsewhere {
+            // Long enough for a token, and an address where one is asked for.
+            full += if before.is_empty() { "https://unset.invalid/" } else { "unset-" };
+            full += name;
+            cx.assumed.insert(format!("${{{name}}}"));
         } else {
             cx.error(
                 place,

@@ -137,7 +137,13 @@ fn short_forms(
     };
     let mut all = Vec::new();
     let mut add = |suffix: &str, share: &At<Share>, sli: Sli, cx: &mut Context<'_>| {
-        let target = target(share.value.0, share.place, cx)?;
+        let written = share.value.0;
+        if 1.0 < written && written < 100.0 {
+            let help = format!("write `{written}%`; a target needs its percent sign");
+            cx.error(share.place, format!("a target of {written} is out of range"), help);
+            return None;
+        }
+        let target = target(written, share.place, cx)?;
         let name = match ObjectiveName::new(&format!("{service}-{suffix}")) {
             Ok(name) => name,
             Err(error) => {

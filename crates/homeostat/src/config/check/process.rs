@@ -1,10 +1,16 @@
 //! The documents that stand alone: `Guard`, `Gateway`, `Api`, `Store`. Without a document every default holds.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use homeostat_act_guard::GuardLimits;
 use homeostat_api::spec::{ApiSpec, TokenSpec};
-use homeostat_gateway_proxy::spec::{ListenerSpec, ProxyLimits, ProxySpec, TlsFiles};
+use homeostat_gateway_proxy::{
+    TlsError, check_tls_files,
+    spec::{ListenerSpec, ProxyLimits, ProxySpec, TlsFiles},
+};
 use homeostat_model::{ActionMode, Span, Weight};
 use homeostat_store_events::spec::{CommitSpec, StoreSpec};
 use sha2::Digest;
@@ -13,7 +19,7 @@ use super::{
     super::{
         document::Document,
         raw::{guard as raw_guard, process as raw},
-        read::{Context, Read},
+        read::{Context, Outside, Read},
         scalar::{Bytes, Whole},
         source::{At, Place},
         tree::{Data, Node},
@@ -74,7 +80,7 @@ pub(super) fn gateway(documents: &[Document<raw::Gateway>], cores: usize, cx: &m
         spec.limits = self::limits(&limits.value, cx);
     }
     for at in raw.listeners.iter().flat_map(|l| &l.value) {
-        let Some(listener) = listener(&at.value.0) else { continue };
+        let Some(listener) = listener(&at.value.0, cx) else { continue };
         if let Some(other) = spec.listeners.iter().find(|l| overlap(l.address, listener.address)) {
             cx.error(
                 at.place,
@@ -93,17 +99,57 @@ pub(super) fn gateway(documents: &[Document<raw::Gateway>], cores: usize, cx: &m
     spec
 }
 
-fn listener(raw: &raw::Listener) -> Option<ListenerSpec> {
+fn listener(raw: &raw::Listener, cx: &mut Context<'_>) -> Option<ListenerSpec> {
     let address = raw.address.as_ref()?.value;
     let name = raw.name.as_ref().map_or_else(|| address.to_string(), |name| name.value.clone());
     let tls = match &raw.tls {
         None => None,
-        Some(tls) => Some(TlsFiles {
-            certificate: PathBuf::from(&tls.value.certificate.as_ref()?.value),
-            key: PathBuf::from(&tls.value.key.as_ref()?.value),
-        }),
+        Some(tls) => Some(tls_files(&name, tls.value.certificate.as_ref()?, tls.value.key.as_ref()?, cx)),
     };
     Some(ListenerSpec { name, address, tls })
+}
+
+/// The files of a TLS listener, tried as the gateway will try them.
+fn tls_files(listener: &str, certificate: &At<String>, key: &At<String>, cx: &mut Context<'_>) -> TlsFiles {
+    let files = TlsFiles { certificate: PathBuf::from(&certificate.value), key: PathBuf::from(&key.value) };
+    // Both are looked for before either counts, so that both are reported.
+    let here = [certificate, key].map(|file| is_here(file, cx)) == [true, true];
+    if here && let Err(problem) = check_tls_files(listener, &files) {
+        match problem {
+            TlsError::File { what, path, source, .. } => {
+                let place = if what == "certificate" { certificate.place } else { key.place };
+                cx.error(
+                    place,
+                    format!("`{}` cannot be read as PEM: {source}", path.display()),
+                    format!("give a readable file that holds the {what} in PEM, and check that it is the right one"),
+                );
+            }
+            TlsError::Pair { source, .. } => cx.error(
+                key.place,
+                format!("this key and the certificate `{}` do not work together: {source}", certificate.value),
+                "give the key that belongs to the first certificate of the file",
+            ),
+        }
+    }
+    files
+}
+
+/// Whether a file can be tried here; reports one that should be and is not.
+fn is_here(file: &At<String>, cx: &mut Context<'_>) -> bool {
+    if cx.outside == Outside::Text {
+        return false;
+    }
+    let found = Path::new(&file.value).exists();
+    if !found && cx.outside == Outside::Elsewhere {
+        cx.assumed.insert(file.value.clone());
+    } else if !found {
+        cx.error(
+            file.place,
+            format!("there is no file `{}`, or it may not be seen", file.value),
+            "write its path; a relative one starts at the working directory of the process",
+        );
+    }
+    found
 }
 
 /// Whether two sockets cannot both be opened: same port, and one address includes the other. Port 0 is always free.
@@ -142,7 +188,7 @@ fn limits(raw: &raw::Limits, cx: &mut Context<'_>) -> ProxyLimits {
 
 /// Checks the API's address and tokens.
 pub(super) fn api(documents: &[Document<raw::Api>], proxy: &ProxySpec, cx: &mut Context<'_>) -> ApiSpec {
-    let fallback = ApiSpec { listen: SocketAddr::from(([127, 0, 0, 1], 7700)), tokens: Vec::new() };
+    let fallback = ApiSpec { listen: SocketAddr::from(([127, 0, 0, 1], 7700)), external_url: None, tokens: Vec::new() };
     let Some((raw, place)) = only(documents, cx) else { return fallback };
     let Some(listen) = &raw.listen else { return fallback };
     let written = raw.tokens.as_ref().map(|t| t.value.as_slice()).unwrap_or_default();
@@ -151,6 +197,16 @@ pub(super) fn api(documents: &[Document<raw::Api>], proxy: &ProxySpec, cx: &mut 
             listen.place,
             "beyond the loopback address the API needs at least one token",
             "add `tokens: [{name: ops, role: admin, token: ${API_TOKEN}}]`, or listen on `127.0.0.1`",
+        );
+    }
+    let external_url = raw.external_url.as_ref().and_then(|at| external_url(at, cx));
+    let is_encrypted = external_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    if !(listen.value.ip().is_loopback() || written.is_empty() || is_encrypted) {
+        cx.warn(
+            listen.place,
+            "the API speaks cleartext: beyond the loopback address tokens can be read on their way",
+            "listen on `127.0.0.1` behind a proxy that speaks TLS; if there is one in front already, \
+             add `externalUrl:` with its `https://` address",
         );
     }
     if let Some(other) = proxy.listeners.iter().find(|l| overlap(l.address, listen.value)) {
@@ -164,7 +220,24 @@ pub(super) fn api(documents: &[Document<raw::Api>], proxy: &ProxySpec, cx: &mut 
     let names: Vec<At<String>> = written.iter().filter_map(|t| t.value.name.clone()).collect();
     super::distinct(&names, cx);
     let tokens = written.iter().filter_map(|at| token(at, cx)).collect();
-    ApiSpec { listen: listen.value, tokens }
+    ApiSpec { listen: listen.value, external_url, tokens }
+}
+
+/// The console's address as people reach it, without a slash at the end; scheme and host in lower case.
+fn external_url(at: &At<String>, cx: &mut Context<'_>) -> Option<String> {
+    let uri = at.value.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    let scheme = uri.as_ref().and_then(|uri| uri.scheme_str()).filter(|scheme| matches!(*scheme, "http" | "https"));
+    let help = "write for example `https://homeostat.example.org`, with a path if the proxy serves it under one";
+    let (Some(uri), Some(scheme)) = (&uri, scheme) else {
+        cx.error(at.place, format!("`{}` is not the address of a console", at.value), help);
+        return None;
+    };
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') || at.value.contains(['?', '#']) {
+        cx.error(at.place, "the address of the console holds no user, query or fragment", help);
+        return None;
+    }
+    Some(format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/')))
 }
 
 fn token(at: &At<raw::Token>, cx: &mut Context<'_>) -> Option<TokenSpec> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use homeostat_act_guard::GuardLimits;
+use homeostat_judge_canary::TOLERANCE_DEFAULT;
 use homeostat_model::{
     ActionMode, Objective, RolloutName, ServiceName, Span, VersionName, Weight,
     objective::Sli,
@@ -207,7 +208,7 @@ fn test(raw: Option<&At<raw::Test>>, service: Option<&Service>, world: &World<'_
     let raw = raw.map(|at| &at.value);
     let alpha = share(raw.and_then(|t| t.alpha.as_ref()), "alpha", 0.001, (1e-9, 0.5), cx);
     let beta = share(raw.and_then(|t| t.beta.as_ref()), "beta", 0.05, (1e-9, 0.5), cx);
-    let tolerance = share(raw.and_then(|t| t.tolerance.as_ref()), "tolerance", 0.005, (0.0, 0.99), cx);
+    let tolerance = share(raw.and_then(|t| t.tolerance.as_ref()), "tolerance", TOLERANCE_DEFAULT, (0.0, 0.99), cx);
     let grace = raw.and_then(|t| t.grace.as_ref());
     CanaryTest {
         alpha,
@@ -222,11 +223,10 @@ fn test(raw: Option<&At<raw::Test>>, service: Option<&Service>, world: &World<'_
 fn share(at: Option<&At<Share>>, what: &str, default: f64, (min, max): (f64, f64), cx: &mut Context<'_>) -> f64 {
     let Some(at) = at else { return default };
     if !(min..=max).contains(&at.value.0) {
-        cx.error(
-            at.place,
-            format!("{what} of {} is out of range", at.value.0),
-            format!("write a share from {min} to {max}, for example `{default}`"),
-        );
+        let range = format!("write a share from {min} to {max}, for example `{default}`");
+        let is_percent = 1.0 < at.value.0 && (min..=max).contains(&(at.value.0 / 100.0));
+        let help = if is_percent { format!("{range}; if percent is meant, `{}%`", at.value.0) } else { range };
+        cx.error(at.place, format!("{what} of {} is out of range", at.value.0), help);
     }
     at.value.0
 }

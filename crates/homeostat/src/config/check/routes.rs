@@ -41,7 +41,7 @@ pub(super) fn check(
 ) -> Vec<Route> {
     let routes: Vec<Route> = documents.iter().filter_map(|document| route(document, services, known, cx)).collect();
     if documents.is_empty() {
-        return lone_route(raw_services, services, cx).into_iter().collect();
+        return lone_route(raw_services, services, known, cx).into_iter().collect();
     }
     // Only when all routes could be read: a broken one may be the one that leads here.
     if routes.len() == documents.len() {
@@ -56,7 +56,12 @@ pub(super) fn check(
     routes
 }
 
-fn lone_route(raw_services: &[Document<RawService>], services: &[Service], cx: &mut Context<'_>) -> Option<Route> {
+fn lone_route(
+    raw_services: &[Document<RawService>],
+    services: &[Service],
+    known: &Known,
+    cx: &mut Context<'_>,
+) -> Option<Route> {
     match (raw_services, services) {
         ([_], [service]) => {
             let place = service.place;
@@ -71,7 +76,8 @@ fn lone_route(raw_services: &[Document<RawService>], services: &[Service], cx: &
             };
             Some(Route { spec, name: place, path: place, hosts: Vec::new() })
         }
-        ([_, second, ..], _) => {
+        // Twins, and services without a name, were reported already: they may not be several.
+        ([_, second, ..], _) if 1 < known.services.len() => {
             cx.error(
                 second.place,
                 "there are several services and no route",

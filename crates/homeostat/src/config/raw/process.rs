@@ -12,8 +12,9 @@ use crate::config::{
 };
 
 record! {
-    /// The data plane: where it listens and what clients may ask for. Listeners and workers are fixed for the life of a
-    /// process; everything else is swapped while it runs.
+    /// The data plane: where it listens and what clients may ask for. All of it is fixed for the life of a process: a
+    /// change takes a restart, but for the content of TLS files, which is read again at every reload. `Service`, `Route`
+    /// and the documents on objectives, rollouts, the guard and receivers are swapped while it runs.
     Gateway {
         /// Sockets to accept on.
         "listeners" listeners: Vec<At<Short<Listener>>> => default "['127.0.0.1:8080']";
@@ -69,7 +70,8 @@ record! {
         "connections" connections: Whole<1, 10_000_000> => default "120000";
         /// Concurrent streams of one HTTP/2 connection.
         "streams" streams: Whole<1, 100_000> => default "256";
-        /// From accept, or from the previous answer's end, to the last header byte.
+        /// From accept, or on a kept connection from the head's first byte, to the head's last; the TLS handshake has as
+        /// long.
         "headerTimeout" header_timeout: Span => default "10s";
         /// A kept-alive connection without a request is closed after this long.
         "keepAlive" keep_alive: Span => default "75s";
@@ -81,10 +83,13 @@ record! {
 }
 
 record! {
-    /// The HTTP API.
+    /// The HTTP API and the console. Tokens are swapped while it runs; the addresses take a restart.
     Api {
         /// Where it listens. Anything but a loopback address needs at least one token.
         "listen" listen: SocketAddr => default "127.0.0.1:7700";
+        /// Where people reach the console, for links in notifications: the address of the proxy in front, if there is
+        /// one. Left out: `http://` and the address it listens on.
+        "externalUrl" external_url: String => optional;
         /// Bearer tokens. When there are none, everybody who reaches the loopback address may do everything.
         "tokens" tokens: Vec<At<Token>> => default "[]";
     }
@@ -111,7 +116,7 @@ words! { Role {
 } }
 
 record! {
-    /// The data directory: journal of every decision, incidents, recovery after a crash.
+    /// The data directory: journal of every decision, incidents, recovery after a crash. A change takes a restart.
     Store {
         /// The directory; made if missing. Relative paths start at the working directory of the process.
         "dir" dir: String => default "homeostat-data";
