@@ -19,9 +19,9 @@ use std::{
     time::Duration,
 };
 
-use homeostat_api::backend::{Backend, OperateError, Operation};
+use homeostat_api::backend::{Backend, IncidentDetail, OperateError, Operation};
 use homeostat_load::{Load, Mix, RunningLoad, ShopMix};
-use homeostat_model::{Actor, RolloutName, name::NameError, rollout::Verb};
+use homeostat_model::{Actor, IncidentId, RolloutName, incident::BlackBox, name::NameError, rollout::Verb};
 use homeostat_shop::{Fault, Setting, VERSION_HEADER};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,8 @@ const CALM: Duration = Duration::from_secs(3);
 const VERDICT_WITHIN: Duration = Duration::from_mins(2);
 /// Longest wait from the verdict to its end; the judge watches for 5 s.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(40);
+/// Longest wait for the whole incident at the end.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// How often the incident is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often the traffic is told: nothing is silent for longer.
@@ -193,10 +195,11 @@ async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Re
     let load = load
         .spawn(CancellationToken::new())
         .map_err(|source| DemoError::Io { what: "start the customers".to_owned(), source })?;
-    let mut scene = Scene { backend: running.backend(), load: &load, story, last: Traffic::default() };
+    let mut scene = Scene { backend: running.backend(), load: &load, story, last: Traffic::default(), incident: None };
     let ending = scene.play(args.fault.fault).await;
     if let Ok(ending) = &ending {
-        scene.close(*ending, &api.to_string(), args);
+        scene.close(*ending);
+        scene.show(&api.to_string(), args).await;
         if args.keep {
             scene.story.tell("keep", "everything keeps running; Ctrl-C ends it".to_owned());
             scene.traffic_until(say::is_closed).await;
@@ -213,6 +216,8 @@ struct Scene<'a> {
     load: &'a RunningLoad,
     story: &'a mut Story,
     last: Traffic,
+    /// The bad release's incident.
+    incident: Option<IncidentId>,
 }
 
 impl Scene<'_> {
@@ -234,6 +239,7 @@ impl Scene<'_> {
                     self.story.tell(what, detail);
                 }
             }
+            self.incident = watch.incident();
             if watch.has_verdict() && !had_verdict {
                 until = Instant::now() + VERIFIED_WITHIN;
             }
@@ -311,7 +317,7 @@ impl Scene<'_> {
         self.last = now;
     }
 
-    fn close(&mut self, ending: Ending, api: &str, args: &Args) {
+    fn close(&self, ending: Ending) {
         self.story.tell("result", ending.sentence().to_owned());
         let harmed = Traffic::of(&self.load.tally().report());
         let share = 100.0 * harmed.harmed() as f64 / harmed.total().max(1) as f64;
@@ -319,14 +325,35 @@ impl Scene<'_> {
             "customers",
             format!("{} of {} requests failed or took over 100 ms ({share:.3} %)", harmed.harmed(), harmed.total()),
         );
-        let look = if args.keep {
-            format!(
-                "http://{api}/ in a browser; `homeostat incidents --api http://{api}`; `homeostat incident show ID --api http://{api}`"
-            )
-        } else {
-            "run `homeostat demo --keep` and open the console, or `homeostat incident show ID`".to_owned()
+    }
+
+    /// Where the whole story stands while everything keeps running; otherwise the story itself, as nobody can ask later.
+    async fn show(&self, api: &str, args: &Args) {
+        let Some(id) = self.incident else { return };
+        if args.keep {
+            let look = format!(
+                "http://{api}/ in a browser; `homeostat incident show {id} --api http://{api}`; \
+                 `homeostat status --api http://{api}`"
+            );
+            self.story.tell("look", look);
+            return;
+        }
+        match self.whole(id).await {
+            Some((detail, black_box)) => self.story.incident(&detail, black_box.as_ref()),
+            None => self.story.tell("incident", format!("{id} could not be read in time")),
+        }
+        self.story.tell("look", "`homeostat demo --keep` leaves everything running, with the console".to_owned());
+    }
+
+    /// The incident with its recording.
+    async fn whole(&self, id: IncidentId) -> Option<(IncidentDetail, Option<BlackBox>)> {
+        let asked = async {
+            let detail = self.backend.incident(id).await.ok()??;
+            // A recording that is not there yet is no reason to show nothing.
+            let black_box = if detail.has_black_box { self.backend.black_box(id).await.ok()? } else { None };
+            Some((detail, black_box))
         };
-        self.story.tell("look", look);
+        timeout(READ_WITHIN, asked).await.ok()?
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
+use homeostat_api::backend::IncidentDetail;
 use homeostat_load::Report;
+use homeostat_model::incident::BlackBox;
+
+use crate::cli::render::{Style, incident::page};
 
 /// Prints as it goes.
 #[derive(Debug)]
@@ -67,6 +71,16 @@ impl Story {
             println!("{}", serde_json::json!({ "at_s": round(at_s), "what": what, "detail": detail }));
         } else {
             println!("{at_s:>8.3} s  {what:<10} {detail}");
+        }
+    }
+
+    /// Shows a whole incident: the page of `homeostat incident show`, or what the API serves.
+    pub(super) fn incident(&self, detail: &IncidentDetail, black_box: Option<&BlackBox>) {
+        if self.json {
+            let at_s = round(self.began.elapsed().as_secs_f64());
+            println!("{}", serde_json::json!({ "at_s": at_s, "what": "page", "incident": detail }));
+        } else {
+            print!("\n{}\n", page(detail, black_box, Style::of_terminal()));
         }
     }
 

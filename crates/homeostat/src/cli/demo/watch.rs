@@ -60,6 +60,11 @@ impl Watch {
         self.mine.is_some()
     }
 
+    /// The bad release's incident, once there is one.
+    pub(super) const fn incident(&self) -> Option<IncidentId> {
+        self.mine
+    }
+
     pub(super) const fn ending(&self) -> Option<Ending> {
         self.ending
     }
