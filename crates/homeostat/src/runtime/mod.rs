@@ -126,7 +126,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     }
 
     let inbox = Arc::new(Inbox::default());
-    let console = format!("http://{}/", config.api.listen);
+    let console = config.api.external_url.clone().unwrap_or_else(|| format!("http://{}", config.api.listen));
     let late = Arc::new(LateParts::new(config.store.dir.join("outbox"), config.receivers.clone(), console));
     let mut control = ControlHost::start(config.store.clone(), disk, Arc::clone(&inbox), Arc::clone(&late))
         .map_err(StartError::Thread)?;
