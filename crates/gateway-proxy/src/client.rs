@@ -8,7 +8,8 @@
 //!   anything yet. A hundred thousand idle clients then cost what their sockets cost.
 //! - **Slow heads.** The first byte of a head starts the header time-out, whatever trickles after it.
 //! - **Stalled clients.** A client that takes nothing for the idle time-out of its request is let go, together with
-//!   everything it held.
+//!   everything it held; over HTTP/2 when all its streams are over and only its own windows hold them open. HTTP/2 clients
+//!   that vanish are found by pings.
 //!
 //! Not here: what a request is answered with (`forward`), limits of a request towards its upstream (`exchange`).
 //! Source: RFC 9112 §9, RFC 9113 §3.
@@ -21,7 +22,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client_io::{ClientIo, Transport},
+    exchange::remember,
     exec::LocalExec,
     forward,
     hop::Peer,
@@ -58,6 +60,10 @@ const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes of an answer that are taken from its upstream before the client has room for them.
 const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// An HTTP/2 client that has not been heard of for this long is asked for a sign of life, and given up without one.
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What the parts of a connection know of each other.
 #[derive(Debug)]
 pub(crate) struct ClientConn {
@@ -66,6 +72,12 @@ pub(crate) struct ClientConn {
     pub(crate) peer: Peer,
     /// Requests being answered.
     in_flight: Cell<u32>,
+    /// Those of them whose outcome is not known yet. The others only wait for the client to take what is left.
+    undecided: Cell<u32>,
+    /// When the outcome of a request last became known.
+    decided_at: Cell<Instant>,
+    /// Wakes the connection's own task.
+    waker: RefCell<Option<Waker>>,
     /// Requests begun since hyper took the connection (again).
     served: Cell<u64>,
     idle_since: Cell<Instant>,
@@ -103,6 +115,9 @@ impl ClientConn {
             address: address.ip().to_canonical(),
             peer: Peer::new(address.ip().to_canonical(), is_tls),
             in_flight: Cell::new(0),
+            undecided: Cell::new(0),
+            decided_at: Cell::new(now),
+            waker: RefCell::new(None),
             served: Cell::new(0),
             idle_since: Cell::new(now),
             head_since: Cell::new(Some(now)),
@@ -120,6 +135,29 @@ impl ClientConn {
         self.served.set(self.served.get() + 1);
         self.head_since.set(None);
         Busy(self.clone())
+    }
+
+    /// A request is routed: its outcome is open until [`Self::decide`].
+    pub(crate) fn open_outcome(&self) {
+        self.undecided.set(self.undecided.get() + 1);
+    }
+
+    /// The outcome of a request is known.
+    pub(crate) fn decide(&self, now: Instant) {
+        self.undecided.set(self.undecided.get().saturating_sub(1));
+        self.decided_at.set(now);
+    }
+
+    /// A request was refused before it was routed: nothing but its answer is left of it.
+    pub(crate) fn refused(&self, now: Instant) {
+        self.decided_at.set(now);
+    }
+
+    /// A limit has decided a request whose answer the client may be holding up: looks after it.
+    pub(crate) fn look_again(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
     }
 
     /// The client may take nothing for this long while the answer of the current request passes.
@@ -171,7 +209,9 @@ impl ClientConn {
             return Some((since + self.stall_max.get(), Alarm::Stalled));
         }
         if 0 < self.in_flight.get() {
-            return None;
+            // What has no upstream to wait for any more waits for the client alone.
+            let is_held_up = self.undecided.get() == 0;
+            return is_held_up.then(|| (self.decided_at.get() + self.stall_max.get(), Alarm::Stalled));
         }
         let limits = self.worker.limits();
         if let Some(since) = self.head_since.get() {
@@ -379,7 +419,9 @@ async fn serve_http2(conn: &Rc<ClientConn>, io: ClientIo) {
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(H2_SEND_BUFFER_BYTES);
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
     let service = {
         let conn = conn.clone();
         service_fn(move |request: Request<Incoming>| answer(conn.clone(), request))
@@ -389,6 +431,7 @@ async fn serve_http2(conn: &Rc<ClientConn>, io: ClientIo) {
     let (mut is_stopping, mut is_saying_goodbye) = (false, false);
     let mut timer = Timer::new();
     poll_fn(|cx| {
+        remember(&conn.waker, cx.waker());
         loop {
             conn.head_since.set(None); // Frames are not heads; idleness and stalls are what counts here.
             if let Poll::Ready(result) = hyper.as_mut().poll(cx) {

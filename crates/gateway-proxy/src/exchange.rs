@@ -29,7 +29,9 @@ use hyper::body::Incoming;
 
 use crate::{
     cells::Outcome,
-    classify, exemplar,
+    classify,
+    client::ClientConn,
+    exemplar,
     pool::{InFlight, Lease},
     worker::Worker,
 };
@@ -103,6 +105,7 @@ pub(crate) struct Opening {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
+    client: Rc<ClientConn>,
     opening: Opening,
     slot: usize,
     phase: Cell<Phase>,
@@ -147,13 +150,16 @@ impl Drop for Owner {
 
 impl Exchange {
     /// Begins an exchange and puts it under the watchdog's eyes.
-    pub(crate) fn begin(worker: &Rc<Worker>, opening: Opening) -> Owner {
+    pub(crate) fn begin(client: &Rc<ClientConn>, opening: Opening) -> Owner {
+        let worker = &client.worker;
         worker.counts.requests.up();
         worker.counts.running.up();
         let started = opening.started;
+        client.open_outcome();
         let exchange = |slot| {
             Rc::new(Self {
                 worker: worker.clone(),
+                client: client.clone(),
                 opening,
                 slot,
                 phase: Cell::new(Phase::Connecting),
@@ -332,6 +338,7 @@ impl Exchange {
             thresholds_us: self.opening.thresholds_us,
         });
         self.worker.counts.running.down();
+        self.client.decide(now);
         if self.worker.quota.admit(now, class.is_bad()) {
             self.worker.exemplars.offer(self.exemplar(class, now, latency));
         }
@@ -372,6 +379,7 @@ impl Exchange {
         self.expired.set(Some(expiry));
         if self.phase.get() == Phase::Answering {
             self.finish(expiry.class(self.status.get()));
+            self.client.look_again();
         }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -416,7 +424,8 @@ impl Exchange {
     }
 }
 
-fn remember(place: &RefCell<Option<Waker>>, waker: &Waker) {
+/// Keeps `waker`, unless one that wakes the same task is kept already.
+pub(crate) fn remember(place: &RefCell<Option<Waker>>, waker: &Waker) {
     let mut known = place.borrow_mut();
     if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
         *known = Some(waker.clone());

@@ -47,7 +47,7 @@ pub(crate) async fn serve(conn: &Rc<ClientConn>, request: Request<Incoming>) -> 
         return reject(conn, Rejection::NoRoute, dialect);
     };
     let choice = choose(conn, &matched, &parts);
-    let owner = Exchange::begin(&conn.worker, opening(&matched, &choice, &parts, started));
+    let owner = Exchange::begin(conn, opening(&matched, &choice, &parts, started));
     conn.allow_stall(owner.exchange().timeouts().idle.into());
     let upstreams = conn.worker.upstreams.group(choice.cell, choice.version.endpoints());
     drop(table);
@@ -60,6 +60,7 @@ pub(crate) async fn serve(conn: &Rc<ClientConn>, request: Request<Incoming>) -> 
 
 fn reject(conn: &ClientConn, rejection: Rejection, dialect: Dialect) -> Response<AnswerBody> {
     conn.worker.counts.reject(rejection);
+    conn.refused(Instant::now());
     problem(rejection.status(), rejection.detail(), dialect)
 }
 

@@ -224,6 +224,32 @@ fn a_stream_without_room_does_not_hold_its_upstream() {
     gateway.expect_one(OutcomeClass::ClientError);
 }
 
+/// A client that gives its stream no room at all and keeps its connection open: it is told apart from a slow one by the stall
+/// limit, and let go.
+#[test]
+fn a_connection_whose_streams_get_no_room_is_let_go() {
+    let respond = |_: Request<Bytes>, _| Response::new(Full::from("x".repeat(200_000)).boxed_unsync());
+    for (endpoints, class) in [
+        (Setup::h2c(h2c_upstream(respond)), OutcomeClass::ClientError),
+        (Setup::new(Vec::new()), OutcomeClass::Refused),
+    ] {
+        let gateway = endpoints
+            .with(|s| {
+                s.timeouts.idle = Span::from_ms(200);
+                s.limits.keep_alive = Span::from_ms(400);
+            })
+            .start();
+        let mut client = gateway.connect();
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("sent");
+        // Settings: INITIAL_WINDOW_SIZE (4) is zero.
+        client.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).expect("sent");
+        client.write_all(&frame(1, 5, 1, HEAD)).expect("sent");
+        gateway.expect_one(class);
+        eventually("the connection to be let go", || gateway.handle.stats().connections() == 0);
+        assert_eq!(gateway.handle.stats().stalled_clients, 1, "{class:?}");
+    }
+}
+
 /// The preface, empty settings, then `frames`.
 fn raw_http2(gateway: &Running, frames: &[u8]) -> std::net::TcpStream {
     let mut client = gateway.connect();
