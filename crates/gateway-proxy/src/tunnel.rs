@@ -58,6 +58,8 @@ async fn copy(
         }
         moved.set(Instant::now());
         to.write_all(buffer.get(..count).unwrap_or_default()).await?;
+        // TLS keeps what the socket has no room for until it is asked again, and nobody else would ask.
+        to.flush().await?;
         moved.set(Instant::now());
     }
 }
