@@ -290,6 +290,9 @@ impl Outbound {
         conn.peer.announce(&mut parts.headers, &host, conn.worker.common.trust);
         match protocol {
             UpstreamProtocol::Http1 => {
+                if parts.version == Version::HTTP_2 {
+                    hop::join_cookies(&mut parts.headers);
+                }
                 parts.version = Version::HTTP_11;
                 parts.uri = origin_form(parts.uri);
                 parts.headers.insert(header::HOST, host);

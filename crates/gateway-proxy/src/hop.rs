@@ -53,6 +53,19 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Joins the crumbs that HTTP/2 allows a `Cookie` to be split into: HTTP/1.1 has one `Cookie`, and servers read the first.
+/// Source: RFC 9113 §8.2.3.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    if let Ok(joined) = joined {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// Who a connection belongs to, in the forms that forwarding headers need. Made once a connection: a request then only
 /// counts references up.
 #[derive(Debug)]
@@ -164,6 +177,25 @@ mod tests {
                 host: a
                 te: trailers
                 trailer: x-sum
+            "]],
+        );
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_cookie() {
+        check(
+            &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d=4")],
+            join_cookies,
+            &expect![[r"
+                cookie: a=1; b=2; c=3; d=4
+                x: y
+            "]],
+        );
+        check(
+            &[("cookie", "a=1")],
+            join_cookies,
+            &expect![[r"
+                cookie: a=1
             "]],
         );
     }

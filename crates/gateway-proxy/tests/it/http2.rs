@@ -130,12 +130,14 @@ fn a_grpc_answer_without_a_status_is_an_error() {
 fn http2_reaches_http1_upstreams_and_back() {
     let (backend, seen) = recording_upstream();
     let gateway = Setup::http1(backend).start();
-    let request = Request::post("http://shop.example/x?y=1").body(Full::from("hello")).expect("request");
+    let request = Request::post("http://shop.example/x?y=1").header("cookie", "a=1").header("cookie", "b=2");
+    let request = request.body(Full::from("hello")).expect("request");
     let (parts, body, _) = call(&gateway, request);
     assert_eq!((parts.status.as_u16(), &body[..]), (200, &b"ok"[..]));
     let seen = seen.recv().expect("request");
     assert!(seen.head.starts_with("POST /x?y=1 HTTP/1.1\r\n"), "{}", seen.head);
     assert_eq!((seen.header("host").as_deref(), seen.body.as_str()), (Some("shop.example"), "hello"));
+    assert_eq!(seen.header("cookie").as_deref(), Some("a=1; b=2"));
     gateway.expect_one(OutcomeClass::Ok);
 }
 
