@@ -1,8 +1,8 @@
 //! Headers that end at a hop, and headers that tell the next hop about this one.
 //!
 //! Everything that describes one connection (`Connection`, what it names, `Keep-Alive`, `TE`, `Upgrade`, ...) is taken off
-//! before a message goes on. `X-Forwarded-*` and `Forwarded` say who asked: what a client claims is replaced, unless the
-//! operator trusts the client, a load balancer in front for example; then it is extended.
+//! before a message goes on. `X-Forwarded-*`, `X-Real-IP` and `Forwarded` say who asked: what a client claims is replaced or
+//! taken off, unless the operator trusts the client, a load balancer in front for example; then it is extended.
 //!
 //! Not here: which requests are let in (`policy`).
 //! Source: RFC 9110 §7.6, RFC 7239.
@@ -96,6 +96,7 @@ impl Peer {
             headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
             headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(self.proto));
         } else {
+            remove_claims(headers);
             headers.insert(X_FORWARDED_FOR, self.address.clone());
             headers.insert(header::FORWARDED, element);
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -116,6 +117,23 @@ impl Peer {
             }
         }
     }
+}
+
+/// Removes everything by which a client claims to be somebody else: `X-Forwarded-Port`, `-Prefix`, `-Server`, and whatever
+/// else there is of the kind. A request without such claims pays one look at each name.
+fn remove_claims(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| is_claim(name.as_str())).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// Underscores count as hyphens, because gateways of the CGI kind pass both on as the same variable.
+fn is_claim(name: &str) -> bool {
+    let starts = |with: &[u8]| {
+        let start = name.as_bytes().get(..with.len());
+        start.is_some_and(|start| start.iter().zip(with).all(|(a, b)| a == b || (*a == b'_' && *b == b'-')))
+    };
+    starts(b"x-forwarded-") || (name.len() == 9 && starts(b"x-real-ip"))
 }
 
 /// What is done with forwarding headers that a request already has.
@@ -210,6 +228,13 @@ mod tests {
                 ("x-forwarded-for", "10.0.0.2"),
                 ("forwarded", "for=x"),
                 ("x-forwarded-host", "evil"),
+                ("x-forwarded-port", "1"),
+                ("x-forwarded-prefix", "/admin"),
+                ("x_forwarded_for", "10.0.0.3"),
+                ("x-real-ip", "10.0.0.1"),
+                ("x_real_ip", "10.0.0.1"),
+                ("x-real-ipv", "kept"),
+                ("x-forwarded", "kept"),
             ],
             |headers| peer.announce(headers, &host, Trust::Replace),
             &expect![[r#"
@@ -217,6 +242,8 @@ mod tests {
                 x-forwarded-for: 192.0.2.7
                 x-forwarded-host: shop.example:8080
                 x-forwarded-proto: https
+                x-forwarded: kept
+                x-real-ipv: kept
             "#]],
         );
     }
@@ -231,12 +258,14 @@ mod tests {
                 ("x-forwarded-for", "10.0.0.2"),
                 ("forwarded", "for=x"),
                 ("x-forwarded-proto", "https"),
+                ("x-forwarded-port", "443"),
             ],
             |headers| peer.announce(headers, &host, Trust::Extend),
             &expect![[r#"
                 forwarded: for=x, for="[2001:db8::1]";host="shop.example";proto=http
                 x-forwarded-for: 10.0.0.1, 10.0.0.2, 2001:db8::1
                 x-forwarded-host: shop.example
+                x-forwarded-port: 443
                 x-forwarded-proto: https
             "#]],
         );
