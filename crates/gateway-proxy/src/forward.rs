@@ -192,10 +192,9 @@ async fn send(
         let mut lease = match leased {
             Ok(lease) => lease,
             Err(error) => {
-                let next = self::pick(conn, upstreams, Some(pick)).filter(|next| *next != pick && !has_moved);
-                let Some(next) = next.filter(|_| error != ConnectError::Limit) else {
-                    return Err(connect_failure(error));
-                };
+                let may_move = !has_moved && error != ConnectError::Limit;
+                let next = if may_move { pick_other(conn, upstreams, pick, &request) } else { None };
+                let Some(next) = next else { return Err(connect_failure(error)) };
                 (pick, has_moved) = (next, true);
                 pool = upstreams.get(pick).ok_or(Failure::NoEndpoint)?;
                 conn.worker.counts.upstream_retries.up();
@@ -250,6 +249,13 @@ fn pick(conn: &ClientConn, upstreams: &[Rc<EndpointPool>], except: Option<usize>
     })
 }
 
+/// Another endpoint than `current` that takes `draft` in the form it has: the balancer's choice if that one does.
+fn pick_other(conn: &ClientConn, upstreams: &[Rc<EndpointPool>], current: usize, draft: &Draft) -> Option<usize> {
+    let fits =
+        |index: &usize| *index != current && upstreams.get(*index).is_some_and(|pool| draft.fits(pool.protocol()));
+    pick(conn, upstreams, Some(current)).filter(fits).or_else(|| (0..upstreams.len()).find(fits))
+}
+
 /// A request before it is first sent, and before it is sent again.
 enum Draft {
     Fresh(Outbound),
@@ -258,6 +264,14 @@ enum Draft {
 }
 
 impl Draft {
+    /// Whether it can be sent to an endpoint that speaks `protocol`.
+    fn fits(&self, protocol: UpstreamProtocol) -> bool {
+        match self {
+            Self::Fresh(_) | Self::Gone => true,
+            Self::Ready(_, form) => *form == protocol,
+        }
+    }
+
     /// Returns the request in the form for `protocol`.
     fn prepare(
         &mut self,
@@ -268,7 +282,7 @@ impl Draft {
         match std::mem::replace(self, Self::Gone) {
             Self::Fresh(outbound) => outbound.into_request(conn, exchange, protocol),
             Self::Ready(request, form) => {
-                debug_assert_eq!(form, protocol, "a request is sent again to the same endpoint");
+                debug_assert_eq!(form, protocol, "a request is sent again in the form it has");
                 request
             }
             Self::Gone => Request::new(RequestBody::empty(exchange.clone())),

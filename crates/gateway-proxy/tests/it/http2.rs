@@ -1,15 +1,16 @@
 //! HTTP/2 on either side: streams, trailers, gRPC, floods.
 
-use std::{convert::Infallible, io::Write, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use homeostat_gateway_route::spec::{Endpoint, Timeouts, UpstreamProtocol};
 use homeostat_model::{OutcomeClass, Span};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::support::{Running, Setup, eventually, read_request, read_to_end, recording_upstream, upstream};
+use crate::support::{Running, Setup, eventually, read_request, read_to_end, recording_upstream, table, upstream};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -167,6 +168,32 @@ fn http1_reaches_h2c_upstreams_with_request_trailers() {
     );
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("done"), "{answer}");
     gateway.expect_one(OutcomeClass::Ok);
+}
+
+/// A request whose pooled connection breaks, and whose endpoint is gone by then, has the form of that endpoint's protocol. It must
+/// not be sent in this form to an endpoint that speaks another one.
+#[test]
+fn a_repeat_keeps_to_its_protocol() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let dying = Endpoint { address: listener.local_addr().expect("address"), protocol: UpstreamProtocol::Http1 };
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        drop(listener);
+        read_request(&mut stream).expect("first");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("sent");
+        read_request(&mut stream);
+    });
+    let respond = |_: Request<Bytes>, _| Response::new(Full::from("ok").boxed_unsync());
+    let h2c = Endpoint { address: h2c_upstream(respond), protocol: UpstreamProtocol::H2c };
+    let gateway = Setup::new(vec![dying]).start();
+    let get = || call(&gateway, Request::get("http://a.example/").body(Full::default()).expect("request")).0.status;
+    assert_eq!(get(), 200);
+    gateway.handle.swap_table(Arc::new(table(&[dying, h2c], Timeouts::default())));
+    // Only the first one that is sent to the dying endpoint has been sent before its endpoint is found gone.
+    let answers: Vec<u16> = (0..40).map(|_| get().as_u16()).collect();
+    serving.join().expect("serves");
+    assert_eq!(answers.iter().filter(|status| **status == 502).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 39, "{answers:?}");
 }
 
 #[test]
