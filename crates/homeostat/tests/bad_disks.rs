@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 use common::{Load, PATIENCE, Upstream, config, options, serving_weight, until, write_config};
 use homeostat::runtime::{self, Running};
 use homeostat_api::backend::{Health, Operation};
-use homeostat_model::{Actor, RolloutName, action::Purpose, rollout::Verb};
+use homeostat_model::{Actor, RolloutName, action::Purpose, incident::Subject, rollout::Verb};
 use homeostat_store_events::SimDisk;
 
 struct World {
@@ -73,7 +73,8 @@ async fn a_rollback_goes_ahead_of_a_stuck_disk_and_is_recorded_when_it_returns()
     until_health(&world.running, "the disk is back", journal_is(true)).await;
     let deadline = Instant::now() + PATIENCE;
     let incident = loop {
-        if let Some(incident) = world.running.backend().incidents(None, 10).await.expect("the store answers").pop() {
+        let incidents = world.running.backend().incidents(None, 10).await.expect("the store answers");
+        if let Some(incident) = incidents.into_iter().find(|i| matches!(i.subject, Subject::Canary { .. })) {
             break incident;
         }
         assert!(Instant::now() < deadline, "the incident is recorded");

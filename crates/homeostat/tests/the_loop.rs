@@ -34,11 +34,12 @@ async fn a_bad_canary_is_rolled_back_verified_and_written_up() {
 
     let deadline = std::time::Instant::now() + PATIENCE;
     let detail = loop {
-        let detail = backend.incident(id).await.expect("the store answers").expect("the incident is kept");
-        if detail.incident.stage == Stage::Closed && detail.has_black_box {
-            break detail;
+        let detail = backend.incident(id).await.expect("the store answers");
+        // It is shown once its record is on disk, and ends once the recovery is seen.
+        match detail {
+            Some(detail) if detail.incident.stage == Stage::Closed && detail.has_black_box => break detail,
+            other => assert!(std::time::Instant::now() < deadline, "not closed in time: {other:#?}"),
         }
-        assert!(std::time::Instant::now() < deadline, "not closed in time: {detail:#?}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     let words: Vec<_> = detail.incident.milestones.iter().map(|milestone| milestone.what.as_str()).collect();

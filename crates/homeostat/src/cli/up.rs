@@ -85,7 +85,7 @@ async fn serve(args: Args) -> ExitCode {
             tracing::info!(%report, "stopped");
             ExitCode::SUCCESS
         }
-        _ = tokio::signal::ctrl_c() => {
+        () = told_again() => {
             tracing::warn!("stopped at once on a second signal");
             ExitCode::from(130)
         }
@@ -115,6 +115,18 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     line
+}
+
+/// A second SIGINT or SIGTERM.
+async fn told_again() {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// Every connection is a file. Many systems start processes with a soft limit of 1,024 and a far higher hard one, which

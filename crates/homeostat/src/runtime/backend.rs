@@ -11,7 +11,7 @@ use homeostat_api::backend::{
 };
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_model::{
-    Actor, IncidentId, Span,
+    Actor, IncidentId, Span, Timestamp,
     incident::{BlackBox, Incident},
     view::View,
 };
@@ -83,6 +83,9 @@ impl ProcessBackend {
     /// Whether the operation names something that there is.
     fn known(&self, operation: &Operation) -> Result<(), OperateError> {
         let view = self.shared.view.load();
+        if view.at == Timestamp::default() {
+            return Err(OperateError::Unavailable);
+        }
         match operation {
             Operation::Rollout { rollout, .. } if !view.rollouts.iter().any(|known| known.rollout.name == *rollout) => {
                 let names =

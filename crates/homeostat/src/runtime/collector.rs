@@ -69,5 +69,5 @@ fn collect<M>(gateway: &GatewayHandle, inbox: &Inbox<M>, shared: &Shared) {
     if !deltas.is_empty() {
         lock(&shared.totals).add(&deltas);
     }
-    inbox.push_tick(deltas);
+    inbox.push_tick(Instant::now(), deltas);
 }

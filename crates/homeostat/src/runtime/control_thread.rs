@@ -13,12 +13,12 @@ use std::{
 use homeostat_act_guard::Admitted;
 use homeostat_act_notify::EnqueueError;
 use homeostat_api::backend::{OperateError, Operation, StreamItem, TrafficSample};
-use homeostat_control::{Command, Control, Event, Recorder};
+use homeostat_control::{Command, Control, ControlSpec, Event, Recorder};
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_gateway_route::RouteTable;
 use homeostat_model::{
-    CellId, CellKey, IncidentId, OutcomeCounts, OutcomeDelta, ServiceName, Span, Timestamp, action::Split,
-    evidence::EventCounts, notice::Notice,
+    CellId, CellKey, IncidentId, OutcomeCounts, OutcomeDelta, ServiceName, Span, Timestamp, VersionName, Weight,
+    action::Split, evidence::EventCounts, notice::Notice,
 };
 use homeostat_store_events::{Flush, Journal, Lost, StepTicket};
 use tokio::sync::oneshot;
@@ -109,6 +109,13 @@ pub(super) struct ControlThread {
 /// What the loop remembers between rounds.
 #[derive(Debug)]
 struct LoopState {
+    /// A configuration of this process has been stepped.
+    configured: bool,
+    /// More work waits behind the present step.
+    hurried: bool,
+    /// Time of the latest step.
+    stepped_at: Timestamp,
+    /// What cell ids mean, also those of earlier configurations: recordings may need them.
     cells: BTreeMap<CellId, CellKey>,
     /// Splits that were carried out, and so are laid over every new table.
     executed: BTreeMap<ServiceName, Split>,
@@ -129,6 +136,9 @@ impl ControlThread {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         let state = LoopState {
+            configured: false,
+            hurried: false,
+            stepped_at: parts.clock.now(),
             cells: parts.cells,
             executed: parts.executed,
             followups: VecDeque::new(),
@@ -157,6 +167,21 @@ impl ControlThread {
         }
     }
 
+    /// Keeps the recordings that a crash may have prevented, before cell ids get new meanings; then, unless ids have kept
+    /// their meaning, the recorder begins anew.
+    pub(super) fn keep_old_recordings(&mut self, ids_kept: bool) {
+        // A later recording of the same incident is the longer one.
+        let mut latest = BTreeMap::new();
+        for freeze in std::mem::take(&mut self.state.freezes) {
+            latest.insert(freeze.incident, freeze);
+        }
+        self.freeze(latest.into_values().rev().collect());
+        if !ids_kept {
+            self.recorder = Recorder::new(self.clock.now());
+            self.state.cells.clear();
+        }
+    }
+
     /// Runs until the inbox is closed and everything in it has been stepped. Says whether all of it is on disk.
     pub(super) fn run(mut self) -> bool {
         loop {
@@ -177,14 +202,23 @@ impl ControlThread {
 
     fn round(&mut self, batch: Batch<Message>) {
         let quiet = batch.ticks.is_empty();
-        for deltas in batch.ticks {
-            self.tick(deltas);
-        }
-        for message in batch.messages {
+        let mut messages = VecDeque::from(batch.messages);
+        // The first configuration says what cell ids mean; ticks that came before it have to wait for it.
+        while !self.state.configured {
+            let Some(message) = messages.pop_front() else { break };
             self.message(message);
         }
+        self.state.hurried = batch.ticks.len() + messages.len() > 1;
+        for (read_at, deltas) in batch.ticks {
+            self.tick(self.clock.at(read_at), deltas);
+        }
+        while let Some(message) = messages.pop_front() {
+            self.state.hurried = !messages.is_empty();
+            self.message(message);
+        }
+        self.state.hurried = false;
         if quiet && self.control.next_deadline().is_some_and(|due| due <= self.clock.now()) {
-            self.tick(Vec::new());
+            self.tick(self.clock.now(), Vec::new());
         }
         self.settle();
         self.run_followups();
@@ -207,11 +241,11 @@ impl ControlThread {
         if self.pending.is_empty() { soon } else { soon.min(Instant::now() + COMMIT_WAIT) }
     }
 
-    fn tick(&mut self, deltas: Vec<OutcomeDelta>) {
+    fn tick(&mut self, read_at: Timestamp, deltas: Vec<OutcomeDelta>) {
         for delta in &deltas {
             *self.state.sample.entry(delta.cell).or_default() += delta.counts;
         }
-        self.step(Event::Tick { deltas }, None, None);
+        self.step_at(read_at, Event::Tick { deltas }, None, None);
         self.run_followups();
     }
 
@@ -222,6 +256,8 @@ impl ControlThread {
                 self.name_cells(&configure);
                 self.step(event, Some(configure), None);
             }
+            // Whoever asked has been told that nothing is known about it; it must not happen hours later.
+            Message::Operate { reply, .. } if reply.is_closed() => {}
             Message::Operate { operation, by, reason, reply } => {
                 let event = match operation {
                     Operation::Rollout { rollout, verb } => Event::Rollout { rollout, verb, by, reason },
@@ -235,7 +271,8 @@ impl ControlThread {
     }
 
     fn name_cells(&mut self, configure: &Configure) {
-        self.state.cells = configure.spec.cells.iter().cloned().collect();
+        self.state.configured = true;
+        self.state.cells.extend(configure.spec.cells.iter().cloned());
         lock(&self.shared.totals).name_cells(&configure.spec.cells);
         if let Some(change) = &configure.change {
             self.recorder.change(change.clone());
@@ -248,14 +285,26 @@ impl ControlThread {
         }
     }
 
-    /// One step: decide, record, let a protective shift go ahead, leave the rest to the ledger.
     fn step(
         &mut self,
         event: Event,
         configure: Option<Box<Configure>>,
         reply: Option<oneshot::Sender<Result<(), OperateError>>>,
     ) {
-        let at = self.clock.now();
+        self.step_at(self.clock.now(), event, configure, reply);
+    }
+
+    /// One step: decide, record, let a protective shift go ahead, leave the rest to the ledger.
+    fn step_at(
+        &mut self,
+        at: Timestamp,
+        event: Event,
+        configure: Option<Box<Configure>>,
+        reply: Option<oneshot::Sender<Result<(), OperateError>>>,
+    ) {
+        // A tick that was read before a message was stepped counts as the later of the two: time only goes forward.
+        let at = at.max(self.state.stepped_at);
+        self.state.stepped_at = at;
         bump(&self.shared.counters.steps);
         let recorded = self.as_recorded(at, &event);
         let commands = self.control.step(at, event);
@@ -275,8 +324,8 @@ impl ControlThread {
         }
         if protective {
             self.protect();
-        } else if self.pending.len() == 1 {
-            // Behind a step that waits for a stuck disk, waiting is pointless.
+        } else if self.pending.len() == 1 && !self.state.hurried {
+            // Behind a step that waits for a stuck disk waiting is pointless, and before other work it is harmful.
             self.pending.wait_newest(COMMIT_WAIT);
         }
         self.settle();
@@ -307,33 +356,66 @@ impl ControlThread {
     /// Carries protective shifts of the newest step out, durable or not.
     fn protect(&mut self) {
         let durable = self.pending.wait_newest(PROTECTIVE_WAIT);
+        let serving = self.gateway.table();
         let Some(effects) = self.pending.newest() else { return };
+        if durable && effects.configure.is_some() {
+            // The table that comes with it is put into force first, in a moment.
+            return;
+        }
         let at = effects.at;
-        let (ahead, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut effects.commands).into_iter().partition(Command::is_protective);
+        let may_go = |command: &Command| match command {
+            Command::Shift { permit } if command.is_protective() => {
+                // A split for versions that only the table in waiting knows has to wait with it.
+                serving.with_split(&permit.plan().service, &permit.plan().to).is_ok()
+            }
+            _ => false,
+        };
+        let (ahead, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut effects.commands).into_iter().partition(may_go);
         effects.commands = rest;
         for command in ahead {
             self.stream_command(at, &command);
             if let Command::Shift { permit } = command {
+                self.supersede(&permit.plan().service);
                 self.shift(permit, !durable);
             }
         }
     }
 
-    /// Too many steps wait for a disk that does not answer: nothing of this one may happen, and whoever asked hears so.
+    /// Shifts of a service that were decided earlier and still wait for the disk are void once a protective one has
+    /// gone ahead of them: carried out later, they would take it back.
+    fn supersede(&mut self, service: &ServiceName) {
+        let newest = self.pending.len().saturating_sub(1);
+        for effects in self.pending.iter_mut().take(newest) {
+            effects.commands.retain(|command| shifted_service(command) != Some(service));
+        }
+    }
+
+    /// The journal can take nothing any more: nothing of this step may happen but what protects, and whoever asked
+    /// hears so. People are told of it all the same.
     fn refuse(&mut self, effects: Effects, lost: &Lost) {
         bump(&self.shared.counters.steps_refused);
         tracing::error!(commands = effects.commands.len(), problem = %lost, "a step was refused");
+        let protective = effects.commands.iter().any(Command::is_protective);
         for command in effects.commands {
-            if let Command::Shift { permit } = command {
-                if permit.plan().purpose.is_protective() {
+            match command {
+                Command::Shift { permit } if permit.plan().purpose.is_protective() => {
+                    for older in self.pending.iter_mut() {
+                        older.commands.retain(|command| shifted_service(command) != Some(&permit.plan().service));
+                    }
                     self.shift(permit, true);
-                } else {
+                }
+                Command::Shift { permit } => {
                     let reason = "the journal does not take records; free or repair its disk".to_owned();
                     self.state.followups.push_back(Event::Failed { action: permit.plan().id, reason });
                 }
+                Command::Notify(notice) if protective => self.state.notices.push_back(*notice),
+                Command::FreezeBlackBox { incident, cells, from, to } if protective => {
+                    self.state.freezes.push(Freeze { incident, cells, from, to });
+                }
+                _ => {}
             }
         }
+        // Dropping a configuration tells the reloader that it was not taken.
         if let Some(reply) = effects.reply {
             let _asker_left = reply.send(Err(OperateError::Unavailable));
         }
@@ -342,6 +424,10 @@ impl ControlThread {
     /// Carries out what has become durable.
     fn settle(&mut self) {
         while let Some(effects) = self.pending.next_durable() {
+            // Its own shifts are made for the new table.
+            if let Some(configure) = effects.configure {
+                self.take_over(*configure);
+            }
             let mut refusal = None;
             for command in effects.commands {
                 self.stream_command(effects.at, &command);
@@ -358,9 +444,6 @@ impl ControlThread {
                 }
             }
             self.send_notices();
-            if let Some(configure) = effects.configure {
-                self.take_over(*configure);
-            }
             if let Some(reply) = effects.reply {
                 let _asker_left = reply.send(refusal.map_or(Ok(()), |reason| Err(OperateError::Refused(reason))));
             }
@@ -415,10 +498,15 @@ impl ControlThread {
     /// Puts a new table into force, under the splits that control has decided.
     fn take_over(&mut self, configure: Configure) {
         let mut splits = self.control.desired_splits();
-        // A shift that is decided but not on disk yet must not slip in with the table: its service keeps its split.
+        // A shift that is decided but not on disk yet must not slip in with the table: its service keeps its split, or,
+        // where that does not fit the new versions, its canary gets nothing until then.
+        let safe = safe_splits(&configure.spec);
         for service in self.pending.iter().flat_map(|effects| &effects.commands).filter_map(shifted_service) {
-            if let (Some(decided), Some(serving)) = (splits.get_mut(service), self.state.executed.get(service)) {
-                decided.clone_from(serving);
+            let Some(decided) = splits.get_mut(service) else { continue };
+            let serving =
+                self.state.executed.get(service).filter(|split| configure.table.with_split(service, split).is_ok());
+            if let Some(split) = serving.or_else(|| safe.get(service)) {
+                decided.clone_from(split);
             }
         }
         self.state.executed = splits;
@@ -535,10 +623,13 @@ impl ControlThread {
     /// The last round: what can still become durable gets two seconds, open recordings are kept as they are.
     fn finish(mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(2);
-        while !self.pending.is_empty() && Instant::now() < deadline {
-            self.pending.wait_newest(COMMIT_WAIT);
+        while !(self.pending.is_empty() && self.state.notices.is_empty()) && Instant::now() < deadline {
+            if !self.pending.wait_newest(COMMIT_WAIT) || !self.state.notices.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.settle();
             self.run_followups();
+            self.send_notices();
         }
         let open = std::mem::take(&mut self.state.freezes);
         self.freeze(open);
@@ -566,6 +657,27 @@ fn shifted_service(command: &Command) -> Option<&ServiceName> {
         Command::Shift { permit } => Some(&permit.plan().service),
         _ => None,
     }
+}
+
+/// What may serve when control's own word is not there: no canary gets anything, its baseline has its share.
+pub(super) fn safe_splits(spec: &ControlSpec) -> BTreeMap<ServiceName, Split> {
+    let mut splits = BTreeMap::new();
+    for rollout in &spec.rollouts {
+        let Some(service) = spec.services.iter().find(|service| service.name == rollout.service) else { continue };
+        let share = |version: &VersionName| {
+            service.split.iter().find(|(v, _)| v == version).map_or(Weight::ZERO, |(_, weight)| *weight)
+        };
+        let safe = |version: &VersionName| match version {
+            canary if *canary == rollout.canary => Weight::ZERO,
+            baseline if *baseline == rollout.baseline => share(baseline).saturating_add(share(&rollout.canary)),
+            other => share(other),
+        };
+        splits.insert(
+            rollout.service.clone(),
+            service.versions.iter().map(|version| (version.clone(), safe(version))).collect(),
+        );
+    }
+    splits
 }
 
 /// A table under the given splits; a service that the table does not know, or whose versions differ, keeps its own.

@@ -3,12 +3,18 @@
 use std::{
     sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use homeostat_model::{IncidentId, incident::BlackBox};
 
+use super::stop::join_within;
+
 /// Recordings that wait for the disk. Each is a few hundred KiB; incidents come minutes apart.
 const WAITING_MAX: usize = 16;
+
+/// How long stopping waits for them.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Too many recordings wait already.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +47,14 @@ impl BlackBoxFiles {
 }
 
 impl Drop for BlackBoxFiles {
-    /// Waits until everything handed over is written.
+    /// Waits until everything handed over is written, a few seconds at most.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the writer of recordings had ended by a panic");
+        let Some(thread) = self.thread.take() else { return };
+        match join_within(thread, STOP_WAIT) {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::error!("the writer of recordings had ended by a panic"),
+            None => tracing::warn!("recordings wait for a disk that does not answer and are left behind"),
         }
     }
 }

@@ -22,8 +22,8 @@ pub(super) const MESSAGES_MAX: usize = 256;
 /// What control finds when it looks.
 #[derive(Debug)]
 pub(super) struct Batch<M> {
-    /// Waiting ticks, oldest first; each lists changed cells, ascending.
-    pub ticks: Vec<Vec<OutcomeDelta>>,
+    /// Waiting ticks, oldest first: when they were read, and the changed cells, ascending.
+    pub ticks: Vec<(Instant, Vec<OutcomeDelta>)>,
     /// Waiting messages, oldest first.
     pub messages: Vec<M>,
     /// Whether the inbox was closed; nothing comes after this batch.
@@ -32,7 +32,7 @@ pub(super) struct Batch<M> {
 
 #[derive(Debug)]
 struct Lanes<M> {
-    ticks: VecDeque<Vec<OutcomeDelta>>,
+    ticks: VecDeque<(Instant, Vec<OutcomeDelta>)>,
     messages: VecDeque<M>,
     merged: u64,
     closed: bool,
@@ -59,14 +59,15 @@ impl<M> Inbox<M> {
     }
 
     /// Hands a tick over. Full means merged into the newest waiting one; empty ticks are not queued.
-    pub(super) fn push_tick(&self, deltas: Vec<OutcomeDelta>) {
+    pub(super) fn push_tick(&self, at: Instant, deltas: Vec<OutcomeDelta>) {
         if deltas.is_empty() {
             return;
         }
         let mut lanes = self.lanes();
         if lanes.ticks.len() < TICKS_MAX {
-            lanes.ticks.push_back(deltas);
-        } else if let Some(newest) = lanes.ticks.back_mut() {
+            lanes.ticks.push_back((at, deltas));
+        } else if let Some((newest_at, newest)) = lanes.ticks.back_mut() {
+            *newest_at = at;
             merge_deltas(newest, &deltas);
             lanes.merged += 1;
         }
@@ -132,11 +133,11 @@ mod tests {
     fn a_control_thread_that_is_stuck_costs_resolution_but_no_counts() {
         let inbox = Inbox::<()>::default();
         for _ in 0..1_000 {
-            inbox.push_tick(tick(3));
+            inbox.push_tick(Instant::now(), tick(3));
         }
         let batch = inbox.take(Instant::now());
         assert_eq!(batch.ticks.len(), TICKS_MAX);
-        let total: u64 = batch.ticks.iter().flatten().map(|delta| delta.counts.total()).sum();
+        let total: u64 = batch.ticks.iter().flat_map(|(_, deltas)| deltas).map(|delta| delta.counts.total()).sum();
         assert_eq!(total, 3_000);
         assert_eq!(inbox.merged_ticks(), 1_000 - TICKS_MAX as u64);
     }
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn empty_ticks_do_not_wake_control() {
         let inbox = Inbox::<()>::default();
-        inbox.push_tick(Vec::new());
+        inbox.push_tick(Instant::now(), Vec::new());
         assert!(inbox.take(Instant::now()).ticks.is_empty());
     }
 }

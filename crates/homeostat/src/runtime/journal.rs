@@ -13,13 +13,16 @@ use homeostat_model::Span;
 use homeostat_store_events::Journal;
 use homeostat_wire::exposition::{Exposition, FamilyKind};
 
-use super::clock::Clock;
+use super::{clock::Clock, stop::join_within};
 
 /// A write that the disk has not answered for this long is trouble; group commits take milliseconds.
 const SLOW_MIN: Duration = Duration::from_secs(1);
 
 /// How often old entries are looked for.
 const RETAIN_EVERY: Duration = Duration::from_mins(1);
+
+/// How long stopping waits for a round of it.
+const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// What is wrong with the journal now, if anything is.
 pub(super) fn trouble(journal: &Journal) -> Option<String> {
@@ -84,8 +87,10 @@ impl Retention {
     pub(super) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
-        if self.thread.join().is_err() {
-            tracing::error!("retention had ended by a panic");
+        match join_within(self.thread, STOP_WAIT) {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::error!("retention had ended by a panic"),
+            None => tracing::warn!("retention waits for a disk that does not answer and is left behind"),
         }
     }
 }

@@ -73,7 +73,9 @@ impl LateParts {
         let (task, handle) = Notify::open(&self.outbox_dir, lock(&self.receivers).clone(), options)?;
         *lock(&self.notify_task) = Some(self.runtime.spawn(task.run(self.stop.clone())));
         // Only the thread that opens the outbox gets here, once.
-        let _second_outbox = self.notify.set(handle);
+        let _second_outbox = self.notify.set(handle.clone());
+        // Receivers may have changed while it was being opened.
+        handle.reconfigure(lock(&self.receivers).clone());
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod pending;
 mod recovery;
 mod reload;
 mod shared;
+mod stop;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,10 +30,9 @@ use homeostat_api::{
     ApiServer,
     backend::{Backend, ConfigStatus},
 };
-use homeostat_control::ControlSpec;
 use homeostat_gateway_proxy::{DrainReport, Gateway, GatewayHandle};
 use homeostat_gateway_route::CellRegistry;
-use homeostat_model::{Actor, ServiceName, VersionName, Weight, action::Split};
+use homeostat_model::{Actor, CellId, CellKey};
 use homeostat_store_wal::{Disk, RealDisk};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ use self::{
     backend::ProcessBackend,
     clock::Clock,
     collector::Collector,
-    compile::compile,
+    compile::{Compiled, compile},
     inbox::Inbox,
     late::LateParts,
     message::{Configure, Message},
@@ -49,7 +49,7 @@ use self::{
     reload::{ReloadParts, Reloader},
     shared::Shared,
 };
-use crate::config::Problems;
+use crate::config::{CheckedConfig, Problems};
 
 /// Looks a variable up for `${NAME}` in the configuration.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -118,9 +118,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 /// As [`start`], on a disk of the caller's choosing: tests take one that fills up, fails or stalls.
 pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
     let config = crate::config::load(&options.config, &*options.environment).map_err(StartError::Config)?;
-    let mut registry = CellRegistry::new();
-    let compiled = compile(config, &mut registry).map_err(|problems| StartError::Compile(problems.join("; ")))?;
-    let config = compiled.config;
+    // A configuration that does not compile is told before anything is touched.
+    let config = compiled_by(config, &mut CellRegistry::new())?.config;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -138,7 +137,11 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         problems: Vec::new(),
         rejected_at: None,
     }));
-    let splits = first.splits.unwrap_or_else(|| safe_splits(&compiled.spec));
+    let mut registry = CellRegistry::new();
+    let ids_kept = resume(&mut registry, &first.cells);
+    let compiled = compiled_by(config, &mut registry)?;
+    let config = compiled.config;
+    let splits = first.splits.unwrap_or_else(|| control_thread::safe_splits(&compiled.spec));
     let table = control_thread::overlaid(compiled.table.clone(), &splits);
 
     let gateway = Gateway::start(config.proxy.clone(), Arc::new(table)).map_err(StartError::Gateway)?;
@@ -147,13 +150,14 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     if inbox.push(Message::Configure(Box::new(configure))).is_err() {
         tracing::error!("control's inbox was closed before it began");
     }
-    control.go(clock, splits, gateway.handle(), Arc::clone(&shared));
+    control.go(clock, splits, gateway.handle(), Arc::clone(&shared), ids_kept);
     let collector =
         Collector::start(gateway.handle(), Arc::clone(&inbox), Arc::clone(&shared)).map_err(StartError::Thread)?;
     let reloader = Reloader::start(ReloadParts {
         path: options.config,
         environment: options.environment,
         in_force: config.clone(),
+        started_with: config.clone(),
         registry,
         clock,
         shared: Arc::clone(&shared),
@@ -182,25 +186,16 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     Ok(Running { gateway, collector, control, reloader, backend, inbox, api_address, api_stop, api, late, drain })
 }
 
-/// What may serve when the past is unknown: no canary gets anything, its baseline has its share.
-fn safe_splits(spec: &ControlSpec) -> BTreeMap<ServiceName, Split> {
-    let mut splits = BTreeMap::new();
-    for rollout in &spec.rollouts {
-        let Some(service) = spec.services.iter().find(|service| service.name == rollout.service) else { continue };
-        let share = |version: &VersionName| {
-            service.split.iter().find(|(v, _)| v == version).map_or(Weight::ZERO, |(_, weight)| *weight)
-        };
-        let safe = |version: &VersionName| match version {
-            canary if *canary == rollout.canary => Weight::ZERO,
-            baseline if *baseline == rollout.baseline => share(baseline).saturating_add(share(&rollout.canary)),
-            other => share(other),
-        };
-        splits.insert(
-            rollout.service.clone(),
-            service.versions.iter().map(|version| (version.clone(), safe(version))).collect(),
-        );
-    }
-    splits
+fn compiled_by(config: CheckedConfig, registry: &mut CellRegistry) -> Result<Compiled, StartError> {
+    compile(config, registry).map_err(|problems| StartError::Compile(problems.join("; ")))
+}
+
+/// Gives the cells of before a restart their ids again, so that what was recorded keeps its meaning; possible when no id
+/// in between has been forgotten. Says whether it did.
+fn resume(registry: &mut CellRegistry, cells: &BTreeMap<CellId, CellKey>) -> bool {
+    let dense = cells.keys().enumerate().all(|(at, id)| usize::from(id.0) == at);
+    let keys: Vec<_> = cells.values().cloned().collect();
+    dense && registry.register(&keys).is_ok()
 }
 
 impl Running {

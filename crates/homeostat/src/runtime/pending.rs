@@ -60,6 +60,11 @@ impl<T: Ticket, E> Pending<T, E> {
         self.waiting.iter().map(|(_, effects)| effects)
     }
 
+    /// As [`Self::iter`], to change them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
+        self.waiting.iter_mut().map(|(_, effects)| effects)
+    }
+
     /// Steps that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()

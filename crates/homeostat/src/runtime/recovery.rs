@@ -8,7 +8,7 @@
 //! A journal that does not open is tried again; meanwhile control does nothing, and the gateway serves.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
         Arc,
@@ -20,7 +20,7 @@ use std::{
 
 use homeostat_control::{Command, Control, ControlSpec, Event, Recorder};
 use homeostat_gateway_proxy::GatewayHandle;
-use homeostat_model::{CellId, CellKey, ServiceName, Timestamp, action::Split, notice::Notice};
+use homeostat_model::{CellId, CellKey, ServiceName, Span, Timestamp, action::Split, notice::Notice};
 use homeostat_store_events::{Body, DecodedEntry, Disk, Journal, JournalError, Recovery, StoreSpec};
 use homeostat_store_wal::OpenError;
 
@@ -33,10 +33,18 @@ use super::{
     late::LateParts,
     message::Message,
     shared::{Shared, lock},
+    stop::join_within,
 };
+
+/// Notices of the last minutes before the end are handed over again; older ones had time to reach the outbox, which
+/// forgets the keys of what it has delivered after a day.
+const NOTICES_REPEATED: Span = Span::from_mins(10);
 
 /// How often a journal that does not open is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// How long stopping waits for control's last round.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// How long stopping waits for the journal's last records.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -48,6 +56,12 @@ pub(super) struct FirstAttempt {
     pub(super) splits: Option<BTreeMap<ServiceName, Split>>,
     /// The journal's last instant.
     pub(super) last_at: Option<Timestamp>,
+    /// What cell ids meant.
+    pub(super) cells: BTreeMap<CellId, CellKey>,
+}
+
+impl FirstAttempt {
+    const UNKNOWN: Self = Self { splits: None, last_at: None, cells: BTreeMap::new() };
 }
 
 /// What control needs once everything else runs.
@@ -57,6 +71,8 @@ struct Go {
     executed: BTreeMap<ServiceName, Split>,
     gateway: GatewayHandle,
     shared: Arc<Shared>,
+    /// Cell ids of the new process mean what they meant before.
+    ids_kept: bool,
 }
 
 /// The control thread, from the outside.
@@ -94,14 +110,13 @@ impl ControlHost {
     /// What the first attempt gave, waiting for it at most that long. An error means that another process has the
     /// directory: then nothing may run on it.
     pub(super) async fn first_attempt(&mut self, timeout: Duration) -> Result<FirstAttempt, JournalError> {
-        let unknown = FirstAttempt { splits: None, last_at: None };
-        let Some(first) = self.first.take() else { return Ok(unknown) };
+        let Some(first) = self.first.take() else { return Ok(FirstAttempt::UNKNOWN) };
         let waited = tokio::task::spawn_blocking(move || first.recv_timeout(timeout)).await;
         if let Ok(Ok(attempt)) = waited {
             attempt
         } else {
             tracing::error!("the journal has not opened within {timeout:?}; the gateway starts without it");
-            Ok(unknown)
+            Ok(FirstAttempt::UNKNOWN)
         }
     }
 
@@ -112,8 +127,9 @@ impl ControlHost {
         executed: BTreeMap<ServiceName, Split>,
         gateway: GatewayHandle,
         shared: Arc<Shared>,
+        ids_kept: bool,
     ) {
-        if self.go.send(Go { clock, executed, gateway, shared }).is_err() {
+        if self.go.send(Go { clock, executed, gateway, shared, ids_kept }).is_err() {
             tracing::error!("control has ended before it began; the gateway serves on, nothing is judged");
         }
     }
@@ -121,10 +137,17 @@ impl ControlHost {
     /// Waits for the loop's end, after the inbox was closed.
     pub(super) fn finish(self) -> Ended {
         drop(self.go);
-        let synced = self.thread.join().unwrap_or_else(|_| {
-            tracing::error!("control had ended by a panic; the journal holds what it had decided");
-            false
-        });
+        let synced = match join_within(self.thread, STOP_WAIT) {
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) => {
+                tracing::error!("control had ended by a panic; the journal holds what it had decided");
+                false
+            }
+            None => {
+                tracing::error!("control waits for a disk that does not answer and is left behind");
+                false
+            }
+        };
         Ended { synced, late: self.late }
     }
 }
@@ -142,7 +165,8 @@ impl Ended {
         // A reader that is still at it closes the journal when it lets go; dropping waits for the disk too.
         let closed = match Arc::into_inner(self.late).and_then(LateParts::into_journal) {
             Some(journal) => journal.close(CLOSE_WAIT).is_ok(),
-            None => true,
+            // Never opened, or somebody still reads: nobody can vouch for the last records.
+            None => false,
         };
         self.synced && closed
     }
@@ -171,7 +195,7 @@ impl Waiting {
                 Err(problem) => {
                     let text = chain(&problem);
                     tracing::error!(problem = %text, "the journal does not open; the gateway serves, nothing is judged, next try in {RETRY_EVERY:?}");
-                    let _starter_gave_up = self.first_attempt.send(Ok(FirstAttempt { splits: None, last_at: None }));
+                    let _starter_gave_up = self.first_attempt.send(Ok(FirstAttempt::UNKNOWN));
                     go = go.or_else(|| self.ready.recv().ok());
                     let Some(go) = &go else { return true };
                     *lock(&go.shared.journal_trouble) = Some(text);
@@ -181,9 +205,11 @@ impl Waiting {
                 return true;
             }
         };
-        let splits = past.control.as_ref().map_or_else(BTreeMap::new, Control::desired_splits);
+        // Where replay could not be exact, nobody knows which release was rolled back: no canary gets anything.
+        let known = past.control.as_ref().map_or_else(BTreeMap::new, Control::desired_splits);
+        let splits = (!past.inexact).then_some(known);
         let _starter_gave_up =
-            self.first_attempt.send(Ok(FirstAttempt { splits: Some(splits), last_at: past.last_at }));
+            self.first_attempt.send(Ok(FirstAttempt { splits, last_at: past.last_at, cells: past.cells.clone() }));
         let Some(go) = go.or_else(|| self.ready.recv().ok()) else { return true };
         self.drive(journal, past, go)
     }
@@ -194,8 +220,8 @@ impl Waiting {
         Ok((Arc::new(journal), past))
     }
 
-    fn drive(self, journal: Arc<Journal>, past: Past, go: Go) -> bool {
-        let Go { clock, executed, gateway, shared } = go;
+    fn drive(self, journal: Arc<Journal>, mut past: Past, go: Go) -> bool {
+        let Go { clock, executed, gateway, shared, ids_kept } = go;
         // A journal that opened late may end after the process's own time line began.
         let clock =
             if past.last_at.is_some_and(|last| clock.now() < last) { Clock::start(past.last_at) } else { clock };
@@ -215,6 +241,7 @@ impl Waiting {
         }
         let restarted = past.control.is_some();
         let now = clock.now();
+        let notices = past.recent_notices();
         let control = past.control.unwrap_or_else(|| Control::new(now));
         let parts = Parts {
             clock,
@@ -229,9 +256,10 @@ impl Waiting {
             executed,
             cells: past.cells,
             freezes: past.freezes,
-            notices: past.notices.into(),
+            notices,
         };
         let mut control = ControlThread::new(parts);
+        control.keep_old_recordings(ids_kept);
         if restarted {
             control.begin_with(Event::Restarted);
         }
@@ -274,7 +302,8 @@ struct Past {
     control: Option<Control>,
     recorder: Option<Recorder>,
     cells: BTreeMap<CellId, CellKey>,
-    notices: Vec<Notice>,
+    /// With the time of their step.
+    notices: Vec<(Timestamp, Notice)>,
     freezes: Vec<Freeze>,
     last_at: Option<Timestamp>,
     /// Behind a gap, until the next snapshot, replay only comes close.
@@ -292,8 +321,13 @@ impl Past {
         }
         if let Some(snapshot) = recovery.snapshot {
             past.restore(&snapshot.json);
+            if past.control.is_none() {
+                past.inexact = true;
+            }
         }
-        for entry in recovery.entries {
+        // Without its snapshot the tail says too little; the beginning of what is kept may say enough.
+        let entries = if past.inexact { journal.entries(0) } else { recovery.entries };
+        for entry in entries {
             let entry = entry?;
             if past.inexact
                 && let Some(snapshot) = entry.snapshot_json()
@@ -308,7 +342,10 @@ impl Past {
 
     fn restore(&mut self, snapshot: &[u8]) {
         match Control::restore(snapshot) {
-            Ok(control) => (self.control, self.inexact) = (Some(control), false),
+            Ok(control) => {
+                self.name_cells(control.spec());
+                (self.control, self.inexact) = (Some(control), false);
+            }
             Err(problem) => {
                 tracing::error!(problem = %chain(&problem), "a snapshot is not readable; the entries after it are replayed without it");
             }
@@ -326,6 +363,7 @@ impl Past {
                 Ok(event) => event,
                 Err(problem) => {
                     tracing::error!(%problem, "an event in the journal is not readable and is left out");
+                    self.inexact = true;
                     return;
                 }
             },
@@ -341,21 +379,32 @@ impl Past {
             _ => {}
         }
         let commands = self.control.get_or_insert_with(|| Control::new(now)).step(now, event);
+        if self.inexact {
+            // These are not the commands that were given.
+            return;
+        }
         for command in commands {
-            self.repeat(journal, command);
+            self.repeat(journal, now, command);
         }
     }
 
     fn name_cells(&mut self, spec: &ControlSpec) {
-        self.cells = spec.cells.iter().cloned().collect();
+        self.cells.extend(spec.cells.iter().cloned());
+    }
+
+    /// Notices that may not have reached the outbox: those whose keys it still remembers, so that none is sent twice.
+    fn recent_notices(&mut self) -> VecDeque<Notice> {
+        let last_at = self.last_at.unwrap_or(Timestamp::MIN);
+        let recent = |at: Timestamp| last_at.since(at) <= NOTICES_REPEATED;
+        std::mem::take(&mut self.notices).into_iter().filter(|(at, _)| recent(*at)).map(|(_, notice)| notice).collect()
     }
 
     /// Does again what may have been lost with the process and does no harm twice.
-    fn repeat(&mut self, journal: &Journal, command: Command) {
+    fn repeat(&mut self, journal: &Journal, now: Timestamp, command: Command) {
         match command {
             Command::RecordAction(action) => journal.put_action(&action),
             Command::RecordIncident(incident) => journal.put_incident(&incident),
-            Command::Notify(notice) => self.notices.push(*notice),
+            Command::Notify(notice) => self.notices.push((now, *notice)),
             Command::FreezeBlackBox { incident, cells, from, to } => {
                 self.freezes.push(Freeze { incident, cells, from, to });
             }

@@ -105,6 +105,8 @@ pub(super) struct ReloadParts {
     pub(super) path: PathBuf,
     pub(super) environment: Environment,
     pub(super) in_force: CheckedConfig,
+    /// What was fixed when the process began.
+    pub(super) started_with: CheckedConfig,
     pub(super) registry: CellRegistry,
     pub(super) clock: Clock,
     pub(super) shared: Arc<Shared>,
@@ -227,7 +229,7 @@ impl ReloadParts {
     }
 
     fn accept(&mut self, compiled: Compiled, by: Option<Actor>) {
-        let notes = needs_restart(&self.in_force, &compiled.config);
+        let notes = needs_restart(&self.started_with, &compiled.config);
         let (done, taken_over) = sync_channel(1);
         let change = ChangeEvent {
             at: self.clock.now(),
@@ -244,6 +246,16 @@ impl ReloadParts {
             self.reject(vec!["control takes nothing at the moment; reload again when it does".to_owned()]);
             return;
         }
+        let in_force_now = match taken_over.recv_timeout(TAKEOVER_WAIT) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.reject(vec![
+                    "the journal takes no records, and nothing changes without one; free or repair its disk".to_owned(),
+                ]);
+                return;
+            }
+        };
         self.late.reconfigure(compiled.config.receivers.clone());
         let mut notes = notes;
         if let Some(Err(refused)) = self.api.as_ref().map(|api| api.set_tokens(&compiled.config.api.tokens)) {
@@ -256,7 +268,7 @@ impl ReloadParts {
             tracing::warn!("{note}");
         }
         self.settle(notes);
-        if taken_over.recv_timeout(TAKEOVER_WAIT).is_ok() {
+        if in_force_now {
             tracing::info!(path = %self.path.display(), "configuration in force");
         } else {
             tracing::warn!(path = %self.path.display(), "configuration accepted; it comes into force when control answers");
