@@ -17,7 +17,6 @@ use hyper::body::{Body as _, Incoming};
 use crate::{
     answer::{Dialect, problem},
     body::{AnswerBody, RequestBody},
-    classify,
     client::ClientConn,
     exchange::{BodyFault, Exchange, Expiry, Opening, Owner, UpstreamAnswer},
     hop,
@@ -35,7 +34,7 @@ const ATTEMPTS_MAX: usize = 4;
 pub(crate) async fn serve(conn: &Rc<ClientConn>, request: Request<Incoming>) -> Response<AnswerBody> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let dialect = if classify::is_grpc(&parts.headers) { Dialect::Grpc } else { Dialect::Http };
+    let dialect = Dialect::of(&parts.method, &parts.headers);
     let admitted = admit(conn, &parts);
     let (host, upgrade) = match admitted {
         Ok(admitted) => admitted,
@@ -53,7 +52,7 @@ pub(crate) async fn serve(conn: &Rc<ClientConn>, request: Request<Incoming>) -> 
     drop(table);
     let sent = send(conn, &owner, &upstreams, Outbound { parts, body, host, upgrade }).await;
     match sent {
-        Ok((response, lease)) => pass_on(conn, owner, response, lease, upgrade),
+        Ok((response, lease)) => pass_on(conn, owner, response, lease, upgrade, dialect),
         Err(failure) => fail(&owner, failure, dialect),
     }
 }
@@ -390,9 +389,10 @@ fn pass_on(
     response: Response<Incoming>,
     lease: Lease,
     upgrade: Upgrade,
+    dialect: Dialect,
 ) -> Response<AnswerBody> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(conn, &owner, response, lease, upgrade);
+        return switch(conn, &owner, response, lease, upgrade, dialect);
     }
     let exchange = owner.exchange();
     let (mut parts, body) = response.into_parts();
@@ -415,13 +415,14 @@ fn switch(
     mut response: Response<Incoming>,
     lease: Lease,
     upgrade: Upgrade,
+    dialect: Dialect,
 ) -> Response<AnswerBody> {
     let is_websocket = response
         .headers()
         .get(header::UPGRADE)
         .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if upgrade != Upgrade::WebSocket || !is_websocket {
-        return fail(owner, Failure::Broken, Dialect::Http);
+        return fail(owner, Failure::Broken, dialect);
     }
     let exchange = owner.exchange();
     lease.detach();

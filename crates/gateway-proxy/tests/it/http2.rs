@@ -1,6 +1,12 @@
 //! HTTP/2 on either side: streams, trailers, gRPC, floods.
 
-use std::{convert::Infallible, io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use homeostat_gateway_route::spec::{Endpoint, Timeouts, UpstreamProtocol};
@@ -102,6 +108,25 @@ fn grpc_passes_unharmed_and_its_status_is_counted() {
         assert_eq!(gateway.outcomes(index as u64 + 1).class(class), before + 1, "{status}");
     }
     assert_eq!(gateway.handle.stats().upstream_connects, 1, "one connection carries all of them");
+}
+
+#[test]
+fn errors_to_head_have_no_body() {
+    let gateway = Setup::new(Vec::new()).start();
+    // `:method HEAD` as a literal, `:scheme http`, `:path /`, `:authority a`.
+    let head = [&[0x02, 4][..], b"HEAD", &[0x86, 0x84, 0x41, 1, b'a']].concat();
+    let mut client = raw_http2(&gateway, &frame(1, 5, 1, &head));
+    gateway.expect_one(OutcomeClass::Refused);
+    // Whatever comes until the end of the answer: a head that ends the stream (type 1, END_STREAM and END_HEADERS).
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&(1, 5)) {
+        let mut header = [0; 9];
+        client.read_exact(&mut header).expect("frame");
+        let mut payload = vec![0; usize::from(header[1]) << 8 | usize::from(header[2])];
+        client.read_exact(&mut payload).expect("payload");
+        assert_ne!(header[3], 0, "no DATA after {kinds:?}");
+        kinds.push((header[3], header[4]));
+    }
 }
 
 #[test]
