@@ -45,6 +45,10 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // The coding decided where the body ended; a length beside it is void (RFC 9112 §6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -184,6 +188,7 @@ mod tests {
                 ("keep-alive", "timeout=5"),
                 ("te", "gzip, trailers"),
                 ("transfer-encoding", "chunked"),
+                ("content-length", "3"),
                 ("upgrade", "h2c"),
                 ("http2-settings", "AAMAAABk"),
                 ("trailer", "x-sum"),

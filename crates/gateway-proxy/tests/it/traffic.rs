@@ -97,6 +97,20 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4", "/5"]);
 }
 
+/// An answer with a coding and a length: the coding decides, and the length does not travel on.
+#[test]
+fn a_void_length_is_not_passed_on() {
+    let address = upstream(|mut stream| {
+        read_request(&mut stream);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}3\r\nabc\r\n0\r\n\r\n").as_bytes()).expect("sent");
+    });
+    let gateway = Setup::http1(address).start();
+    let answer = gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").to_lowercase();
+    assert!(!answer.contains("content-length") && answer.ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{answer}");
+    gateway.expect_one(OutcomeClass::Ok);
+}
+
 #[test]
 fn an_old_client_gets_an_old_answer() {
     let address = upstream(|mut stream| {
