@@ -365,7 +365,7 @@ impl Exchange {
             cell: self.opening.cell,
             class,
             status: self.status.get().as_u16(),
-            method: self.opening.method.as_str().to_owned(),
+            method: exemplar::known_method(&self.opening.method).to_owned(),
             path: exemplar::redact_path(self.opening.uri.path()),
             latency: latency.into(),
             endpoint: self.in_flight.borrow().as_ref().map(|held| held.address().to_string()),

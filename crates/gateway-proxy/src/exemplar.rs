@@ -15,6 +15,7 @@ use std::{
 };
 
 use homeostat_model::incident::Exemplar;
+use http::Method;
 
 /// Bad requests kept per second and worker: a fault shows in the first few, more of the same teach nothing.
 pub(crate) const BAD_PER_SECOND: u32 = 20;
@@ -100,6 +101,12 @@ pub(crate) fn redact_path(path: &str) -> String {
     }
 }
 
+/// The method if it is one that everybody knows, else `OTHER`: a client may make one up, as long as it likes.
+pub(crate) fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
+
 /// Digits, escapes, mail addresses, non-ASCII and long segments are identifiers; `v1`-like API versions are not.
 fn looks_like_identifier(segment: &str) -> bool {
     let is_api_version =
@@ -134,6 +141,15 @@ mod tests {
             assert_eq!(redact_path(path), redacted);
         }
         assert_eq!(redact_path(&"/abc".repeat(100)).chars().count(), PATH_CHARS_MAX);
+    }
+
+    #[test]
+    fn made_up_methods_are_not_kept() {
+        for (method, kept) in [("GET", "GET"), ("PATCH", "PATCH"), ("PROPFIND", "OTHER"), ("get", "OTHER")] {
+            assert_eq!(known_method(&Method::from_bytes(method.as_bytes()).expect("method")), kept);
+        }
+        let long = Method::from_bytes(&vec![b'A'; 60_000]).expect("method");
+        assert_eq!(known_method(&long), "OTHER");
     }
 
     #[test]
