@@ -116,7 +116,7 @@ try {
   ]);
 
   await page.locator("table a", { hasText: new RegExp(`^INC-${incident.id}$`) }).click();
-  const story = ["first bad response", "judged", "acted", "requests harmed", "why allowed", "Evidence", "Changes", "Example requests", incident.title];
+  const story = ["first bad response", "judged", "acted", "requests harmed", "What was", "Evidence", "Changes", "Example requests", incident.title];
   await page.locator("svg text.label").first().waitFor();
   await holds(page, "incident", story);
   await labelsAreApart(page, "incident");
