@@ -22,6 +22,9 @@ const TAIL: Span = Span::from_ms(500);
 /// The time line covers this much after the verdict at most; what comes later is in the list of milestones.
 const AFTER_VERDICT_MAX: Span = Span::from_secs(10);
 
+/// A space at which no line is broken.
+const JOINED: char = '\u{a0}';
+
 /// The whole page; `black_box` adds the time line.
 pub(crate) fn page(detail: &IncidentDetail, black_box: Option<&BlackBox>, style: Style) -> String {
     let incident = &detail.incident;
@@ -38,8 +41,8 @@ pub(crate) fn page(detail: &IncidentDetail, black_box: Option<&BlackBox>, style:
     }
     section(&mut out, "Milestones, from the first bad response", style);
     for milestone in &incident.milestones {
-        let line = format!("{:<12} {}", plain(&milestone.what), plain(&milestone.detail));
-        out.push_str(&format_offset(milestone.at, incident.began_at, line.trim_end(), style));
+        let prefix = format!("{:>11}  {:<12} ", offset(milestone.at, incident.began_at), plain(&milestone.what));
+        out.push_str(&hanging(&prefix, &plain(&milestone.detail), style));
     }
     if !detail.actions.is_empty() {
         section(&mut out, "Actions", style);
@@ -48,8 +51,8 @@ pub(crate) fn page(detail: &IncidentDetail, black_box: Option<&BlackBox>, style:
     if !incident.changes.is_empty() {
         section(&mut out, "Changes before it", style);
         for change in &incident.changes {
-            let line = format!("{} (by {})", plain(&change.summary), change.by);
-            out.push_str(&format_offset(change.at, incident.began_at, &line, style));
+            let prefix = format!("{:>11}  ", offset(change.at, incident.began_at));
+            out.push_str(&hanging(&prefix, &format!("{} (by {})", plain(&change.summary), change.by), style));
         }
     }
     out
@@ -61,9 +64,12 @@ fn section(out: &mut String, title: &str, style: Style) {
     out.push('\n');
 }
 
-fn format_offset(at: Timestamp, began_at: Timestamp, text: &str, style: Style) -> String {
-    let line: String = format!("{:>11}  {text}", offset(at, began_at)).chars().take(style.width).collect();
-    line + "\n"
+/// A text behind a prefix; further lines begin below the text.
+fn hanging(prefix: &str, text: &str, style: Style) -> String {
+    let indent = " ".repeat(prefix.chars().count());
+    let lines = wrap(text, &indent, style.width);
+    let line = format!("{prefix}{}", lines.strip_prefix(&indent).unwrap_or(&lines));
+    line.trim_end().to_owned() + "\n"
 }
 
 fn head(incident: &Incident, style: Style) -> String {
@@ -166,11 +172,14 @@ fn marks(out: &mut String, incident: &Incident, axis: &Axis, label: usize) {
         if let Some(place) = line.get_mut(column).filter(|place| **place == ' ') {
             *place = letter;
         }
-        legend.push(format!("{letter} {}", plain(&milestone.what)));
+        legend.push(format!("{letter}{JOINED}{}", plain(&milestone.what)));
     }
     let line: String = line.into_iter().collect();
     let _ = writeln!(out, "  {:label$}  {}", "", line.trim_end());
-    out.push_str(&wrap(&legend.join("  "), &" ".repeat(label + 4), label + 4 + axis.columns));
+    let lines = wrap(&legend.join(&format!("{JOINED} ")), &" ".repeat(label + 4), label + 4 + axis.columns);
+    for line in lines.lines() {
+        let _ = writeln!(out, "{}", line.replace(JOINED, " ").trim_end());
+    }
 }
 
 /// What was or is to be done, and why it was allowed.
@@ -428,6 +437,16 @@ mod tests {
             }
         }
         assert!(page(&detail(), None, Style { width: 80, color: false, whole_rows: false }).contains("Milestones"));
+    }
+
+    #[test]
+    fn long_texts_go_on_below_their_beginning() {
+        let style = Style { width: 30, color: false, whole_rows: false };
+        assert_eq!(
+            hanging("  +5 ms  ", "eleven of 20 requests failed", style),
+            "  +5 ms  eleven of 20 requests\n         failed\n"
+        );
+        assert_eq!(hanging("  +5 ms  ", "", style), "  +5 ms\n");
     }
 
     #[test]
