@@ -24,6 +24,7 @@ pub mod stats;
 pub mod template;
 pub mod transport;
 
+mod aside;
 mod lane;
 mod notify;
 mod outbox;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use homeostat_model::Span;
+
 /// Notices between `enqueue` and the task. A reload of the worst kind, a thousand objectives firing at once, fits.
 pub const QUEUE_NOTICES_MAX: usize = 1_024;
 
@@ -12,9 +14,12 @@ pub const PENDING_MAX: usize = 1_000;
 /// Alerts in one message: 50 of 1 KiB stay below the 64 KiB that small webhook receivers read.
 pub const ALERTS_PER_MESSAGE_MAX: usize = 50;
 
-/// How long keys of notices that have ended are remembered. The journal hands the last minutes over again after a
-/// crash; a day covers a process that was down over night as well.
+/// How long keys of notices that have ended are remembered, in time that the process runs. The journal hands over again
+/// what came after its last snapshot or the one before, half an hour of it; a day is ample.
 pub const SEEN_RETENTION: Duration = Duration::from_hours(24);
+
+/// An absence longer than this is written down at the next notice, so that it does not make keys older at a later start.
+pub const AWAY_WRITTEN_FROM: Span = Span::from_mins(10);
 
 /// Keys remembered at most, oldest forgotten first: 20,000 at about 100 bytes are 2 MiB.
 pub const SEEN_MAX: usize = 20_000;

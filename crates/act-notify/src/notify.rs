@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,7 +28,7 @@ use crate::{
     lane::{Failing, Lane, Pending},
     limits::{QUEUE_NOTICES_MAX, STOP_DISK, STOP_GRACE},
     message::Message,
-    outbox::{Kept, Outbox},
+    outbox::{Damaged, Kept, Outbox},
     payload,
     reply::{Verdict, judge},
     spec::ReceiverSpec,
@@ -52,13 +52,16 @@ pub struct NotifyOptions {
     pub disk: Arc<dyn Disk>,
     /// What carries requests.
     pub transport: Arc<dyn Transport>,
+    /// Whether a damaged outbox moves to `NAME.damaged-N` beside it, so that notifications go on without it: logged, and
+    /// counted in [`NotifyStats::outboxes_set_aside`]. Otherwise it cannot be opened until a person has looked.
+    pub set_damaged_aside: bool,
 }
 
 impl NotifyOptions {
-    /// The real disk and network, no links.
+    /// The real disk and network, no links; a damaged outbox waits for a person.
     pub fn new(clock: WallClock, seed: u64) -> Self {
         let transport = Arc::new(HttpTransport::new());
-        Self { clock, seed, external_url: None, disk: Arc::new(RealDisk), transport }
+        Self { clock, seed, external_url: None, disk: Arc::new(RealDisk), transport, set_damaged_aside: false }
     }
 }
 
@@ -84,6 +87,15 @@ pub enum OpenError {
         seq: u64,
         /// What does not fit.
         problem: String,
+    },
+    /// A damaged outbox could not be set aside.
+    #[error("the outbox of notifications in {dir} is damaged and cannot be set aside")]
+    Aside {
+        /// Its directory.
+        dir: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
     },
 }
 
@@ -162,10 +174,12 @@ impl Notify {
         options: NotifyOptions,
     ) -> Result<(Self, NotifyHandle), OpenError> {
         let now = (options.clock)();
-        let (outbox, kept) = Outbox::open(dir, Arc::clone(&options.disk), now)?;
+        let damaged = if options.set_damaged_aside { Damaged::SetAside } else { Damaged::Refuse };
+        let (outbox, kept) = Outbox::open(dir, Arc::clone(&options.disk), now, damaged)?;
         let (notices_in, notices) = mpsc::channel(QUEUE_NOTICES_MAX);
         let (specs_in, specs) = watch::channel(Vec::new());
-        let stats = Arc::default();
+        let outboxes_set_aside = u64::from(outbox.set_aside.is_some());
+        let stats = Arc::new(Mutex::new(NotifyStats { outboxes_set_aside, ..NotifyStats::default() }));
         let handle = NotifyHandle { notices: notices_in, specs: Arc::new(specs_in), stats: Arc::clone(&stats) };
         let mut notify = Self {
             lanes: BTreeMap::new(),

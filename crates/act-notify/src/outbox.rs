@@ -5,22 +5,26 @@
 //! older ones are forgotten. Nothing waits for the disk: a notice leaves at once, and if power fails before its record
 //! is durable, the journal hands the notice over again.
 //!
+//! Keys are remembered for a while of the time that the process runs: what the journal hands over again after a long
+//! absence is from before it, and so are the keys.
+//!
 //! Not here: bytes and fsync (`homeostat-store-wal`), order and rate (`lane`). `docs/format/outbox.md` describes records.
 //! Invariant: replaying the log gives the notices that have not ended, in the order in which they were taken.
 
 use std::{
     collections::{HashSet, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use homeostat_model::{ReceiverName, Timestamp, notice::Notice};
+use homeostat_model::{ReceiverName, Span, Timestamp, notice::Notice};
 use homeostat_store_wal::{Disk, Flush, Wal, WalOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    limits::{COMPACT_RECORDS, SEEN_MAX, SEEN_RETENTION},
+    aside,
+    limits::{AWAY_WRITTEN_FROM, COMPACT_RECORDS, SEEN_MAX, SEEN_RETENTION},
     notify::OpenError,
 };
 
@@ -51,6 +55,18 @@ enum Record {
     Snapshot { kept: Vec<Kept>, seen: Vec<Seen> },
 }
 
+impl Record {
+    /// The latest instant that it tells of.
+    fn latest(&self) -> Option<Timestamp> {
+        match self {
+            Self::Taken { at, .. } | Self::Failing { at, .. } | Self::Ended { at, .. } => Some(*at),
+            Self::Snapshot { kept, seen } => {
+                kept.iter().map(|kept| kept.taken_at).chain(seen.iter().map(|seen| seen.at)).max()
+            }
+        }
+    }
+}
+
 /// The log with what it says.
 pub(crate) struct Outbox {
     wal: Arc<Wal>,
@@ -61,6 +77,22 @@ pub(crate) struct Outbox {
     known: Known,
     /// Records that the log could not take.
     pub(crate) unlogged: u64,
+    /// Where the log is that was here and was damaged.
+    pub(crate) set_aside: Option<PathBuf>,
+}
+
+/// What to do about a log that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// Tell, and change nothing.
+    Refuse,
+    /// Begin another one.
+    SetAside,
+}
+
+/// Whether the log itself is at fault, not the system or another process.
+fn is_damage(error: &OpenError) -> bool {
+    matches!(error, OpenError::Log(homeostat_store_wal::OpenError::Damaged { .. }) | OpenError::Record { .. })
 }
 
 /// Keys that were handed over: all that wait, and those that ended within the retention.
@@ -74,6 +106,13 @@ impl Known {
     fn end(&mut self, seen: Seen) {
         self.keys.insert((seen.receiver.clone(), seen.key.clone()));
         self.ended.push_back(seen);
+    }
+
+    /// Time in which the process was away does not make keys older.
+    fn skip(&mut self, away: Span) {
+        for seen in &mut self.ended {
+            seen.at = seen.at + away;
+        }
     }
 
     /// Forgets what is older than the retention, and the oldest beyond the limit.
@@ -91,7 +130,28 @@ impl Known {
 
 impl Outbox {
     /// Opens the log and gives what has not ended, in order.
-    pub(crate) fn open(dir: &Path, disk: Arc<dyn Disk>, now: Timestamp) -> Result<(Self, Vec<Kept>), OpenError> {
+    pub(crate) fn open(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        now: Timestamp,
+        damaged: Damaged,
+    ) -> Result<(Self, Vec<Kept>), OpenError> {
+        let error = match Self::open_intact(dir, Arc::clone(&disk), now) {
+            Err(error) if damaged == Damaged::SetAside && is_damage(&error) => error,
+            answer => return answer,
+        };
+        let aside = aside::set_aside(dir, &*disk).map_err(|source| OpenError::Aside { dir: dir.to_owned(), source })?;
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            aside = %aside.display(),
+            "the outbox of notifications is damaged and was set aside; what waited in it is not delivered"
+        );
+        let (mut outbox, kept) = Self::open_intact(dir, disk, now)?;
+        outbox.set_aside = Some(aside);
+        Ok((outbox, kept))
+    }
+
+    fn open_intact(dir: &Path, disk: Arc<dyn Disk>, now: Timestamp) -> Result<(Self, Vec<Kept>), OpenError> {
         let mut state = Replay::default();
         let options = WalOptions::default();
         let (wal, _) = Wal::open_visiting(dir, options, disk, &mut |seq, payload| state.visit(seq, payload))?;
@@ -99,9 +159,14 @@ impl Outbox {
             return Err(OpenError::Record { seq, problem: error });
         }
         let mut known = state.known;
+        let away = state.last.map_or(Span::ZERO, |last| now.since(last));
+        known.skip(away);
         known.expire(now);
+        // A long absence is written down soon: another start must not count it again.
+        let records = if AWAY_WRITTEN_FROM < away { COMPACT_RECORDS } else { state.records };
         known.keys.extend(state.kept.iter().map(|kept| (kept.notice.receiver.clone(), kept.notice.key.clone())));
-        Ok((Self { wal: Arc::new(wal), records: state.records, snapshot: None, known, unlogged: 0 }, state.kept))
+        let wal = Arc::new(wal);
+        Ok((Self { wal, records, snapshot: None, known, unlogged: 0, set_aside: None }, state.kept))
     }
 
     /// Takes a notice; `false` when its key was handed over before.
@@ -186,6 +251,8 @@ struct Replay {
     kept: Vec<Kept>,
     known: Known,
     records: u64,
+    /// The latest instant in any record.
+    last: Option<Timestamp>,
     /// The first record that this program does not understand.
     unreadable: Option<(u64, String)>,
 }
@@ -200,6 +267,7 @@ impl Replay {
 
     fn apply(&mut self, record: Record) {
         self.records += 1;
+        self.last = self.last.max(record.latest());
         match record {
             Record::Taken { notice, at } => self.kept.push(Kept { notice, taken_at: at, failing_since: None }),
             Record::Failing { receiver, key, at } => {
@@ -213,7 +281,7 @@ impl Replay {
                 self.known.end(Seen { receiver, key, at });
             }
             Record::Snapshot { kept, seen } => {
-                *self = Self { kept, ..Self::default() };
+                *self = Self { kept, last: self.last, ..Self::default() };
                 for seen in seen {
                     self.known.end(seen);
                 }
@@ -238,7 +306,7 @@ mod tests {
     const DIR: &str = "/outbox";
 
     fn open(disk: &Arc<SimDisk>, now: Timestamp) -> (Outbox, Vec<Kept>) {
-        Outbox::open(Path::new(DIR), Arc::clone(disk) as Arc<dyn Disk>, now).unwrap()
+        Outbox::open(Path::new(DIR), Arc::clone(disk) as Arc<dyn Disk>, now, Damaged::Refuse).unwrap()
     }
 
     fn keys(kept: &[Kept]) -> Vec<&str> {
@@ -267,9 +335,28 @@ mod tests {
         assert_eq!(kept.iter().map(|kept| kept.failing_since).collect::<Vec<_>>(), [None, Some(NOW)]);
         assert!(!outbox.take(&one("b"), NOW), "ended before the restart");
         outbox.close(Duration::from_mins(1)).await;
+    }
 
-        let later = NOW + (SEEN_RETENTION + Duration::from_secs(1)).into();
-        assert!(open(&disk, later).0.take(&one("b"), later), "forgotten after the retention");
+    #[tokio::test]
+    async fn keys_grow_old_only_while_the_process_runs() {
+        let disk = Arc::new(SimDisk::default());
+        let (mut outbox, _) = open(&disk, NOW);
+        outbox.take(&one("a"), NOW);
+        outbox.end(&one("a"), NOW);
+        outbox.close(Duration::from_mins(1)).await;
+
+        let retention: Span = SEEN_RETENTION.into();
+        let monday = NOW + retention + retention + retention;
+        let (mut outbox, _) = open(&disk, monday);
+        assert!(!outbox.take(&one("a"), monday), "the journal hands over again what was before the weekend");
+        outbox.take(&one("b"), monday);
+        outbox.end(&one("b"), monday);
+        assert!(!outbox.take(&one("a"), monday), "also after the first delivery");
+        let tuesday = monday + retention + Span::from_secs(1);
+        outbox.take(&one("c"), tuesday);
+        outbox.end(&one("c"), tuesday);
+        assert!(outbox.take(&one("a"), tuesday), "forgotten after the retention");
+        outbox.close(Duration::from_mins(1)).await;
     }
 
     #[tokio::test]

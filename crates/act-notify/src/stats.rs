@@ -18,6 +18,8 @@ pub struct NotifyStats {
     pub unknown_receiver: u64,
     /// Records that the outbox could not take: those notices are forgotten by a restart.
     pub unlogged: u64,
+    /// Damaged outboxes set aside at this start: what waited in them is not delivered.
+    pub outboxes_set_aside: u64,
 }
 
 /// Counters of one receiver.

@@ -277,7 +277,7 @@ impl Control {
         let now = self.world.now;
         self.rebuilds = true;
         for rollout in &mut self.rollouts {
-            rollout.resume_after_gap(now);
+            rollout.resume_after_gap(last_seen, now);
         }
         for objective in &mut self.objectives {
             objective.gap(last_seen, now);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use homeostat_model::{
-    ActionId, IncidentId, ReceiverName, Timestamp,
+    ActionId, CellId, CellKey, IncidentId, ReceiverName, Timestamp,
     evidence::Evidence,
     incident::{Incident, Milestone, Stage},
 };
@@ -19,7 +19,7 @@ pub(crate) const MILESTONES_MAX: usize = 64;
 const EVIDENCE_MAX: usize = 16;
 /// Actions of one incident at most.
 const ACTIONS_MAX: usize = 64;
-/// Alerts of one incident at most.
+/// Alerts of one incident that fire at the same time at most.
 const ALERTS_MAX: usize = 32;
 
 /// Something that people were told and that is not over.
@@ -37,14 +37,27 @@ pub(crate) struct Alert {
 pub(crate) struct Open {
     pub(crate) incident: Incident,
     pub(crate) alerts: Vec<Alert>,
+    /// How often people were told something of this name: keys never come back.
+    told: BTreeMap<String, u64>,
     pub(crate) receivers: Vec<ReceiverName>,
     /// It closes by itself then.
     pub(crate) close_at: Option<Timestamp>,
     /// First instant of its recording.
     pub(crate) recorded_from: Timestamp,
+    /// The cells of its service when it was opened: its recording shows them even when they are no longer served.
+    pub(crate) cells: Vec<(CellId, CellKey)>,
 }
 
 impl Open {
+    pub(crate) fn new(
+        incident: Incident,
+        receivers: Vec<ReceiverName>,
+        recorded_from: Timestamp,
+        cells: Vec<(CellId, CellKey)>,
+    ) -> Self {
+        Self { incident, alerts: Vec::new(), told: BTreeMap::new(), receivers, close_at: None, recorded_from, cells }
+    }
+
     /// Adds a line to the story. A full story keeps its beginning, and its last line is replaced.
     pub(crate) fn milestone(&mut self, at: Timestamp, what: &str, detail: String) {
         if MILESTONES_MAX <= self.incident.milestones.len() {
@@ -70,10 +83,20 @@ impl Open {
         }
     }
 
-    pub(crate) fn add_alert(&mut self, alert: Alert) {
-        if self.alerts.len() < ALERTS_MAX {
-            self.alerts.push(alert);
-        }
+    /// A key for an alert of this name, another one each time.
+    pub(crate) fn next_key(&mut self, name: &str) -> String {
+        let told = self.told.entry(name.to_owned()).or_default();
+        *told = told.saturating_add(1);
+        let id = self.incident.id;
+        if *told == 1 { format!("{id}/{name}") } else { format!("{id}/{name}/{told}") }
+    }
+
+    /// Remembers what has to end. When that is too much, the oldest gives way: it has to end now.
+    #[must_use]
+    pub(crate) fn add_alert(&mut self, alert: Alert) -> Option<Alert> {
+        let oldest = (ALERTS_MAX <= self.alerts.len()).then(|| self.alerts.remove(0));
+        self.alerts.push(alert);
+        oldest
     }
 }
 

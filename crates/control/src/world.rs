@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use homeostat_act_guard::Guard;
 use homeostat_model::{
-    ActionId, ChangeEvent, IncidentId, ReceiverName, ServiceName, Span, Timestamp, VersionName,
+    ActionId, CellId, ChangeEvent, IncidentId, ReceiverName, ServiceName, Span, Timestamp, VersionName,
     action::{ActionRecord, ActionState, Split},
     evidence::Evidence,
     incident::{Incident, Stage, Subject},
@@ -173,8 +173,8 @@ impl World {
             changes: self.suspects(&opening.service, began_at),
             milestones: Vec::new(),
         };
-        let receivers = opening.receivers;
-        let mut open = Open { incident, alerts: Vec::new(), receivers, close_at: None, recorded_from };
+        let cells = self.cells.of_service(&opening.service).map(|(cell, key)| (cell, key.clone())).collect();
+        let mut open = Open::new(incident, opening.receivers, recorded_from, cells);
         open.milestone(began_at, "first_bad", "the first bad response that counts towards it".to_owned());
         open.milestone(self.now, "verdict", opening.verdict);
         self.incidents.add(open);
@@ -222,8 +222,11 @@ impl World {
         if RECORDED < to.since(from) {
             return;
         }
-        let cells = self.cells.of_service(&open.incident.service).map(|(cell, _)| cell).collect();
-        self.out.push(Command::FreezeBlackBox { incident: id, cells, from, to });
+        // Those it began with and those of now. After a restart a number may mean another cell.
+        let began_with = open.cells.iter().filter(|(cell, key)| self.cells.get(*cell).is_none_or(|b| b.key == *key));
+        let served = self.cells.of_service(&open.incident.service).map(|(cell, _)| cell);
+        let cells: BTreeSet<CellId> = began_with.map(|(cell, _)| *cell).chain(served).collect();
+        self.out.push(Command::FreezeBlackBox { incident: id, cells: cells.into_iter().collect(), from, to });
     }
 
     /// Changes of the ten minutes before, newest first.
@@ -237,18 +240,21 @@ impl World {
 
     /// Tells the receivers of an incident that something is wrong.
     pub(crate) fn alert(&mut self, id: IncidentId, alert: AlertText) {
-        let Some(open) = self.incidents.get(id) else { return };
-        let told_before = open.alerts.iter().filter(|a| a.labels.get("alertname") == Some(&alert.name)).count();
+        let now = self.now;
+        let Some(open) = self.incidents.get_mut(id) else { return };
         let mut labels = alert.labels;
         labels.insert("alertname".to_owned(), alert.name.clone());
         labels.insert("service".to_owned(), open.incident.service.to_string());
         labels.insert("severity".to_owned(), alert.severity.to_owned());
         labels.insert("incident".to_owned(), id.to_string());
-        let number = if told_before == 0 { String::new() } else { format!("/{}", told_before + 1) };
-        let kept =
-            Alert { key: format!("{id}/{}{number}", alert.name), labels, summary: alert.summary, started_at: self.now };
-        self.notify(&open.receivers.clone(), &format!("incident/{id}"), &kept, alert.description, None);
-        self.with_incident(id, |open, _| open.add_alert(kept));
+        let kept = Alert { key: open.next_key(&alert.name), labels, summary: alert.summary, started_at: now };
+        let displaced = open.add_alert(kept.clone());
+        self.touched_incidents.insert(id);
+        let (receivers, group) = (open.receivers.clone(), format!("incident/{id}"));
+        self.notify(&receivers, &group, &kept, alert.description, None);
+        if let Some(oldest) = displaced {
+            self.notify(&receivers, &group, &oldest, format!("A newer one replaces it: {}", kept.summary), Some(now));
+        }
     }
 
     /// Tells everybody who heard of an incident that it is over.

@@ -260,21 +260,29 @@ impl EndpointPool {
         connect_max: Duration,
         now: Timestamp,
     ) -> Result<Lease, ConnectError> {
-        let leased = match self.endpoint.protocol {
-            UpstreamProtocol::Http1 => self.lease_http1(fresh, connect_max).await,
-            UpstreamProtocol::H2c => self.lease_http2(fresh, connect_max).await,
-        };
-        match &leased {
-            Ok(Lease::Http1 { reused: true, .. } | Lease::Http2 { reused: true, .. }) | Err(ConnectError::Limit) => {}
+        match self.endpoint.protocol {
+            UpstreamProtocol::Http1 => self.lease_http1(fresh, connect_max, now).await,
+            UpstreamProtocol::H2c => self.lease_http2(fresh, connect_max, now).await,
+        }
+    }
+
+    /// Tells the balancer how making a connection went. Once for each connection: a hundred requests that wait for the
+    /// same one would otherwise have its endpoint taken for dead a hundred times over.
+    fn note<T>(&self, made: &Result<T, ConnectError>, now: Timestamp) {
+        match made {
             Ok(_) => self.update(EndpointState::connected),
             Err(_) => self.update(|state| {
                 state.connect_failed(now, &EjectionPolicy::default());
             }),
         }
-        leased
     }
 
-    async fn lease_http1(self: &Rc<Self>, fresh: bool, connect_max: Duration) -> Result<Lease, ConnectError> {
+    async fn lease_http1(
+        self: &Rc<Self>,
+        fresh: bool,
+        connect_max: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, ConnectError> {
         while !fresh && let Some((mut sender, task)) = self.take_idle() {
             // Ready at once, or after the connection's task has seen the end of the answer before.
             if sender.ready().await.is_ok() {
@@ -284,6 +292,12 @@ impl EndpointPool {
         if H1_CONNECTIONS_MAX <= self.open.get() {
             return Err(ConnectError::Limit);
         }
+        let made = self.open_http1(connect_max).await;
+        self.note(&made, now);
+        made
+    }
+
+    async fn open_http1(self: &Rc<Self>, connect_max: Duration) -> Result<Lease, ConnectError> {
         let open = Open::new(&self.open);
         let stream = self.connect(connect_max).await?;
         let mut builder = http1::Builder::new();
@@ -303,7 +317,12 @@ impl EndpointPool {
         std::iter::from_fn(|| idle.pop()).map(|idle| (idle.sender, idle.task)).find(|(sender, _)| !sender.is_closed())
     }
 
-    async fn lease_http2(self: &Rc<Self>, fresh: bool, connect_max: Duration) -> Result<Lease, ConnectError> {
+    async fn lease_http2(
+        self: &Rc<Self>,
+        fresh: bool,
+        connect_max: Duration,
+        now: Timestamp,
+    ) -> Result<Lease, ConnectError> {
         if let Some(place) = self.place(fresh) {
             return Ok(Lease::Http2 { stream: place, reused: true });
         }
@@ -312,6 +331,12 @@ impl EndpointPool {
         if let Some(place) = self.place(fresh) {
             return Ok(Lease::Http2 { stream: place, reused: true });
         }
+        let made = self.open_http2(connect_max).await;
+        self.note(&made, now);
+        made
+    }
+
+    async fn open_http2(&self, connect_max: Duration) -> Result<Lease, ConnectError> {
         let stream = self.connect(connect_max).await?;
         let mut builder = http2::Builder::new(LocalExec);
         builder
@@ -436,5 +461,47 @@ impl Lease {
         if let Self::Http1 { pool, sender, task, .. } = self {
             pool.give_back(sender, task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+
+    /// A listener that is never accepted from and whose queue is full: connects neither succeed nor fail.
+    fn swallowing() -> (socket2::Socket, Vec<socket2::Socket>, SocketAddr) {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+        let listener = socket();
+        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().expect("address").into()).expect("bind");
+        listener.listen(0).expect("listen");
+        let address = listener.local_addr().expect("address").as_socket().expect("ip");
+        let fillers = (0..8).map(|_| {
+            let filler = socket();
+            filler.set_nonblocking(true).expect("nonblocking");
+            let _in_progress = filler.connect(&address.into());
+            filler
+        });
+        let fillers = fillers.collect();
+        (listener, fillers, address)
+    }
+
+    #[test]
+    fn requests_that_wait_for_one_connection_count_its_failure_once() {
+        let (_listener, _fillers, address) = swallowing();
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).expect("runtime");
+        let is_ejected = runtime.block_on(async {
+            let endpoint = Endpoint { address, protocol: UpstreamProtocol::H2c };
+            let pool = Rc::new(EndpointPool::new(endpoint, 1, Arc::new(WorkerCounts::new(0))));
+            let lease = || async {
+                pool.lease(false, Duration::from_millis(50), Timestamp::default()).await.expect_err("nobody accepts")
+            };
+            let errors = futures_util::future::join_all((0..50).map(|_| lease())).await;
+            assert!(errors.iter().all(|error| *error == ConnectError::TimedOut), "{errors:?}");
+            pool.state().is_ejected(Timestamp::default())
+        });
+        // Three failures would: one attempt was made, or two if a request got its turn just before its time was up.
+        assert!(!is_ejected, "fifty requests that waited for one connection count as fifty failures");
     }
 }

@@ -137,8 +137,11 @@ impl Worker {
         let TableCache { cache, local } = &mut *table;
         let current = cache.load();
         if !Arc::ptr_eq(current, &local.0) {
-            *local = Rc::new(Snapshot(current.clone()));
-            self.upstreams.retain(current);
+            let before = std::mem::replace(local, Rc::new(Snapshot(current.clone())));
+            // A shift of traffic comes many times, and on a request's path: it costs no walk over pools and endpoints.
+            if !current.has_same_endpoints(&before) {
+                self.upstreams.retain(current);
+            }
         }
         local.clone()
     }

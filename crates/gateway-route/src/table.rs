@@ -147,6 +147,12 @@ impl RouteTable {
         Ok(Self { services: self.services.iter().enumerate().map(pick).collect(), fixed: Arc::clone(&self.fixed) })
     }
 
+    /// Whether both tables come from one compilation, so that only splits can differ: routes, versions and endpoints are
+    /// the same. Compares two pointers.
+    pub fn has_same_endpoints(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fixed, &other.fixed)
+    }
+
     /// The split in force of a service, ascending by version name.
     pub fn split(&self, service: &ServiceName) -> Option<&Split> {
         self.service(service).map(|service| service.split())

@@ -250,6 +250,8 @@ fn a_new_split_changes_one_service_and_shares_the_rest() {
     assert_eq!(before.split(&service("s")), Some(&split(&[("v1", 9_000), ("v2", 1_000)])), "the old table stays");
     assert!(std::sync::Arc::ptr_eq(&before.services()[1], &after.services()[1]));
     assert!(std::sync::Arc::ptr_eq(&before.routes()[0], &after.routes()[0]));
+    assert!(before.has_same_endpoints(&after));
+    assert!(!before.has_same_endpoints(&compile("service s v1=90 v2=10\nroute a -> s")), "another compilation");
     for (name, weights, words) in [
         ("s", vec![("v1", 10_000)], "version `v2` has no weight in the split; give it one, 0 % is possible"),
         ("s", vec![("v1", 9_000), ("v2", 999)], "the weights add up to 99.99%, they must add up to 100%"),

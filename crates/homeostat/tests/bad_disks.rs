@@ -89,6 +89,44 @@ async fn a_rollback_goes_ahead_of_a_stuck_disk_and_is_recorded_when_it_returns()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shift_that_waited_for_the_disk_does_not_take_a_rollback_back() {
+    let world = world(|_| {}).await;
+    until(&world.running, "control knows the rollout", |view| view.rollouts.len() == 1).await;
+    let backend = world.running.backend();
+    backend.operate(start_rollout(), Actor::new("test"), String::new()).await.expect("it starts");
+    until(&world.running, "the canary gets traffic", |view| view.rollouts[0].canary.total() > 50).await;
+
+    // A person gives the canary more while nothing reaches the disk: that has to wait, and so it is still waiting when
+    // the canary turns bad and loses everything ahead of the disk.
+    world.disk.set(|faults| faults.stuck = true);
+    let promote = Operation::Rollout { rollout: RolloutName::new("shop-v2").expect("a name"), verb: Verb::Promote };
+    let unknown = backend.operate(promote, Actor::new("test"), String::new()).await;
+    assert!(unknown.is_err(), "nobody can say that it happened");
+    assert_eq!(serving_weight(&world.running, "v2"), 2_000);
+    world.v2.fail(500);
+    until(&world.running, "the canary is rolled back", |view| view.rollouts[0].phase.label() == "rolled_back").await;
+    assert_eq!(serving_weight(&world.running, "v2"), 0);
+
+    world.disk.set(|faults| faults.stuck = false);
+    until_health(&world.running, "the disk is back", journal_is(true)).await;
+    let waiting = "homeostat_steps_waiting 0\n";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut metrics = String::new();
+        backend.metrics(&mut metrics);
+        assert_eq!(serving_weight(&world.running, "v2"), 0, "the shift that waited is void");
+        if metrics.contains(waiting) && metrics.contains("homeostat_journal_queue_records 0\n") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "everything reaches the disk: {metrics}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.load.stop().await.2, 0);
+    drop(backend);
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_holds_other_actions_back_until_there_is_room() {
     let world = world(|_| {}).await;
     until(&world.running, "control knows the rollout", |view| view.rollouts.len() == 1).await;

@@ -109,7 +109,9 @@ impl Journal {
 
     fn drop_incidents(&self, now: Timestamp, done: &mut Retained) -> Result<(), JournalError> {
         let cutoff = now - self.spec.incidents_kept;
-        for id in self.records_mut().expire(cutoff) {
+        // Bound first: the lock must be free again before the disk is asked.
+        let expired = self.records_mut().expire(cutoff);
+        for id in expired {
             self.drop_box(id, done);
         }
         self.forget_archive(cutoff, done)?;

@@ -1,8 +1,8 @@
 //! What ought to happen now: asked at every tick with traffic and at every deadline.
 
 use homeostat_model::{
-    Weight,
-    action::{ActionState, Purpose},
+    ActionId, Weight,
+    action::{ActionRecord, ActionState, Purpose},
     rollout::{Gate, Phase, Start},
     verdict::CanaryVerdict,
 };
@@ -52,11 +52,12 @@ impl RolloutState {
             return;
         }
         if let Some(pending) = &self.pending {
-            let overtakes = purpose.is_protective() && !pending.wish.purpose().is_protective();
-            if !overtakes {
+            if purpose.is_protective() && !pending.wish.purpose().is_protective() {
+                self.drop_pending(world, "overtaken by a retreat");
+            } else if purpose != Purpose::Rollback || self.is_own_rollback(world, pending.action) {
                 return;
             }
-            self.drop_pending(world, "overtaken by a retreat");
+            // The judge's rollback replaces another retreat that waits; where it is refused, that one goes on waiting.
         }
         self.retry_at = None;
         self.propose_wish(world, wish);
@@ -142,6 +143,12 @@ impl RolloutState {
                     && matches!(trial.verdict(world.now), CanaryVerdict::NotWorse { .. })
             }
         }
+    }
+
+    /// Whether an action is a rollback that the rollout's own judge asked for.
+    fn is_own_rollback(&self, world: &World, action: ActionId) -> bool {
+        let own = |r: &ActionRecord| r.plan.purpose == Purpose::Rollback && r.plan.initiator == self.initiator();
+        world.ledger.get(action).is_some_and(own)
     }
 
     /// A proposal that nobody answered lapses, and is made anew if it is still wanted.

@@ -301,9 +301,8 @@ impl RolloutState {
         let Some(purpose) = world.ledger.get(id).map(|r| r.plan.purpose) else { return };
         world.milestone(self.incident, "refused", format!("{id} could not be carried out: {reason}"));
         if purpose.is_protective() {
-            let tries = self.refit.map_or(0, |r| r.tries.saturating_add(1)).min(REFIT_DOUBLINGS_MAX);
-            let wait = Span::from_ns(REFIT_FIRST.ns() << tries);
-            self.refit = Some(Refit { at: Some(now + wait), tries, failed: id });
+            let tries = self.refit.map_or(0, |r| r.tries.saturating_add(1));
+            self.refit = Some(Refit::after(now, tries, id));
             if tries == 0 {
                 self.call_for_help(world, "RollbackFailed", &format!("{id} could not be carried out: {reason}"));
             }
@@ -328,15 +327,16 @@ impl RolloutState {
         self.set_phase(world, phase);
     }
 
-    /// Tries a failed protective action again, under a new number.
+    /// Tries a failed protective action again, under a new number, for as long as it takes.
     pub(super) fn try_again(&mut self, world: &mut World) {
         let Some(refit) = self.refit.filter(|r| r.at.is_some_and(|at| at <= world.now)) else { return };
         let Some(failed) = world.ledger.get(refit.failed).cloned() else { return };
-        let mut plan = failed.plan;
-        plan.id = world.ledger.next_id();
-        let (id, now, routes) = (plan.id, world.now, self.routes(world));
-        // It was admitted once; who has to agree has agreed.
-        match world.guard.admit(now, plan, ActionMode::Auto, routes) {
+        let (now, id, routes) = (world.now, world.ledger.next_id(), self.routes(world));
+        // Versions, weights and limits may have changed since it failed.
+        let (to, ttl) = (self.split(world), failed.plan.ttl.min(world.guard.limits().ttl_max));
+        let plan = Plan { id, to, ttl, ..failed.plan };
+        // It was admitted once: who has to agree has agreed, and break-glass does not leave half of it undone.
+        match world.guard.admit_approved(now, plan, &Actor::homeostat(), routes) {
             Ok(permit) => {
                 world.add_action(ActionRecord {
                     plan: permit.plan().clone(),
@@ -353,8 +353,16 @@ impl RolloutState {
                 }
                 world.out.push(Command::Shift { permit });
             }
-            Err(_) => self.refit = None,
+            Err(_) => self.refit = Some(Refit::after(now, refit.tries.saturating_add(1), refit.failed)),
         }
+    }
+}
+
+impl Refit {
+    /// The next try: after a second, then after twice as long each time, up to a limit.
+    fn after(now: Timestamp, tries: u32, failed: ActionId) -> Self {
+        let tries = tries.min(REFIT_DOUBLINGS_MAX);
+        Self { at: Some(now + Span::from_ns(REFIT_FIRST.ns() << tries)), tries, failed }
     }
 }
 

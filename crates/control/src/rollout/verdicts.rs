@@ -7,6 +7,7 @@ use homeostat_model::{
     action::{ActionState, Initiator, Purpose, Refusal},
     evidence::Evidence,
     incident::{Stage, Subject},
+    rollout::Phase,
 };
 
 use super::{RolloutState, Wish};
@@ -59,17 +60,25 @@ impl RolloutState {
     pub(super) fn tell_of_rollback(&mut self, world: &mut World, answer: Result<(), Refusal>, evidence: &Evidence) {
         let (service, canary, baseline) = (&self.declared.service, &self.declared.canary, &self.declared.baseline);
         let brief = words::comparison(evidence).unwrap_or_else(|| words::evidence(evidence));
+        // A budget blames no version: its alerts do not speak for the canary's judge.
+        let by_budget = matches!(evidence, Evidence::Burn { .. });
+        let named = |by_judge, by_objective| if by_budget { by_objective } else { by_judge };
         let (name, what, then) = match answer {
             Ok(()) => (
-                "CanaryRolledBack",
+                named("CanaryRolledBack", "BudgetRollback"),
                 "rolled back",
                 format!("All its traffic is back on {baseline}; the release is frozen for {}.", self.declared.freeze),
             ),
             Err(Refusal::NeedsApproval) => {
                 let action = self.pending.as_ref().map(|p| p.action.to_string()).unwrap_or_default();
-                ("CanaryWorse", "waits for approval to be rolled back", format!("Approve or reject {action}."))
+                let name = named("CanaryWorse", "BudgetRollbackProposed");
+                (name, "waits for approval to be rolled back", format!("Approve or reject {action}."))
             }
-            Err(refusal) => ("CanaryWorse", "is worse and still gets traffic", format!("Nothing was done: {refusal}.")),
+            Err(refusal) => (
+                named("CanaryWorse", "BudgetRollbackRefused"),
+                named("is worse and still gets traffic", "still gets traffic"),
+                format!("Nothing was done: {refusal}."),
+            ),
         };
         let text = AlertText {
             name: name.to_owned(),
@@ -320,8 +329,11 @@ impl RolloutState {
         ])
     }
 
-    /// Outcomes of a while were not seen: verification begins again.
-    pub(crate) fn resume_after_gap(&mut self, now: Timestamp) {
+    /// Outcomes of a while were not seen: verification begins again, and no gate opens for time that nobody measured.
+    pub(crate) fn resume_after_gap(&mut self, last_seen: Timestamp, now: Timestamp) {
+        if let Phase::Progressing { since, .. } = &mut self.phase {
+            *since = (*since + now.since(last_seen)).min(now);
+        }
         if let Some(watch) = &mut self.watch {
             watch.restart(now, self.declared.verify_window);
         }

@@ -3,6 +3,7 @@
 mod bounded;
 mod deadline_ahead;
 mod frozen_stays_away;
+mod notices_end;
 mod protection_first;
 mod rate_kept;
 mod shifts_recorded;
@@ -16,6 +17,7 @@ use homeostat_model::Timestamp;
 #[derive(Debug, Default)]
 pub(crate) struct Invariants {
     frozen: frozen_stays_away::Memory,
+    notices: notices_end::Memory,
     rate: rate_kept::Memory,
     recorded: shifts_recorded::Memory,
     stages: stages_forward::Memory,
@@ -27,6 +29,7 @@ impl Invariants {
         deadline_ahead::check(now, control);
         protection_first::check(commands);
         self.recorded.check(commands);
+        self.notices.check(commands);
         self.stages.check(commands);
         self.rate.check(now, commands, control);
         if !commands.is_empty() || !matches!(event, Event::Tick { .. }) {

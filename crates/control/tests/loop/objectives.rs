@@ -129,6 +129,58 @@ fn in_mode_auto_the_objective_acts_by_itself() {
 }
 
 #[test]
+fn a_proposal_that_waits_does_not_hold_up_the_canarys_own_judge() {
+    check(
+        "
+        service shop v1=100 v2=0
+        objective avail shop 99% page:5:60s:5s rollback
+        rollout r shop v1>v2 5:manual
+        reload
+        start r
+        # Both fail alike: only the budget speaks.
+        load 2s shop=2000 shop/v1=30% shop/v2=30%
+        show actions
+        load-until-shift 5s shop=2000 shop/v1=30% shop/v2=90%
+        show actions",
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn an_own_rollback_that_is_refused_leaves_the_proposal_that_waits() {
+    check(
+        "
+        service shop v1=100 v2=0
+        objective avail shop 99% page:5:60s:5s rollback
+        rollout r shop v1>v2 5:manual mode=observe
+        reload
+        start r
+        load 2s shop=2000 shop/v1=30% shop/v2=30%
+        load 5s shop=2000 shop/v1=30% shop/v2=90%
+        approve A-2
+        show splits",
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_verdict_while_the_deadlines_abort_waits_is_proposed_and_told() {
+    check(
+        "
+        service shop v1=100 v2=0
+        rollout r shop v1>v2 5:manual mode=approve progress=5s
+        reload
+        start r
+        load 6s shop=2000
+        load 1s shop=2000 shop/v2=60%
+        show actions
+        approve A-3
+        show splits",
+        &expect![[""]],
+    );
+}
+
+#[test]
 fn few_events_never_fire_and_a_removed_objective_resolves() {
     check(
         "

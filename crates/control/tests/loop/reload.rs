@@ -298,3 +298,23 @@ fn what_waits_for_approval_is_proposed_anew_when_the_split_changes() {
         "#]],
     );
 }
+
+#[test]
+fn the_recording_of_an_incident_keeps_the_cells_it_began_with() {
+    check(
+        "
+        service shop v1=100 v2=0
+        objective avail shop 99% page:10:60s:5s
+        rollout r shop v1>v2 50:manual tolerance=90
+        reload
+        start r
+        load 2s shop=500 shop/v2=60%
+        # The bad version goes and another one comes, while the incident is open.
+        remove r
+        service shop v1=100 v3=0
+        reload
+        restart 1s
+        load 20s shop=500",
+        &expect![[""]],
+    );
+}

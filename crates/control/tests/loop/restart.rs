@@ -64,7 +64,10 @@ fn an_active_rollout_goes_on_with_what_its_judge_knew() {
         restart 5s
         show phases
         show splits
-        load 16s shop=2000
+        # What was not measured opens no gate: 5 s more than the declared 30 s.
+        load 19s shop=2000
+        show phases
+        load 2s shop=2000
         load 300ms shop=2000 shop/v2=60%
         show splits",
         &expect![[r#"

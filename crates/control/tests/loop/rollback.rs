@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::script::check;
+use crate::script::{check, run};
 
 const SHOP: &str = "
     service shop v1=100 v2=0
@@ -597,4 +597,53 @@ fn a_rollback_that_the_gateway_cannot_carry_out_is_tried_until_it_can() {
                8.380s record INC-1 2 cells -59.870s..8.380s
         "#]],
     );
+}
+
+#[test]
+fn a_failed_rollback_is_tried_again_with_the_split_and_the_limits_of_now() {
+    check(
+        "
+        service shop v1=100 v2=0
+        guard cooldown=0s
+        rollout r shop v1>v2 5:manual
+        reload
+        start r
+        load 1s shop=2000
+        hold-shifts
+        load 300ms shop=2000 shop/v2=60%
+        failed A-2 the table is too large
+        # Another version, less time for any action, and automatic actions off: what was admitted is still carried out.
+        service shop beta=10 v1=90 v2=0
+        guard cooldown=0s ttl=30m
+        reload
+        break-glass on
+        idle 2s
+        failed A-3 the table is too large
+        idle 3s
+        applied A-4
+        show splits
+        show actions",
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn however_often_people_are_called_every_call_is_new_and_ends() {
+    let said = run(
+        "
+        service shop v1=100 v2=0
+        guard approval=1m
+        rollout r shop v1>v2 5:manual mode=approve progress=24h
+        reload
+        start r
+        load 2s shop=2000
+        load 500ms shop=2000 shop/v2=60%
+        # Nobody answers; it is proposed again every minute.
+        idle 50m
+        abort r
+        idle 1m",
+        0,
+    );
+    let count = |word| said.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((count("notify ops firing CanaryWorse"), count("notify ops resolved CanaryWorse")), (51, 51));
 }

@@ -119,10 +119,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// A second SIGINT or SIGTERM.
 async fn told_again() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return std::future::pending().await,
-    };
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}

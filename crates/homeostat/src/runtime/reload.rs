@@ -307,7 +307,7 @@ fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
 fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
     let changed = [
         (old.proxy != new.proxy, "listeners, workers and limits of the gateway"),
-        (old.api.listen != new.api.listen, "the API's address"),
+        ((&old.api.listen, &old.api.external_url) != (&new.api.listen, &new.api.external_url), "the API's addresses"),
         (old.store != new.store, "the data directory or its retention"),
     ];
     let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");

@@ -5,6 +5,7 @@ mod outage;
 mod records;
 mod recovery;
 mod retention;
+mod slow_disk;
 mod tmpfs;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -1,8 +1,10 @@
 //! Forgetting: ticks first, decisions later, never what a restart needs; and a crash at any point costs nothing.
 
 use homeostat_model::{Span, incident::BlackBox};
+use homeostat_store_events::Disk;
 
 use super::*;
+use crate::slow_disk::OnRemove;
 
 /// Half an hour of life per segment: a snapshot, some ticks, a step that records an incident.
 fn live(journal: &Journal, segments: std::ops::Range<i64>) {
@@ -78,6 +80,30 @@ fn old_incidents_go_with_their_recordings_and_open_ones_stay() {
     close(journal);
     let (journal, _) = open(&disk);
     assert_eq!(journal.incident(IncidentId(99)), Some(open_one), "its record is kept");
+}
+
+#[test]
+fn records_can_be_read_while_the_disk_removes_old_recordings() {
+    let (disk, keep) = (SimDisk::default(), StoreSpec { incidents_kept: Span::from_hours(2), ..hours(1) });
+    let hook = Arc::new(OnRemove::new(disk));
+    let (journal, _) = Journal::open(keep, Arc::clone(&hook) as Arc<dyn Disk>).unwrap();
+    let journal = Arc::new(journal);
+    live(&journal, 0..10);
+    let reader = Arc::clone(&journal);
+    let (asked, was_read) = std::sync::mpsc::channel();
+    hook.set(Box::new(move |path| {
+        if path.extension().is_some_and(|e| e == "wal") {
+            return;
+        }
+        let (reader, (said, heard)) = (Arc::clone(&reader), std::sync::mpsc::channel());
+        std::thread::spawn(move || said.send(reader.incidents(None, 100).len()).ok());
+        asked.send(heard.recv_timeout(Duration::from_secs(10)).is_ok()).ok();
+    }));
+    let done = journal.retain(secs(10 * 1_800)).unwrap();
+    hook.set(Box::new(|_| {}));
+    let was_read: Vec<bool> = was_read.try_iter().collect();
+    assert_eq!(was_read, vec![true; done.incidents_dropped.len()]);
+    assert_eq!(was_read.len(), 6);
 }
 
 #[test]
