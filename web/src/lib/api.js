@@ -31,11 +31,19 @@ async function answer(response) {
   return body;
 }
 
-export const get = async (path) => answer(await fetch(BASE + path, { headers: headers() }));
+async function reach(path, options) {
+  try {
+    return await fetch(BASE + path, options);
+  } catch {
+    throw new Error("the server does not answer; nothing is known about the outcome");
+  }
+}
+
+export const get = async (path) => answer(await reach(path, { headers: headers() }));
 
 export const post = async (path, body) =>
   answer(
-    await fetch(BASE + path, {
+    await reach(path, {
       method: "POST",
       headers: headers({ "content-type": "application/json" }),
       body: JSON.stringify(body ?? {}),
@@ -44,7 +52,7 @@ export const post = async (path, body) =>
 
 /** Fetches a document and hands it to the browser as a file; a plain link could not carry the token. */
 export async function download(path, name) {
-  const response = await fetch(BASE + path, { headers: headers() });
+  const response = await reach(path, { headers: headers() });
   if (!response.ok) await answer(response);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());
