@@ -425,10 +425,10 @@ fn switch(
         return fail(owner, Failure::Broken, dialect);
     }
     let exchange = owner.exchange();
-    lease.detach();
     conn.open_tunnel(UpstreamTunnel {
         upgrade: hyper::upgrade::on(&mut response),
         in_flight: exchange.take_in_flight(),
+        open: lease.into_tunnel(),
         idle: exchange.timeouts().idle.into(),
     });
     let mut switched = Response::new(AnswerBody::empty());

@@ -418,7 +418,7 @@ impl EndpointPool {
 
 /// One open connection in the count of its pool.
 #[derive(Debug)]
-struct Open(Rc<Cell<usize>>);
+pub(crate) struct Open(Rc<Cell<usize>>);
 
 impl Open {
     fn new(count: &Rc<Cell<usize>>) -> Self {
@@ -449,10 +449,14 @@ impl Lease {
         }
     }
 
-    /// Leaves the connection to its upgrade.
-    pub(crate) fn detach(self) {
-        if let Self::Http1 { task, .. } = self {
-            task.detach();
+    /// Leaves the connection to its upgrade, and keeps its place among the open ones.
+    pub(crate) fn into_tunnel(self) -> Option<Open> {
+        match self {
+            Self::Http1 { pool, task, .. } => {
+                task.detach();
+                Some(Open::new(&pool.open))
+            }
+            Self::Http2 { .. } => None,
         }
     }
 

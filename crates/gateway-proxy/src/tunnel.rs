@@ -1,7 +1,8 @@
 //! After a 101: bytes in both directions until one side ends, or nothing moves for too long.
 //!
 //! A tunnel begins only when the upstream has really switched protocols. Its request is counted at that moment; the
-//! endpoint stays busy until the tunnel ends.
+//! endpoint stays busy until the tunnel ends, and its connection counts against the limit of connections. A stop ends a tunnel
+//! at its first quiet moment: its ends cannot be told to hang up in the protocol that they speak, and both know how to reconnect.
 
 use std::{
     cell::Cell,
@@ -13,16 +14,25 @@ use std::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::{client::ClientConn, client_io::ClientIo, pool::InFlight};
+use crate::{
+    client::ClientConn,
+    client_io::ClientIo,
+    pool::{InFlight, Open},
+};
 
 /// Buffer of one direction. A chat message fits many times, a bulk transfer needs no more than a socket buffer's worth.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// After a stop, a tunnel on which nothing has moved for this long is closed; longer than any pause within a message.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The upstream's side of a tunnel that is about to open.
 #[derive(Debug)]
 pub(crate) struct UpstreamTunnel {
     pub(crate) upgrade: hyper::upgrade::OnUpgrade,
     pub(crate) in_flight: Option<InFlight>,
+    /// Its place among the endpoint's open connections; never read, only dropped.
+    pub(crate) open: Option<Open>,
     pub(crate) idle: Duration,
 }
 
@@ -40,8 +50,12 @@ pub(crate) async fn run(conn: &Rc<ClientConn>, client: ClientIo, tunnel: Upstrea
     tokio::select! {
         _ended = both => {}
         () = silence(&moved, tunnel.idle) => {}
+        () = async {
+            conn.worker.stop.cancelled().await;
+            silence(&moved, QUIET).await;
+        } => {}
     }
-    drop(tunnel.in_flight);
+    drop((tunnel.in_flight, tunnel.open));
 }
 
 /// Copies until the end, then passes the end on. A break in one direction ends the other through its own socket.

@@ -1,12 +1,17 @@
 //! WebSocket through the gateway, with a client and a server that others wrote.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use homeostat_model::{OutcomeClass, Span};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::support::{Setup, eventually, recording_upstream, status, upstream};
+use crate::{
+    peers::certificate,
+    support::{PATIENCE, Setup, eventually, recording_upstream, status, upstream},
+};
 
 /// Echoes every message.
 fn echo_upstream() -> SocketAddr {
@@ -52,6 +57,57 @@ fn a_silent_tunnel_is_closed() {
         assert!(socket.next().await.is_none_or(|message| message.is_err()), "nothing comes but the end");
     });
     eventually("the tunnel to end", || gateway.handle.stats().connections() == 0);
+}
+
+/// TLS keeps what its socket has no room for. With a client that reads slowly, that is the tail of nearly every long message.
+#[test]
+fn long_messages_arrive_whole_over_tls() {
+    let address = upstream(|stream| {
+        let Ok(mut socket) = tungstenite::accept(stream) else { return };
+        while let Ok(message) = socket.read() {
+            let Ok(length) = message.to_text().unwrap_or_default().parse() else { return };
+            if socket.send(Message::binary(vec![7; length])).is_err() {
+                return;
+            }
+        }
+    });
+    let directory = tempfile::tempdir().expect("directory");
+    let files = certificate(directory.path(), "gateway");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&files.certificate).expect("certificate")).expect("root");
+    let gateway = Setup::http1(address).with(|s| s.tls = Some(files)).start();
+    runtime().block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().expect("socket");
+        socket.set_recv_buffer_size(4096).expect("small buffer");
+        let stream = socket.connect(gateway.address).await.expect("connects");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        let name = "localhost".try_into().expect("name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("handshake");
+        let (mut socket, _) = tokio_tungstenite::client_async("wss://localhost/", stream).await.expect("upgrade");
+        for length in [3_000_000, 3_000_001, 3_004_321, 3_012_345] {
+            socket.send(Message::text(length.to_string())).await.expect("sent");
+            let message = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the tail arrives");
+            assert_eq!(message.expect("message").expect("whole").len(), length);
+        }
+    });
+}
+
+/// A stop does not wait for tunnels on which nobody speaks: they would hold it to its deadline.
+#[test]
+fn a_quiet_tunnel_does_not_hold_a_stop() {
+    let gateway = Setup::http1(echo_upstream()).with(|s| s.timeouts.idle = Span::from_secs(600)).start();
+    let url = format!("ws://{}/chat", gateway.address);
+    runtime().block_on(async {
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("handshake");
+        socket.send(Message::text("x")).await.expect("sent");
+        assert_eq!(socket.next().await.expect("echo").expect("message"), Message::text("x"));
+        let stopping = std::thread::spawn(move || gateway.gateway.drain(PATIENCE * 2));
+        let closed = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the tunnel ends");
+        assert!(closed.is_none_or(|message| message.is_err()), "nothing comes but the end");
+        assert_eq!(stopping.join().expect("stops").cut_off, 0);
+    });
 }
 
 #[test]
