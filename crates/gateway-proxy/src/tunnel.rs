@@ -88,3 +88,29 @@ async fn silence(moved: &Cell<Instant>, longest: Duration) {
         tokio::time::sleep_until(ends.into()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{BufWriter, duplex};
+
+    use super::*;
+
+    /// A writer may keep what it was given, as TLS does when its socket is full. What came must go on even if nothing else comes.
+    #[tokio::test]
+    async fn nothing_is_kept_back_for_more_to_come() {
+        let (mut sender, from) = duplex(64);
+        let (to, mut receiver) = duplex(64);
+        let moved = Cell::new(Instant::now());
+        let passed = async {
+            sender.write_all(b"tail").await.expect("sent");
+            let mut received = [0; 4];
+            receiver.read_exact(&mut received).await.expect("passed on");
+            received
+        };
+        tokio::select! {
+            received = passed => assert_eq!(&received, b"tail"),
+            ended = copy(from, BufWriter::new(to), &moved) => panic!("ended early: {ended:?}"),
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it is kept back"),
+        }
+    }
+}

@@ -59,7 +59,7 @@ fn a_silent_tunnel_is_closed() {
     eventually("the tunnel to end", || gateway.handle.stats().connections() == 0);
 }
 
-/// TLS keeps what its socket has no room for. With a client that reads slowly, that is the tail of nearly every long message.
+/// Through TLS, with a client whose socket has little room.
 #[test]
 fn long_messages_arrive_whole_over_tls() {
     let address = upstream(|stream| {
