@@ -125,17 +125,17 @@ impl Watch {
             .then(|| Finding::Recovered(self.recovery(now, applied_at)))
     }
 
-    /// The block that shows the recovery, of the SLI that came closest to its limit: what failed before it, while the
+    /// The block that shows the recovery, of the SLI that the canary had hurt most: what failed before it, while the
     /// canary's last requests ended, is not part of the proof.
     fn recovery(&self, now: Timestamp, applied_at: Timestamp) -> Evidence {
-        let excess = |s: &&SliWatch| s.block.bad_share().unwrap_or(0.0) - s.bad_share_max;
-        let closest = self.slis.iter().max_by(|a, b| excess(a).total_cmp(&excess(b)));
-        let since = closest.and_then(|s| s.block_since).unwrap_or(applied_at);
+        let harm = |s: &&SliWatch| s.canary_before.bad_share().unwrap_or(0.0) - s.bad_share_max;
+        let hurt = self.slis.iter().max_by(|a, b| harm(a).total_cmp(&harm(b)));
+        let since = hurt.and_then(|s| s.block_since).unwrap_or(applied_at);
         Evidence::Recovery {
             since,
             watched: now.since(since),
-            after: closest.map(|s| s.block).unwrap_or_default(),
-            bad_share_max: closest.map_or(0.0, |s| s.bad_share_max),
+            after: hurt.map(|s| s.block).unwrap_or_default(),
+            bad_share_max: hurt.map_or(0.0, |s| s.bad_share_max),
         }
     }
 

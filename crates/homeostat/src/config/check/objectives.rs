@@ -31,7 +31,7 @@ pub(super) const FAST_WINDOW: (Span, Span) = (Span::from_ms(10), Span::from_secs
 /// The live window unless said otherwise.
 pub(super) const FAST_WINDOW_DEFAULT: Span = Span::from_secs(1);
 /// The least number of events unless said otherwise.
-pub(super) const MIN_EVENTS_DEFAULT: u64 = 20;
+pub(super) const MIN_EVENTS_DEFAULT: u64 = 200;
 
 /// Slot widths of the judge's rings with the longest window that each holds.
 const RINGS: [(Span, Span); 4] = [

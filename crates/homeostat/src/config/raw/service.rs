@@ -98,7 +98,7 @@ record! {
         /// The live window, 10 ms to 60 s.
         "fastWindow" fast_window: Span => default "1s";
         /// Windows with fewer requests are "not enough evidence".
-        "minEvents" min_events: Whole<1, 1_000_000_000> => default "20";
+        "minEvents" min_events: Whole<1, 1_000_000_000> => default "200";
         /// What a page proposes while a rollout of the service is in progress.
         "onPage" on_page: OnPage => default "notify";
         /// Who hears of it. Left out: all receivers.
