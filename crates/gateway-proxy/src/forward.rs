@@ -2,7 +2,8 @@
 //!
 //! A request is repeated only if nothing of it can have taken effect: the connection was refused, or the pooled
 //! connection took nothing of it, or it broke without a byte of an answer and the request is safe (`GET`, `HEAD`, `OPTIONS`,
-//! `TRACE`) and has no body. A refused connection leads to another endpoint of the same version, once: the version was chosen
+//! `TRACE`) and has no body. An HTTP/2 stream that the upstream resets is repeated only when it says that it did nothing
+//! (`REFUSED_STREAM`): any other reset is about this request, not about the connection. A refused connection leads to another endpoint of the same version, once: the version was chosen
 //! by the split, and moving its requests to another version would hide a broken canary from its judge.
 //!
 //! Not here: the rules of admission (`policy`), headers (`hop`), bodies (`body`), what is counted (`exchange`).
@@ -201,7 +202,7 @@ async fn send(
             }
         };
         let ready = request.prepare(conn, exchange, pool.protocol());
-        let replay = if lease.is_reused() { replayable(&ready) } else { None };
+        let replay = Replay::of(&ready, &lease);
         exchange.sending();
         match supervised(exchange, lease.send(ready)).await.map_err(Failure::Expired)? {
             Ok(response) => return Ok((response, lease)),
@@ -210,7 +211,8 @@ async fn send(
                     return Err(client_failure(fault));
                 }
                 // Not sent at all, or sent into a connection that was closing.
-                let again = error.take_message().or_else(|| replay.map(|parts| unbodied(parts, exchange)));
+                let again = error.take_message();
+                let again = again.or_else(|| Some(unbodied(replay.after(error.error())?, exchange)));
                 let Some(again) = again else { return Err(Failure::Broken) };
                 request = Draft::Ready(again, pool.protocol());
                 fresh = true;
@@ -348,18 +350,49 @@ fn absolute_form(uri: Uri, host: &HeaderValue) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| Uri::from_static("/"))
 }
 
-/// What is needed to send a request once more after it was sent: only for safe methods without a body.
-fn replayable(request: &Request<RequestBody>) -> Option<Request<()>> {
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !is_safe || !request.body().is_end_stream() || request.headers().contains_key(header::UPGRADE) {
-        return None;
+/// What is needed to send a request once more after it was sent: only without a body, which is gone by then.
+struct Replay {
+    copy: Option<Request<()>>,
+    /// Whether a connection that breaks may have been closing before the request came.
+    may_be_stale: bool,
+    is_h2: bool,
+}
+
+impl Replay {
+    fn of(request: &Request<RequestBody>, lease: &Lease) -> Self {
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+        let is_h2 = lease.is_h2();
+        let may_be_stale = is_safe && lease.is_reused();
+        let is_bodyless = request.body().is_end_stream() && !request.headers().contains_key(header::UPGRADE);
+        let copy = (is_bodyless && (may_be_stale || is_h2)).then(|| {
+            let mut copy = Request::new(());
+            *copy.method_mut() = request.method().clone();
+            *copy.uri_mut() = request.uri().clone();
+            *copy.version_mut() = request.version();
+            *copy.headers_mut() = request.headers().clone();
+            copy
+        });
+        Self { copy, may_be_stale, is_h2 }
     }
-    let mut copy = Request::new(());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+
+    /// The request again, if nothing of it can have taken effect, given how it failed.
+    fn after(self, error: &hyper::Error) -> Option<Request<()>> {
+        let reset = if self.is_h2 { stream_reset(error) } else { None };
+        let may_repeat = reset.map_or(self.may_be_stale, |reason| reason == h2::Reason::REFUSED_STREAM);
+        self.copy.filter(|_| may_repeat)
+    }
+}
+
+/// Why the upstream has reset this one stream, if that is what happened.
+fn stream_reset(error: &hyper::Error) -> Option<h2::Reason> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            return error.reason().filter(|_| error.is_reset());
+        }
+        source = cause.source();
+    }
+    None
 }
 
 fn unbodied(request: Request<()>, exchange: &Rc<Exchange>) -> Request<RequestBody> {

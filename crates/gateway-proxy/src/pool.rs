@@ -434,6 +434,10 @@ impl Drop for Open {
 }
 
 impl Lease {
+    pub(crate) fn is_h2(&self) -> bool {
+        matches!(self, Self::Http2 { .. })
+    }
+
     pub(crate) fn is_reused(&self) -> bool {
         matches!(self, Self::Http1 { reused: true, .. } | Self::Http2 { reused: true, .. })
     }

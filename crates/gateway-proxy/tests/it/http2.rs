@@ -4,7 +4,10 @@ use std::{
     convert::Infallible,
     io::{Read, Write},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -219,6 +222,48 @@ fn a_repeat_keeps_to_its_protocol() {
     serving.join().expect("serves");
     assert_eq!(answers.iter().filter(|status| **status == 502).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 39, "{answers:?}");
+}
+
+/// Resets the first stream of each connection with `reason`, except on the first connection, where it is the second stream; answers
+/// others. Returns how many streams it has seen.
+fn resetting_upstream(reason: h2::Reason) -> (SocketAddr, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = seen.clone();
+    let address = upstream(move |stream| {
+        stream.set_nonblocking(true).expect("nonblocking");
+        let count = count.clone();
+        runtime().block_on(async move {
+            let stream = tokio::net::TcpStream::from_std(stream).expect("stream");
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                if count.fetch_add(1, Ordering::SeqCst) == 1 {
+                    respond.send_reset(reason);
+                } else {
+                    respond.send_response(Response::new(()), true).expect("sent");
+                }
+            }
+        });
+    });
+    (address, seen)
+}
+
+#[test]
+fn only_refused_streams_are_repeated() {
+    for (reason, method, status, streams) in [
+        (h2::Reason::REFUSED_STREAM, "GET", 200, 3),
+        (h2::Reason::REFUSED_STREAM, "POST", 200, 3),
+        (h2::Reason::INTERNAL_ERROR, "GET", 502, 2),
+        (h2::Reason::CANCEL, "GET", 502, 2),
+    ] {
+        let (address, seen) = resetting_upstream(reason);
+        let gateway = Setup::h2c(address).start();
+        for expected in [200, status] {
+            let request = Request::builder().method(method).uri("http://a.example/");
+            let (parts, _, _) = call(&gateway, request.body(Full::default()).expect("request"));
+            assert_eq!(parts.status, expected, "{reason:?} {method}");
+        }
+        assert_eq!(seen.load(Ordering::SeqCst), streams, "{reason:?} {method}");
+    }
 }
 
 #[test]
