@@ -30,7 +30,7 @@ pub(super) const PERIOD: (Span, Span) = (Span::from_hours(1), Span::from_days(30
 pub(super) const FAST_WINDOW: (Span, Span) = (Span::from_ms(10), Span::from_secs(60));
 /// The live window unless said otherwise.
 pub(super) const FAST_WINDOW_DEFAULT: Span = Span::from_secs(1);
-/// The least number of events unless said otherwise.
+/// The least number of events unless said otherwise: at three nines it takes three failures to page then, not one.
 pub(super) const MIN_EVENTS_DEFAULT: u64 = 200;
 
 /// Slot widths of the judge's rings with the longest window that each holds.
