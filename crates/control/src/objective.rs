@@ -47,8 +47,6 @@ pub(crate) struct ObjectiveState {
     looked_at: i64,
     page: Option<Episode>,
     ticket: Option<Episode>,
-    /// Counts turns: part of the notices' keys.
-    episodes: u64,
     /// The stretch in which the budget burned faster than planned.
     run: BadRun,
     /// What the present tick saw.
@@ -64,7 +62,6 @@ impl ObjectiveState {
             looked_at: i64::MIN,
             page: None,
             ticket: None,
-            episodes: 0,
             run: BadRun::default(),
             sum: EventCounts::default(),
         }
@@ -168,7 +165,6 @@ impl ObjectiveState {
     }
 
     fn begin_page(&mut self, world: &mut World, rollouts: &mut [RolloutState], evidence: Evidence) {
-        self.episodes = self.episodes.saturating_add(1);
         let (name, service) = (&self.declared.name, &self.declared.service);
         let (harmed, total) = self.harm();
         let sentence = words::evidence(&evidence);
@@ -217,14 +213,15 @@ impl ObjectiveState {
     }
 
     fn begin_ticket(&mut self, world: &mut World, evidence: &Evidence) {
-        self.episodes = self.episodes.saturating_add(1);
+        // Not counted here: an objective that is declared anew must not repeat a key.
+        world.notices = world.notices.saturating_add(1);
         let (name, service) = (&self.declared.name, &self.declared.service);
         let mut labels = self.labels();
         labels.insert("alertname".to_owned(), "ErrorBudgetBurn".to_owned());
         labels.insert("service".to_owned(), service.to_string());
         labels.insert("severity".to_owned(), Severity::Ticket.label().to_owned());
         let alert = Alert {
-            key: format!("objective/{name}/ticket/{}", self.episodes),
+            key: format!("objective/{name}/ticket/{}", world.notices),
             labels,
             summary: format!("{service}: {} spends its error budget too fast", self.declared.display_name),
             started_at: world.now,

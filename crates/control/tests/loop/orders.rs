@@ -79,47 +79,47 @@ fn a_frozen_release_starts_only_when_a_person_insists() {
         abort r
         show actions",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.100s SHIFT A-2 rollback shop v1=100% v2=0%
-               0.100s action A-1 advance: undone: taken back by A-2
-               0.100s action A-2 rollback: admitted
-               0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
-               0.100s record INC-1 2 cells -59.980s..0.100s
-               0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
-               0.100s moved r rolled back, frozen until 3600.100s
-               0.101s action A-2 rollback: applied
-               0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
-               0.180s action A-2 rollback: verified
-               0.180s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
-               0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered.
-               5.180s incident INC-1 Closed, began 0.020s, harmed 6 of 10340
-                        |  0.020s first_bad: the first bad response that counts towards it
-                        |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
-                        |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
-                        |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.180s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered
-                        |  0.180s resolved: everybody who was called was told
-                        |  5.180s closed: the record is complete
-               5.180s record INC-1 2 cells -59.980s..5.180s
-               6.310s REFUSED release v2 of shop is frozen for another 3594s after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
-               6.310s SHIFT A-3 advance shop v1=95% v2=5%
-               6.310s action A-2 rollback: undone: the rollout was started again by A-3
-               6.310s action A-3 advance: admitted
-               6.310s moved r in step 1
-               6.311s action A-3 advance: applied
-               6.311s ~ shop v1=95% v2=5%
-               6.311s SHIFT A-4 abort shop v1=100% v2=0%
-               6.311s action A-3 advance: undone: taken back by A-4
-               6.311s action A-4 abort: admitted
-               6.311s moved r aborted: by ann
-               6.312s action A-4 abort: applied
-               6.312s ~ A-1 advance undone: taken back by A-2
-               6.312s ~ A-2 rollback undone: the rollout was started again by A-3
-               6.312s ~ A-3 advance undone: taken back by A-4
-               6.312s ~ A-4 abort applied
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            0.100s SHIFT A-2 rollback shop v1=100% v2=0%
+            0.100s action A-1 advance: undone: taken back by A-2
+            0.100s action A-2 rollback: admitted
+            0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
+            0.100s record INC-1 2 cells -59.980s..0.100s
+            0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
+            0.100s moved r rolled back, frozen until 3600.100s
+            0.101s action A-2 rollback: applied
+            0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
+            0.180s action A-2 rollback: verified
+            0.180s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
+            0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered.
+            5.180s incident INC-1 Closed, began 0.020s, harmed 6 of 10340
+                     |  0.020s first_bad: the first bad response that counts towards it
+                     |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
+                     |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
+                     |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
+                     |  0.180s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered
+                     |  0.180s resolved: everybody who was called was told
+                     |  5.180s closed: the record is complete
+            5.180s record INC-1 2 cells -59.980s..5.180s
+            6.310s REFUSED release v2 of shop is frozen for another 3594s after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
+            6.310s SHIFT A-3 advance shop v1=95% v2=5%
+            6.310s action A-2 rollback: undone: the rollout was started again by A-3
+            6.310s action A-3 advance: admitted
+            6.310s moved r in step 1
+            6.311s action A-3 advance: applied
+            6.311s ~ shop v1=95% v2=5%
+            6.311s SHIFT A-4 abort shop v1=100% v2=0%
+            6.311s action A-3 advance: undone: taken back by A-4
+            6.311s action A-4 abort: admitted
+            6.311s moved r aborted: by ann
+            6.312s action A-4 abort: applied
+            6.312s ~ A-1 advance undone: taken back by A-2
+            6.312s ~ A-2 rollback undone: the rollout was started again by A-3
+            6.312s ~ A-3 advance undone: taken back by A-4
+            6.312s ~ A-4 abort applied
         "#]],
     );
 }
@@ -220,54 +220,54 @@ fn undoing_a_rollback_restores_the_weight_and_asks_the_judge_anew() {
         load 300ms shop=2000 shop/v2=60%
         show splits",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.100s SHIFT A-2 rollback shop v1=100% v2=0%
-               0.100s action A-1 advance: undone: taken back by A-2
-               0.100s action A-2 rollback: admitted
-               0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
-               0.100s record INC-1 2 cells -59.980s..0.100s
-               0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
-               0.100s moved r rolled back, frozen until 7200.100s
-               0.101s action A-2 rollback: applied
-               0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
-               0.180s action A-2 rollback: verified
-               0.180s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
-               0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered.
-               0.310s SHIFT A-3 undo shop v1=95% v2=5%
-               0.310s action A-2 rollback: undone: undone by A-3
-               0.310s action A-3 undo: admitted
-               0.310s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
-               0.310s moved r paused in step 1: A-3 put the weights back; resume, promote or abort it
-               0.311s action A-3 undo: applied
-               0.311s ~ shop v1=95% v2=5%
-               0.420s incident INC-1 Closed, began 0.020s, harmed 6 of 340
-                        |  0.020s first_bad: the first bad response that counts towards it
-                        |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
-                        |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
-                        |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.180s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered
-                        |  0.180s resolved: everybody who was called was told
-                        |  0.310s proposed: A-3: a person asked: known and harmless; moves 5% on 1 routes; action 3 of 60 within the hour
-                        |  0.310s undone: A-2 by ann
-                        |  0.420s closed: a person resumed the rollout
-               0.420s record INC-1 2 cells -59.980s..0.420s
-               0.420s moved r in step 1
-               6.520s SHIFT A-4 rollback shop v1=100% v2=0%
-               6.520s action A-3 undo: undone: taken back by A-4
-               6.520s action A-4 rollback: admitted
-               6.520s incident INC-2 Judged, began 6.440s, harmed 6 of 180
-               6.520s record INC-2 2 cells -53.560s..6.520s
-               6.520s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.97 % of its requests failed (6 of 621), against 0.00 % of v1's (0 of 11799)
-               6.520s moved r rolled back, frozen until 7206.520s
-               6.521s action A-4 rollback: applied
-               6.521s incident INC-2 Acted, began 6.440s, harmed 6 of 180
-               6.600s action A-4 rollback: verified
-               6.600s incident INC-2 Recovered, began 6.440s, harmed 6 of 340
-               6.600s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.1 % counts as recovered.
-               6.720s ~ shop v1=100% v2=0%
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            0.100s SHIFT A-2 rollback shop v1=100% v2=0%
+            0.100s action A-1 advance: undone: taken back by A-2
+            0.100s action A-2 rollback: admitted
+            0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
+            0.100s record INC-1 2 cells -59.980s..0.100s
+            0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
+            0.100s moved r rolled back, frozen until 7200.100s
+            0.101s action A-2 rollback: applied
+            0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
+            0.180s action A-2 rollback: verified
+            0.180s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
+            0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered.
+            0.310s SHIFT A-3 undo shop v1=95% v2=5%
+            0.310s action A-2 rollback: undone: undone by A-3
+            0.310s action A-3 undo: admitted
+            0.310s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
+            0.310s moved r paused in step 1: A-3 put the weights back; resume, promote or abort it
+            0.311s action A-3 undo: applied
+            0.311s ~ shop v1=95% v2=5%
+            0.420s incident INC-1 Closed, began 0.020s, harmed 6 of 340
+                     |  0.020s first_bad: the first bad response that counts towards it
+                     |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
+                     |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
+                     |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
+                     |  0.180s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered
+                     |  0.180s resolved: everybody who was called was told
+                     |  0.310s proposed: A-3: a person asked: known and harmless; moves 5% on 1 routes; action 3 of 60 within the hour
+                     |  0.310s undone: A-2 by ann
+                     |  0.420s closed: a person resumed the rollout
+            0.420s record INC-1 2 cells -59.980s..0.420s
+            0.420s moved r in step 1
+            6.520s SHIFT A-4 rollback shop v1=100% v2=0%
+            6.520s action A-3 undo: undone: taken back by A-4
+            6.520s action A-4 rollback: admitted
+            6.520s incident INC-2 Judged, began 6.440s, harmed 6 of 180
+            6.520s record INC-2 2 cells -53.560s..6.520s
+            6.520s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.97 % of its requests failed (6 of 621), against 0.00 % of v1's (0 of 11799)
+            6.520s moved r rolled back, frozen until 7206.520s
+            6.521s action A-4 rollback: applied
+            6.521s incident INC-2 Acted, began 6.440s, harmed 6 of 180
+            6.600s action A-4 rollback: verified
+            6.600s incident INC-2 Recovered, began 6.440s, harmed 6 of 340
+            6.600s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.1 % counts as recovered.
+            6.720s ~ shop v1=100% v2=0%
         "#]],
     );
 }
@@ -306,13 +306,13 @@ fn a_freeze_can_be_extended_and_ends_without_traffic_returning() {
                0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
                0.180s action A-2 rollback: verified
                0.180s incident INC-1 Recovered, began 0.020s, harmed 6 of 340
-               0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered.
+               0.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered.
                5.180s incident INC-1 Closed, began 0.020s, harmed 6 of 10340
                         |  0.020s first_bad: the first bad response that counts towards it
                         |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
                         |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
                         |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.180s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 5.8 % counts as recovered
+                        |  0.180s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 5.8 % counts as recovered
                         |  0.180s resolved: everybody who was called was told
                         |  5.180s closed: the record is complete
                5.180s record INC-1 2 cells -59.980s..5.180s

@@ -58,34 +58,34 @@ fn a_reload_between_a_rollback_and_its_report_changes_nothing() {
         show phases"
         ),
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.180s SHIFT A-2 rollback shop v1=100% v2=0%
-               0.180s action A-1 advance: undone: taken back by A-2
-               0.180s action A-2 rollback: admitted
-               0.180s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               0.180s record INC-1 2 cells -59.870s..0.180s
-               0.180s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342)
-               0.180s moved r rolled back, frozen until 7200.180s
-               0.410s ~ shop v1=100% v2=0%
-               0.410s action A-2 rollback: applied
-               0.410s incident INC-1 Acted, began 0.130s, harmed 4 of 120
-               0.480s action A-2 rollback: verified
-               0.480s incident INC-1 Recovered, began 0.130s, harmed 18 of 720
-               0.480s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 70 ms after the switch, 3.7 % counts as recovered.
-               5.480s incident INC-1 Closed, began 0.130s, harmed 18 of 10720
-                        |  0.130s first_bad: the first bad response that counts towards it
-                        |  0.180s verdict: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342); ln e is 8.3, 6.9 was needed for alpha 0.001
-                        |  0.180s proposed: A-2: ln e 8.28 reaches 6.91; protective; mode auto
-                        |  0.410s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.480s verified: 0.00 % bad of 100 requests within 70 ms after the switch, 3.7 % counts as recovered
-                        |  0.480s resolved: everybody who was called was told
-                        |  5.480s closed: the record is complete
-               5.480s record INC-1 2 cells -59.870s..5.480s
-               6.410s ~ shop v1=100% v2=0%
-               6.410s ~ r 0% rolled back, frozen until 7200.410s
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            0.180s SHIFT A-2 rollback shop v1=100% v2=0%
+            0.180s action A-1 advance: undone: taken back by A-2
+            0.180s action A-2 rollback: admitted
+            0.180s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            0.180s record INC-1 2 cells -59.870s..0.180s
+            0.180s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342)
+            0.180s moved r rolled back, frozen until 7200.180s
+            0.410s ~ shop v1=100% v2=0%
+            0.410s action A-2 rollback: applied
+            0.410s incident INC-1 Acted, began 0.130s, harmed 4 of 120
+            0.480s action A-2 rollback: verified
+            0.480s incident INC-1 Recovered, began 0.130s, harmed 18 of 720
+            0.480s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered.
+            5.480s incident INC-1 Closed, began 0.130s, harmed 18 of 10720
+                     |  0.130s first_bad: the first bad response that counts towards it
+                     |  0.180s verdict: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342); ln e is 8.3, 6.9 was needed for alpha 0.001
+                     |  0.180s proposed: A-2: ln e 8.28 reaches 6.91; protective; mode auto
+                     |  0.410s weight_zero: A-2 is in force: the canary gets no new requests
+                     |  0.480s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered
+                     |  0.480s resolved: everybody who was called was told
+                     |  5.480s closed: the record is complete
+            5.480s record INC-1 2 cells -59.870s..5.480s
+            6.410s ~ shop v1=100% v2=0%
+            6.410s ~ r 0% rolled back, frozen until 7200.410s
         "#]],
     );
 }
@@ -207,13 +207,13 @@ fn a_frozen_release_stays_away_under_any_name_and_any_declared_split() {
                0.181s incident INC-1 Acted, began 0.130s, harmed 4 of 120
                0.260s action A-2 rollback: verified
                0.260s incident INC-1 Recovered, began 0.130s, harmed 4 of 280
-               0.260s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 3.7 % counts as recovered.
+               0.260s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered.
                5.260s incident INC-1 Closed, began 0.130s, harmed 4 of 10280
                         |  0.130s first_bad: the first bad response that counts towards it
                         |  0.180s verdict: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342); ln e is 8.3, 6.9 was needed for alpha 0.001
                         |  0.180s proposed: A-2: ln e 8.28 reaches 6.91; protective; mode auto
                         |  0.181s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.260s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 3.7 % counts as recovered
+                        |  0.260s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered
                         |  0.260s resolved: everybody who was called was told
                         |  5.260s closed: the record is complete
                5.260s record INC-1 2 cells -59.870s..5.260s
@@ -315,6 +315,27 @@ fn the_recording_of_an_incident_keeps_the_cells_it_began_with() {
         reload
         restart 1s
         load 20s shop=500",
-        &expect![[""]],
+        &expect![[r#"
+             0.000s SHIFT A-1 advance shop v1=50% v2=50%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+             0.200s incident INC-1 Judged, began 0.010s, harmed 29 of 100
+             0.200s record INC-1 2 cells -59.990s..0.200s
+             0.200s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+             2.010s SHIFT A-2 abort shop v1=100% v2=0% v3=0%
+             2.010s action A-1 advance: undone: taken back by A-2
+             2.010s action A-2 abort: admitted
+             2.010s moved r aborted: by configuration: it is no longer declared
+             2.011s action A-2 abort: applied
+             5.680s incident INC-1 Recovered, began 0.010s, harmed 278 of 2339
+             5.680s notify ops resolved ErrorBudgetBurn (page): Objective avail: the budget no longer burns too fast.
+            10.680s incident INC-1 Closed, began 0.010s, harmed 278 of 2339
+                      |  0.010s first_bad: the first bad response that counts towards it
+                      |  0.200s verdict: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 10; 30 of 100 requests bad)
+                      |  5.680s resolved: the budget no longer burns too fast
+                      | 10.680s closed: the record is complete
+            10.680s record INC-1 4 cells -59.990s..10.680s
+        "#]],
     );
 }

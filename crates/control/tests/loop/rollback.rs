@@ -22,32 +22,32 @@ fn a_bad_canary_is_taken_back_and_verified() {
         show phases"
         ),
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-              10.250s SHIFT A-2 rollback shop v1=100% v2=0%
-              10.250s action A-1 advance: undone: taken back by A-2
-              10.250s action A-2 rollback: admitted
-              10.250s incident INC-1 Judged, began 10.000s, harmed 8 of 520
-              10.250s record INC-1 2 cells -50.000s..10.250s
-              10.250s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
-              10.250s moved r rolled back, frozen until 7210.250s
-              10.251s action A-2 rollback: applied
-              10.251s incident INC-1 Acted, began 10.000s, harmed 8 of 520
-              10.330s action A-2 rollback: verified
-              10.330s incident INC-1 Recovered, began 10.000s, harmed 8 of 680
-              10.330s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered.
-              15.330s incident INC-1 Closed, began 10.000s, harmed 8 of 10680
-                        | 10.000s first_bad: the first bad response that counts towards it
-                        | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
-                        | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
-                        | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
-                        | 10.330s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.2 % counts as recovered
-                        | 10.330s resolved: everybody who was called was told
-                        | 15.330s closed: the record is complete
-              15.330s record INC-1 2 cells -50.000s..15.330s
-              17.010s ~ r 0% rolled back, frozen until 7210.251s
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+            10.250s SHIFT A-2 rollback shop v1=100% v2=0%
+            10.250s action A-1 advance: undone: taken back by A-2
+            10.250s action A-2 rollback: admitted
+            10.250s incident INC-1 Judged, began 10.000s, harmed 8 of 520
+            10.250s record INC-1 2 cells -50.000s..10.250s
+            10.250s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
+            10.250s moved r rolled back, frozen until 7210.250s
+            10.251s action A-2 rollback: applied
+            10.251s incident INC-1 Acted, began 10.000s, harmed 8 of 520
+            10.330s action A-2 rollback: verified
+            10.330s incident INC-1 Recovered, began 10.000s, harmed 8 of 680
+            10.330s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered.
+            15.330s incident INC-1 Closed, began 10.000s, harmed 8 of 10680
+                      | 10.000s first_bad: the first bad response that counts towards it
+                      | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
+                      | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
+                      | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.330s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered
+                      | 10.330s resolved: everybody who was called was told
+                      | 15.330s closed: the record is complete
+            15.330s record INC-1 2 cells -50.000s..15.330s
+            17.010s ~ r 0% rolled back, frozen until 7210.251s
         "#]],
     );
 }
@@ -82,33 +82,33 @@ fn a_worse_canary_over_a_bad_baseline_is_taken_back_and_verified_against_that_ba
         load 7s shop=2000 shop/v1=20% shop/v2=70%
         show actions",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-              10.410s SHIFT A-2 rollback shop v1=100% v2=0%
-              10.410s action A-1 advance: undone: taken back by A-2
-              10.410s action A-2 rollback: admitted
-              10.410s incident INC-1 Judged, began 10.000s, harmed 21 of 840
-              10.410s record INC-1 2 cells -50.000s..10.410s
-              10.410s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 21.9 % of its requests failed (228 of 1041), against 20.0 % of v1's (3955 of 19779)
-              10.410s moved r rolled back, frozen until 7210.410s
-              10.411s action A-2 rollback: applied
-              10.411s incident INC-1 Acted, began 10.000s, harmed 21 of 840
-              10.490s action A-2 rollback: verified
-              10.490s incident INC-1 Recovered, began 10.000s, harmed 21 of 1000
-              10.490s notify ops resolved CanaryRolledBack (page): Recovered: 20.0 % bad of 100 requests within 79 ms after the switch, 21.9 % counts as recovered.
-              15.490s incident INC-1 Closed, began 10.000s, harmed 21 of 11000
-                        | 10.000s first_bad: the first bad response that counts towards it
-                        | 10.410s verdict: 21.9 % of its requests failed (228 of 1041), against 20.0 % of v1's (3955 of 19779); ln e is 7.1, 6.9 was needed for alpha 0.001
-                        | 10.410s proposed: A-2: ln e 7.12 reaches 6.91; protective; mode auto
-                        | 10.411s weight_zero: A-2 is in force: the canary gets no new requests
-                        | 10.490s verified: 20.0 % bad of 100 requests within 79 ms after the switch, 21.9 % counts as recovered
-                        | 10.490s resolved: everybody who was called was told
-                        | 15.490s closed: the record is complete
-              15.490s record INC-1 2 cells -50.000s..15.490s
-              17.010s ~ A-1 advance undone: taken back by A-2
-              17.010s ~ A-2 rollback verified
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+            10.410s SHIFT A-2 rollback shop v1=100% v2=0%
+            10.410s action A-1 advance: undone: taken back by A-2
+            10.410s action A-2 rollback: admitted
+            10.410s incident INC-1 Judged, began 10.000s, harmed 21 of 840
+            10.410s record INC-1 2 cells -50.000s..10.410s
+            10.410s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 21.9 % of its requests failed (228 of 1041), against 20.0 % of v1's (3955 of 19779)
+            10.410s moved r rolled back, frozen until 7210.410s
+            10.411s action A-2 rollback: applied
+            10.411s incident INC-1 Acted, began 10.000s, harmed 21 of 840
+            10.490s action A-2 rollback: verified
+            10.490s incident INC-1 Recovered, began 10.000s, harmed 21 of 1000
+            10.490s notify ops resolved CanaryRolledBack (page): Recovered: 20.0 % bad of 100 requests within 40 ms after the switch, 21.9 % counts as recovered.
+            15.490s incident INC-1 Closed, began 10.000s, harmed 21 of 11000
+                      | 10.000s first_bad: the first bad response that counts towards it
+                      | 10.410s verdict: 21.9 % of its requests failed (228 of 1041), against 20.0 % of v1's (3955 of 19779); ln e is 7.1, 6.9 was needed for alpha 0.001
+                      | 10.410s proposed: A-2: ln e 7.12 reaches 6.91; protective; mode auto
+                      | 10.411s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.490s verified: 20.0 % bad of 100 requests within 40 ms after the switch, 21.9 % counts as recovered
+                      | 10.490s resolved: everybody who was called was told
+                      | 15.490s closed: the record is complete
+            15.490s record INC-1 2 cells -50.000s..15.490s
+            17.010s ~ A-1 advance undone: taken back by A-2
+            17.010s ~ A-2 rollback verified
         "#]],
     );
 }
@@ -268,31 +268,31 @@ fn slow_answers_are_a_reason_too() {
         load 2s shop=2000 shop/v1=0.1%/1% shop/v2=0.1%/1%
         load 7s shop=2000 shop/v1=0.1%/1% shop/v2=0.1%/40%",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               2.190s SHIFT A-2 rollback shop v1=100% v2=0%
-               2.190s action A-1 advance: undone: taken back by A-2
-               2.190s action A-2 rollback: admitted
-               2.190s incident INC-1 Judged, began 2.000s, harmed 8 of 400
-               2.190s record INC-1 2 cells -58.000s..2.190s
-               2.190s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 4.1 % of its requests took longer than 200ms (9 of 219), against 0.99 % of v1's (41 of 4157)
-               2.190s moved r rolled back, frozen until 7202.190s
-               2.191s action A-2 rollback: applied
-               2.191s incident INC-1 Acted, began 2.000s, harmed 8 of 400
-               2.270s action A-2 rollback: verified
-               2.270s incident INC-1 Recovered, began 2.000s, harmed 8 of 560
-               2.270s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.4 % counts as recovered.
-               7.270s incident INC-1 Closed, began 2.000s, harmed 8 of 10560
-                        |  2.000s first_bad: the first bad response that counts towards it
-                        |  2.190s verdict: 4.1 % of its requests took longer than 200ms (9 of 219), against 0.99 % of v1's (41 of 4157); ln e is 6.9, 6.9 was needed for alpha 0.001
-                        |  2.190s proposed: A-2: ln e 6.95 reaches 6.91; protective; mode auto
-                        |  2.191s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  2.270s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.4 % counts as recovered
-                        |  2.270s resolved: everybody who was called was told
-                        |  7.270s closed: the record is complete
-               7.270s record INC-1 2 cells -58.000s..7.270s
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            2.190s SHIFT A-2 rollback shop v1=100% v2=0%
+            2.190s action A-1 advance: undone: taken back by A-2
+            2.190s action A-2 rollback: admitted
+            2.190s incident INC-1 Judged, began 2.000s, harmed 8 of 400
+            2.190s record INC-1 2 cells -58.000s..2.190s
+            2.190s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 4.1 % of its requests took longer than 200ms (9 of 219), against 0.99 % of v1's (41 of 4157)
+            2.190s moved r rolled back, frozen until 7202.190s
+            2.191s action A-2 rollback: applied
+            2.191s incident INC-1 Acted, began 2.000s, harmed 8 of 400
+            2.270s action A-2 rollback: verified
+            2.270s incident INC-1 Recovered, began 2.000s, harmed 8 of 560
+            2.270s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered.
+            7.270s incident INC-1 Closed, began 2.000s, harmed 8 of 10560
+                     |  2.000s first_bad: the first bad response that counts towards it
+                     |  2.190s verdict: 4.1 % of its requests took longer than 200ms (9 of 219), against 0.99 % of v1's (41 of 4157); ln e is 6.9, 6.9 was needed for alpha 0.001
+                     |  2.190s proposed: A-2: ln e 6.95 reaches 6.91; protective; mode auto
+                     |  2.191s weight_zero: A-2 is in force: the canary gets no new requests
+                     |  2.270s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered
+                     |  2.270s resolved: everybody who was called was told
+                     |  7.270s closed: the record is complete
+            7.270s record INC-1 2 cells -58.000s..7.270s
         "#]],
     );
 }
@@ -314,44 +314,44 @@ fn two_rollouts_at_once_do_not_know_each_other() {
         show splits
         show phases",
         &expect![[r#"
-               0.000s SHIFT A-1 advance cart c1=95% c2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved carts in step 1
-               0.001s action A-1 advance: applied
-               0.001s SHIFT A-2 advance shop v1=90% v2=10%
-               0.001s action A-2 advance: admitted
-               0.001s moved shops in step 1
-               0.002s action A-2 advance: applied
-               1.130s SHIFT A-3 rollback shop v1=100% v2=0%
-               1.130s action A-2 advance: undone: taken back by A-3
-               1.130s action A-3 rollback: admitted
-               1.130s incident INC-1 Judged, began 1.030s, harmed 7 of 220
-               1.130s record INC-1 6 cells -58.970s..1.130s
-               1.130s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 3.1 % of its requests failed (7 of 226), against 0.00 % of v1's (0 of 2034)
-               1.130s moved shops rolled back, frozen until 7201.130s
-               1.131s action A-3 rollback: applied
-               1.131s incident INC-1 Acted, began 1.030s, harmed 7 of 220
-               1.210s action A-3 rollback: verified
-               1.210s incident INC-1 Recovered, began 1.030s, harmed 7 of 380
-               1.210s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.5 % counts as recovered.
-               3.000s SHIFT A-4 advance cart c1=50% c2=50%
-               3.000s action A-1 advance: applied
-               3.000s action A-4 advance: admitted
-               3.000s moved carts in step 2
-               3.001s action A-4 advance: applied
-               6.210s incident INC-1 Closed, began 1.030s, harmed 7 of 10380
-                        |  1.030s first_bad: the first bad response that counts towards it
-                        |  1.130s verdict: 3.1 % of its requests failed (7 of 226), against 0.00 % of v1's (0 of 2034); ln e is 7.8, 6.9 was needed for alpha 0.001
-                        |  1.130s proposed: A-3: ln e 7.76 reaches 6.91; protective; mode auto
-                        |  1.131s weight_zero: A-3 is in force: the canary gets no new requests
-                        |  1.210s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.5 % counts as recovered
-                        |  1.210s resolved: everybody who was called was told
-                        |  6.210s closed: the record is complete
-               6.210s record INC-1 6 cells -58.970s..6.210s
-               8.010s ~ cart c1=50% c2=50%
-               8.010s ~ shop v1=100% v2=0%
-               8.010s ~ carts 50% in step 2
-               8.010s ~ shops 0% rolled back, frozen until 7201.131s
+            0.000s SHIFT A-1 advance cart c1=95% c2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved carts in step 1
+            0.001s action A-1 advance: applied
+            0.001s SHIFT A-2 advance shop v1=90% v2=10%
+            0.001s action A-2 advance: admitted
+            0.001s moved shops in step 1
+            0.002s action A-2 advance: applied
+            1.130s SHIFT A-3 rollback shop v1=100% v2=0%
+            1.130s action A-2 advance: undone: taken back by A-3
+            1.130s action A-3 rollback: admitted
+            1.130s incident INC-1 Judged, began 1.030s, harmed 7 of 220
+            1.130s record INC-1 6 cells -58.970s..1.130s
+            1.130s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 3.1 % of its requests failed (7 of 226), against 0.00 % of v1's (0 of 2034)
+            1.130s moved shops rolled back, frozen until 7201.130s
+            1.131s action A-3 rollback: applied
+            1.131s incident INC-1 Acted, began 1.030s, harmed 7 of 220
+            1.210s action A-3 rollback: verified
+            1.210s incident INC-1 Recovered, began 1.030s, harmed 7 of 380
+            1.210s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.5 % counts as recovered.
+            3.000s SHIFT A-4 advance cart c1=50% c2=50%
+            3.000s action A-1 advance: applied
+            3.000s action A-4 advance: admitted
+            3.000s moved carts in step 2
+            3.001s action A-4 advance: applied
+            6.210s incident INC-1 Closed, began 1.030s, harmed 7 of 10380
+                     |  1.030s first_bad: the first bad response that counts towards it
+                     |  1.130s verdict: 3.1 % of its requests failed (7 of 226), against 0.00 % of v1's (0 of 2034); ln e is 7.8, 6.9 was needed for alpha 0.001
+                     |  1.130s proposed: A-3: ln e 7.76 reaches 6.91; protective; mode auto
+                     |  1.131s weight_zero: A-3 is in force: the canary gets no new requests
+                     |  1.210s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.5 % counts as recovered
+                     |  1.210s resolved: everybody who was called was told
+                     |  6.210s closed: the record is complete
+            6.210s record INC-1 6 cells -58.970s..6.210s
+            8.010s ~ cart c1=50% c2=50%
+            8.010s ~ shop v1=100% v2=0%
+            8.010s ~ carts 50% in step 2
+            8.010s ~ shops 0% rolled back, frozen until 7201.131s
         "#]],
     );
 }
@@ -410,45 +410,45 @@ fn in_mode_approve_a_person_lets_it_happen() {
         approve A-3
         load 6s shop=2000 shop/v2=30%",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.140s action A-2 rollback: awaits approval until 10.140s
-               0.140s incident INC-1 Judged, began 0.040s, harmed 4 of 220
-               0.140s record INC-1 2 cells -59.960s..0.140s
-               0.140s notify ops firing CanaryWorse (page): shop: canary v2 waits for approval to be rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
-              10.140s action A-2 rollback: refused: nobody approved it in time
-              10.140s action A-3 rollback: awaits approval until 20.140s
-              10.140s incident INC-1 Judged, began 0.040s, harmed 4 of 220
-              10.140s notify ops firing CanaryWorse (page): shop: canary v2 waits for approval to be rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
-              13.010s REFUSED A-2 is refused: there is nothing left to decide
-              13.010s SHIFT A-3 rollback shop v1=100% v2=0%
-              13.010s action A-1 advance: undone: taken back by A-3
-              13.010s action A-3 rollback: admitted
-              13.010s incident INC-1 Judged, began 0.040s, harmed 4 of 220
-              13.010s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
-              13.010s moved r rolled back, frozen until 7213.010s
-              13.011s action A-3 rollback: applied
-              13.011s incident INC-1 Acted, began 0.040s, harmed 4 of 220
-              13.090s action A-3 rollback: verified
-              13.090s incident INC-1 Recovered, began 0.040s, harmed 390 of 26120
-              13.090s notify ops resolved CanaryWorse (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 4.5 % counts as recovered.
-              13.090s notify ops resolved CanaryWorse (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 4.5 % counts as recovered.
-              13.090s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 4.5 % counts as recovered.
-              18.090s incident INC-1 Closed, began 0.040s, harmed 390 of 36120
-                        |  0.040s first_bad: the first bad response that counts towards it
-                        |  0.140s verdict: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266); ln e is 8.8, 6.9 was needed for alpha 0.001
-                        |  0.140s proposed: A-2 waits for approval
-                        | 10.140s refused: A-2: nobody approved it in time
-                        | 10.140s proposed: A-3 waits for approval
-                        | 13.010s approved: A-3 by ann
-                        | 13.010s proposed: A-3: ln e 8.78 reaches 6.91; protective; approved by ann
-                        | 13.011s weight_zero: A-3 is in force: the canary gets no new requests
-                        | 13.090s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 4.5 % counts as recovered
-                        | 13.090s resolved: everybody who was called was told
-                        | 18.090s closed: the record is complete
-              18.090s record INC-1 2 cells -59.960s..18.090s
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+             0.140s action A-2 rollback: awaits approval until 10.140s
+             0.140s incident INC-1 Judged, began 0.040s, harmed 4 of 220
+             0.140s record INC-1 2 cells -59.960s..0.140s
+             0.140s notify ops firing CanaryWorse (page): shop: canary v2 waits for approval to be rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
+            10.140s action A-2 rollback: refused: nobody approved it in time
+            10.140s action A-3 rollback: awaits approval until 20.140s
+            10.140s incident INC-1 Judged, began 0.040s, harmed 4 of 220
+            10.140s notify ops firing CanaryWorse (page): shop: canary v2 waits for approval to be rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
+            13.010s REFUSED A-2 is refused: there is nothing left to decide
+            13.010s SHIFT A-3 rollback shop v1=100% v2=0%
+            13.010s action A-1 advance: undone: taken back by A-3
+            13.010s action A-3 rollback: admitted
+            13.010s incident INC-1 Judged, began 0.040s, harmed 4 of 220
+            13.010s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266)
+            13.010s moved r rolled back, frozen until 7213.010s
+            13.011s action A-3 rollback: applied
+            13.011s incident INC-1 Acted, began 0.040s, harmed 4 of 220
+            13.090s action A-3 rollback: verified
+            13.090s incident INC-1 Recovered, began 0.040s, harmed 390 of 26120
+            13.090s notify ops resolved CanaryWorse (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 4.5 % counts as recovered.
+            13.090s notify ops resolved CanaryWorse (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 4.5 % counts as recovered.
+            13.090s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 4.5 % counts as recovered.
+            18.090s incident INC-1 Closed, began 0.040s, harmed 390 of 36120
+                      |  0.040s first_bad: the first bad response that counts towards it
+                      |  0.140s verdict: 28.6 % of its requests failed (4 of 14), against 0.00 % of v1's (0 of 266); ln e is 8.8, 6.9 was needed for alpha 0.001
+                      |  0.140s proposed: A-2 waits for approval
+                      | 10.140s refused: A-2: nobody approved it in time
+                      | 10.140s proposed: A-3 waits for approval
+                      | 13.010s approved: A-3 by ann
+                      | 13.010s proposed: A-3: ln e 8.78 reaches 6.91; protective; approved by ann
+                      | 13.011s weight_zero: A-3 is in force: the canary gets no new requests
+                      | 13.090s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 4.5 % counts as recovered
+                      | 13.090s resolved: everybody who was called was told
+                      | 18.090s closed: the record is complete
+            18.090s record INC-1 2 cells -59.960s..18.090s
         "#]],
     );
 }
@@ -554,47 +554,47 @@ fn a_rollback_that_the_gateway_cannot_carry_out_is_tried_until_it_can() {
         applied A-4
         load 6s shop=2000",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.180s SHIFT A-2 rollback shop v1=100% v2=0%
-               0.180s action A-1 advance: undone: taken back by A-2
-               0.180s action A-2 rollback: admitted
-               0.180s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               0.180s record INC-1 2 cells -59.870s..0.180s
-               0.180s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342)
-               0.180s moved r rolled back, frozen until 7200.180s
-               0.310s action A-2 rollback: failed: no such listener
-               0.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               0.310s notify ops firing RollbackFailed (page): shop: A-2 could not be carried out: no such listener
-               1.310s SHIFT A-3 rollback shop v1=100% v2=0%
-               1.310s action A-3 rollback: admitted
-               1.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               1.310s action A-3 rollback: failed: still not
-               1.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               3.310s SHIFT A-4 rollback shop v1=100% v2=0%
-               3.310s action A-4 rollback: admitted
-               3.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
-               3.310s action A-4 rollback: applied
-               3.310s incident INC-1 Acted, began 0.130s, harmed 4 of 120
-               3.380s action A-4 rollback: verified
-               3.380s incident INC-1 Recovered, began 0.130s, harmed 192 of 6520
-               3.380s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 70 ms after the switch, 3.7 % counts as recovered.
-               3.380s notify ops resolved RollbackFailed (page): Recovered: 0.00 % bad of 100 requests within 70 ms after the switch, 3.7 % counts as recovered.
-               8.380s incident INC-1 Closed, began 0.130s, harmed 192 of 16520
-                        |  0.130s first_bad: the first bad response that counts towards it
-                        |  0.180s verdict: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342); ln e is 8.3, 6.9 was needed for alpha 0.001
-                        |  0.180s proposed: A-2: ln e 8.28 reaches 6.91; protective; mode auto
-                        |  0.310s refused: A-2 could not be carried out: no such listener
-                        |  0.310s escalated: A-2 could not be carried out: no such listener
-                        |  1.310s refused: A-3 could not be carried out: still not
-                        |  3.310s late_record: A-4 took effect before its record was on disk
-                        |  3.310s weight_zero: A-4 is in force: the canary gets no new requests
-                        |  3.380s verified: 0.00 % bad of 100 requests within 70 ms after the switch, 3.7 % counts as recovered
-                        |  3.380s resolved: everybody who was called was told
-                        |  8.380s closed: the record is complete
-               8.380s record INC-1 2 cells -59.870s..8.380s
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            0.180s SHIFT A-2 rollback shop v1=100% v2=0%
+            0.180s action A-1 advance: undone: taken back by A-2
+            0.180s action A-2 rollback: admitted
+            0.180s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            0.180s record INC-1 2 cells -59.870s..0.180s
+            0.180s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342)
+            0.180s moved r rolled back, frozen until 7200.180s
+            0.310s action A-2 rollback: failed: no such listener
+            0.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            0.310s notify ops firing RollbackFailed (page): shop: A-2 could not be carried out: no such listener
+            1.310s SHIFT A-3 rollback shop v1=100% v2=0%
+            1.310s action A-3 rollback: admitted
+            1.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            1.310s action A-3 rollback: failed: still not
+            1.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            3.310s SHIFT A-4 rollback shop v1=100% v2=0%
+            3.310s action A-4 rollback: admitted
+            3.310s incident INC-1 Judged, began 0.130s, harmed 4 of 120
+            3.310s action A-4 rollback: applied
+            3.310s incident INC-1 Acted, began 0.130s, harmed 4 of 120
+            3.380s action A-4 rollback: verified
+            3.380s incident INC-1 Recovered, began 0.130s, harmed 192 of 6520
+            3.380s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered.
+            3.380s notify ops resolved RollbackFailed (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered.
+            8.380s incident INC-1 Closed, began 0.130s, harmed 192 of 16520
+                     |  0.130s first_bad: the first bad response that counts towards it
+                     |  0.180s verdict: 22.2 % of its requests failed (4 of 18), against 0.00 % of v1's (0 of 342); ln e is 8.3, 6.9 was needed for alpha 0.001
+                     |  0.180s proposed: A-2: ln e 8.28 reaches 6.91; protective; mode auto
+                     |  0.310s refused: A-2 could not be carried out: no such listener
+                     |  0.310s escalated: A-2 could not be carried out: no such listener
+                     |  1.310s refused: A-3 could not be carried out: still not
+                     |  3.310s late_record: A-4 took effect before its record was on disk
+                     |  3.310s weight_zero: A-4 is in force: the canary gets no new requests
+                     |  3.380s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 3.7 % counts as recovered
+                     |  3.380s resolved: everybody who was called was told
+                     |  8.380s closed: the record is complete
+            8.380s record INC-1 2 cells -59.870s..8.380s
         "#]],
     );
 }
@@ -623,7 +623,37 @@ fn a_failed_rollback_is_tried_again_with_the_split_and_the_limits_of_now() {
         applied A-4
         show splits
         show actions",
-        &expect![[""]],
+        &expect![[r#"
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            1.100s SHIFT A-2 rollback shop v1=100% v2=0%
+            1.100s action A-1 advance: undone: taken back by A-2
+            1.100s action A-2 rollback: admitted
+            1.100s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            1.100s record INC-1 2 cells -58.970s..1.100s
+            1.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 4.5 % of its requests failed (5 of 110), against 0.00 % of v1's (0 of 2090)
+            1.100s moved r rolled back, frozen until 7201.100s
+            1.310s action A-2 rollback: failed: the table is too large
+            1.310s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            1.310s notify ops firing RollbackFailed (page): shop: A-2 could not be carried out: the table is too large
+            2.310s SHIFT A-3 rollback shop beta=10% v1=90% v2=0%
+            2.310s action A-3 rollback: admitted
+            2.310s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            3.310s action A-3 rollback: failed: the table is too large
+            3.310s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            5.310s SHIFT A-4 rollback shop beta=10% v1=90% v2=0%
+            5.310s action A-4 rollback: admitted
+            5.310s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            6.310s action A-4 rollback: applied
+            6.310s incident INC-1 Acted, began 1.030s, harmed 5 of 160
+            6.310s ~ shop beta=10% v1=90% v2=0%
+            6.310s ~ A-1 advance undone: taken back by A-2
+            6.310s ~ A-2 rollback failed: the table is too large
+            6.310s ~ A-3 rollback failed: the table is too large
+            6.310s ~ A-4 rollback applied
+        "#]],
     );
 }
 

@@ -167,39 +167,39 @@ fn an_automatic_start_waits_for_nobody_but_not_after_a_rollback() {
         start r
         show splits",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               1.160s SHIFT A-2 rollback shop v1=100% v2=0%
-               1.160s action A-1 advance: undone: taken back by A-2
-               1.160s action A-2 rollback: admitted
-               1.160s incident INC-1 Judged, began 1.040s, harmed 6 of 260
-               1.160s record INC-1 2 cells -58.960s..1.160s
-               1.160s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 5.2 % of its requests failed (6 of 116), against 0.00 % of v1's (0 of 2204)
-               1.160s moved r rolled back, frozen until 61.160s
-               1.161s action A-2 rollback: applied
-               1.161s incident INC-1 Acted, began 1.040s, harmed 6 of 260
-               1.240s action A-2 rollback: verified
-               1.240s incident INC-1 Recovered, began 1.040s, harmed 6 of 420
-               1.240s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 79 ms after the switch, 1.4 % counts as recovered.
-               6.240s incident INC-1 Closed, began 1.040s, harmed 6 of 10420
-                        |  1.040s first_bad: the first bad response that counts towards it
-                        |  1.160s verdict: 5.2 % of its requests failed (6 of 116), against 0.00 % of v1's (0 of 2204); ln e is 9.3, 6.9 was needed for alpha 0.001
-                        |  1.160s proposed: A-2: ln e 9.34 reaches 6.91; protective; mode auto
-                        |  1.161s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  1.240s verified: 0.00 % bad of 100 requests within 79 ms after the switch, 1.4 % counts as recovered
-                        |  1.240s resolved: everybody who was called was told
-                        |  6.240s closed: the record is complete
-               6.240s record INC-1 2 cells -58.960s..6.240s
-              61.161s action A-2 rollback: expired
-             128.010s ~ shop v1=100% v2=0%
-             128.010s ~ r 0% rolled back, frozen until 61.161s
-             128.010s SHIFT A-3 advance shop v1=95% v2=5%
-             128.010s action A-3 advance: admitted
-             128.010s moved r in step 1
-             128.011s action A-3 advance: applied
-             128.011s ~ shop v1=95% v2=5%
+              0.000s SHIFT A-1 advance shop v1=95% v2=5%
+              0.000s action A-1 advance: admitted
+              0.000s moved r in step 1
+              0.001s action A-1 advance: applied
+              1.160s SHIFT A-2 rollback shop v1=100% v2=0%
+              1.160s action A-1 advance: undone: taken back by A-2
+              1.160s action A-2 rollback: admitted
+              1.160s incident INC-1 Judged, began 1.040s, harmed 6 of 260
+              1.160s record INC-1 2 cells -58.960s..1.160s
+              1.160s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 5.2 % of its requests failed (6 of 116), against 0.00 % of v1's (0 of 2204)
+              1.160s moved r rolled back, frozen until 61.160s
+              1.161s action A-2 rollback: applied
+              1.161s incident INC-1 Acted, began 1.040s, harmed 6 of 260
+              1.240s action A-2 rollback: verified
+              1.240s incident INC-1 Recovered, began 1.040s, harmed 6 of 420
+              1.240s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered.
+              6.240s incident INC-1 Closed, began 1.040s, harmed 6 of 10420
+                       |  1.040s first_bad: the first bad response that counts towards it
+                       |  1.160s verdict: 5.2 % of its requests failed (6 of 116), against 0.00 % of v1's (0 of 2204); ln e is 9.3, 6.9 was needed for alpha 0.001
+                       |  1.160s proposed: A-2: ln e 9.34 reaches 6.91; protective; mode auto
+                       |  1.161s weight_zero: A-2 is in force: the canary gets no new requests
+                       |  1.240s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered
+                       |  1.240s resolved: everybody who was called was told
+                       |  6.240s closed: the record is complete
+              6.240s record INC-1 2 cells -58.960s..6.240s
+             61.161s action A-2 rollback: expired
+            128.010s ~ shop v1=100% v2=0%
+            128.010s ~ r 0% rolled back, frozen until 61.161s
+            128.010s SHIFT A-3 advance shop v1=95% v2=5%
+            128.010s action A-3 advance: admitted
+            128.010s moved r in step 1
+            128.011s action A-3 advance: applied
+            128.011s ~ shop v1=95% v2=5%
         "#]],
     );
 }
