@@ -532,20 +532,28 @@ impl ControlThread {
         }
         self.state.sample_due = now + SAMPLE_EVERY;
         let at = self.clock.now();
+        self.record_exemplars();
+        if self.state.latencies_due <= now {
+            self.state.latencies_due = now + LATENCIES_EVERY;
+            self.record_latencies(at);
+        }
+        let counts = std::mem::take(&mut self.state.sample);
+        self.shared.publish(StreamItem::Traffic { at, versions: self.by_version(&counts) });
+    }
+
+    fn record_exemplars(&mut self) {
         let mut exemplars = Vec::new();
         self.gateway.take_exemplars(&mut exemplars);
         for exemplar in exemplars {
             self.recorder.exemplar(exemplar);
         }
-        if self.state.latencies_due <= now {
-            self.state.latencies_due = now + LATENCIES_EVERY;
-            let mut latencies = Vec::new();
-            self.gateway.latencies(&mut latencies);
-            lock(&self.shared.totals).add_latencies(&latencies);
-            self.recorder.latencies(at, latencies);
-        }
-        let counts = std::mem::take(&mut self.state.sample);
-        self.shared.publish(StreamItem::Traffic { at, versions: self.by_version(&counts) });
+    }
+
+    fn record_latencies(&mut self, at: Timestamp) {
+        let mut latencies = Vec::new();
+        self.gateway.latencies(&mut latencies);
+        lock(&self.shared.totals).add_latencies(&latencies);
+        self.recorder.latencies(at, latencies);
     }
 
     fn by_version(&self, counts: &BTreeMap<CellId, OutcomeCounts>) -> Vec<TrafficSample> {
@@ -574,6 +582,11 @@ impl ControlThread {
     }
 
     fn freeze(&mut self, due: Vec<Freeze>) {
+        if let Some(last) = due.iter().map(|freeze| freeze.to).max() {
+            // What the gateway still holds belongs to the recording.
+            self.record_exemplars();
+            self.record_latencies(last);
+        }
         for freeze in due {
             let black_box = self.recorder.freeze(&freeze.cells, freeze.from, freeze.to, &self.state.cells);
             if self.files.keep(freeze.incident, black_box).is_err() {
