@@ -37,5 +37,6 @@ pub use judge::{CanaryJudge, events};
 pub use not_worse::MARGIN_MIN;
 pub use pairing::WAIT_MAX;
 
-/// Smallest difference of bad shares that matters, unless a rollout says otherwise: half a percentage point.
-pub const TOLERANCE_DEFAULT: f64 = 0.005;
+/// Smallest difference of bad shares that matters, unless a rollout says otherwise: none is too small. What a default
+/// above 0 would cost is measured in decision 0030; "not worse" has a margin of its own, [`MARGIN_MIN`].
+pub const TOLERANCE_DEFAULT: f64 = 0.0;

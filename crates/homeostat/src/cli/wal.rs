@@ -25,6 +25,9 @@ use homeostat_wire::{
     varint,
 };
 
+/// The outbox of notifications within a data directory.
+const OUTBOX_DIR: &str = "outbox";
+
 /// Arguments of `homeostat wal`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -79,7 +82,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 /// Logs within `dir`: those of a data directory, or `dir` itself.
 fn logs(dir: &Path) -> Vec<PathBuf> {
     let within: Vec<PathBuf> =
-        [JOURNAL_DIR, ARCHIVE_DIR].map(|name| dir.join(name)).into_iter().filter(|d| d.is_dir()).collect();
+        [JOURNAL_DIR, ARCHIVE_DIR, OUTBOX_DIR].map(|name| dir.join(name)).into_iter().filter(|d| d.is_dir()).collect();
     if within.is_empty() { vec![dir.to_owned()] } else { within }
 }
 
@@ -190,7 +193,7 @@ fn repaired(dir: &Path, segment: u32) -> Result<String, String> {
     let damaged = |log: &&PathBuf| {
         survey(&RealDisk, log, &mut |_, _| {}).is_ok_and(|found| found.damage.iter().any(|d| d.segment == segment))
     };
-    // Both logs of a data directory may have a segment of this number; the damaged one is meant.
+    // Every log of a data directory may have a segment of this number; the damaged one is meant.
     let log = logs.iter().find(damaged).or(logs.first()).ok_or("there is no log")?;
     match repair(&RealDisk, log, segment) {
         Ok(Repaired { records_kept, bytes_cut, side_file, .. }) => {

@@ -83,7 +83,7 @@ record! {
         /// Bound on the probability that a canary which is worse by more than the tolerance ever passes an evidence gate.
         "beta" beta: Share => default "0.05";
         /// Smallest difference of bad shares that matters; `1%` is one percentage point.
-        "tolerance" tolerance: Share => default "0.5%";
+        "tolerance" tolerance: Share => default "0%";
         /// Canary requests before any verdict; fewer are "not enough evidence".
         "minEvents" min_events: Whole<1, 1_000_000_000> => default "5";
         /// After each start the canary's requests do not count for this long: cold caches are not a fault.
