@@ -58,7 +58,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_ms(1_750_000_000_000);
 
     fn damage(disk: &dyn Disk, dir: &Path, text: &[u8]) {
-        let first = disk.list(dir).unwrap().into_iter().filter(|name| name.ends_with(".wal")).min().unwrap();
+        let is_segment = |name: &String| Path::new(name).extension().is_some_and(|ext| ext == SEGMENT_EXT);
+        let first = disk.list(dir).unwrap().into_iter().filter(is_segment).min().unwrap();
         let mut file = disk.create(&dir.join(first)).unwrap();
         file.append(text).unwrap();
         file.sync().unwrap();

@@ -46,7 +46,7 @@ pub(crate) fn check(script: &str, expected: &Expect) {
 /// Without the indentation that all lines share: expected texts lose theirs as well.
 fn flush_left(text: &str) -> String {
     let indent = text.lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
-    text.lines().map(|line| format!("{}\n", &line[indent..])).collect()
+    text.lines().flat_map(|line| [&line[indent..], "\n"]).collect()
 }
 
 /// Runs a script and gives what comes out.
