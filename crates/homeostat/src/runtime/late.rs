@@ -68,8 +68,13 @@ impl LateParts {
         }
         let clock = Arc::new(wall_now);
         let seed = wall_now().unix_ns().unsigned_abs();
-        let options =
-            NotifyOptions { external_url: Some(self.console_url.clone()), disk, ..NotifyOptions::new(clock, seed) };
+        let options = NotifyOptions {
+            external_url: Some(self.console_url.clone()),
+            disk,
+            // A damaged outbox must not mean silence for ever; what was in it is kept beside it and told in the log.
+            set_damaged_aside: true,
+            ..NotifyOptions::new(clock, seed)
+        };
         let (task, handle) = Notify::open(&self.outbox_dir, lock(&self.receivers).clone(), options)?;
         *lock(&self.notify_task) = Some(self.runtime.spawn(task.run(self.stop.clone())));
         // Only the thread that opens the outbox gets here, once.
