@@ -98,17 +98,22 @@ mod tests {
         Timestamp::from_unix_ms(secs * 1_000)
     }
 
+    /// The share in whole percent, which all expectations here are.
+    fn percent(coverage: &Coverage, at: i64) -> u64 {
+        (share(coverage, at) * 100.0).round() as u64
+    }
+
     #[test]
     fn time_before_the_start_and_gaps_are_not_covered() {
         let mut coverage = Coverage::since(at(100));
         let share = |coverage: &Coverage, now| coverage.share(at(now), Span::from_secs(100));
-        assert_eq!([share(&coverage, 100), share(&coverage, 150), share(&coverage, 300)], [0.0, 0.5, 1.0]);
+        assert_eq!([100, 150, 300].map(|at| percent(&coverage, at)), [0, 50, 100]);
         coverage.add_gap(at(210), at(220));
         coverage.add_gap(at(240), at(260));
         coverage.add_gap(at(220), at(230));
         coverage.add_gap(at(999), at(999));
         assert_eq!(coverage.gaps.len(), 3);
-        assert_eq!([share(&coverage, 300), share(&coverage, 250), share(&coverage, 325)], [0.6, 0.7, 0.75]);
+        assert_eq!([300, 250, 325].map(|at| percent(&coverage, at)), [60, 70, 75]);
         coverage.forget_before(at(230));
         assert_eq!(coverage.gaps, [(at(240), at(260))]);
     }

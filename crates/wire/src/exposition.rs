@@ -247,8 +247,7 @@ mod tests {
             while let Some(c) = chars.next() {
                 match (c, if c == '\\' { chars.next() } else { None }) {
                     ('\\', Some('n')) => plain.push('\n'),
-                    ('\\', Some(c)) => plain.push(c),
-                    (c, _) => plain.push(c),
+                    ('\\', Some(c)) | (c, _) => plain.push(c),
                 }
             }
             prop_assert_eq!(plain, value);
