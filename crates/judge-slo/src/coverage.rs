@@ -99,14 +99,13 @@ mod tests {
     }
 
     /// The share in whole percent, which all expectations here are.
-    fn percent(coverage: &Coverage, at: i64) -> u64 {
-        (share(coverage, at) * 100.0).round() as u64
+    fn percent(coverage: &Coverage, now_secs: i64) -> u64 {
+        (coverage.share(at(now_secs), Span::from_secs(100)) * 100.0).round() as u64
     }
 
     #[test]
     fn time_before_the_start_and_gaps_are_not_covered() {
         let mut coverage = Coverage::since(at(100));
-        let share = |coverage: &Coverage, now| coverage.share(at(now), Span::from_secs(100));
         assert_eq!([100, 150, 300].map(|at| percent(&coverage, at)), [0, 50, 100]);
         coverage.add_gap(at(210), at(220));
         coverage.add_gap(at(240), at(260));
