@@ -1,6 +1,6 @@
 //! Documents: which kinds there are, and their common frame of `apiVersion`, `kind`, `metadata` and `spec`.
 //!
-//! The table in [`documents`] is the list of kinds: the reader, the JSON Schema and the reference page all go through
+//! The table in `documents!` is the list of kinds: the reader, the JSON Schema and the reference page all go through
 //! it.
 
 use super::{
