@@ -283,13 +283,13 @@ fn slow_answers_are_a_reason_too() {
             2.191s incident INC-1 Acted, began 2.000s, harmed 8 of 400
             2.270s action A-2 rollback: verified
             2.270s incident INC-1 Recovered, began 2.000s, harmed 8 of 560
-            2.270s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered.
+            2.270s notify ops resolved CanaryRolledBack (page): Recovered: 1.0 % bad of 100 requests within 40 ms after the switch, 2.6 % counts as recovered.
             7.270s incident INC-1 Closed, began 2.000s, harmed 8 of 10560
                      |  2.000s first_bad: the first bad response that counts towards it
                      |  2.190s verdict: 4.1 % of its requests took longer than 200ms (9 of 219), against 0.99 % of v1's (41 of 4157); ln e is 6.9, 6.9 was needed for alpha 0.001
                      |  2.190s proposed: A-2: ln e 6.95 reaches 6.91; protective; mode auto
                      |  2.191s weight_zero: A-2 is in force: the canary gets no new requests
-                     |  2.270s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.4 % counts as recovered
+                     |  2.270s verified: 1.0 % bad of 100 requests within 40 ms after the switch, 2.6 % counts as recovered
                      |  2.270s resolved: everybody who was called was told
                      |  7.270s closed: the record is complete
             7.270s record INC-1 2 cells -58.000s..7.270s
