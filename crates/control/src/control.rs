@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use homeostat_model::{
-    ActionId, Actor, ChangeEvent, ChangeKind, IncidentId, OutcomeDelta, RolloutName, ServiceName, Timestamp,
+    ActionId, Actor, ChangeEvent, ChangeKind, OutcomeDelta, RolloutName, ServiceName, Timestamp,
     action::{ActionState, Decision, Split},
     evidence::EventCounts,
     rollout::Verb,
@@ -111,11 +111,6 @@ impl Control {
     pub(crate) fn desired_split(&self, service: &ServiceName) -> Split {
         let rollout = self.rollouts.iter().find(|r| r.declared.service == *service);
         rollout.map_or_else(|| self.world.base_split(service), |r| r.split(&self.world))
-    }
-
-    /// Incidents that are not closed, ascending: their recordings will be asked for once more.
-    pub fn open_incident_ids(&self) -> Vec<IncidentId> {
-        self.world.incidents.ids().collect()
     }
 
     /// The configuration in force.

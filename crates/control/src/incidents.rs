@@ -135,11 +135,6 @@ impl Incidents {
         (INCIDENTS_OPEN_MAX <= self.open.len()).then(|| self.open.keys().next().copied()).flatten()
     }
 
-    /// Ascending.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = IncidentId> {
-        self.open.keys().copied()
-    }
-
     /// Newest first.
     pub(crate) fn newest(&self) -> impl Iterator<Item = &Incident> {
         self.open.values().rev().map(|open| &open.incident)

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::error_chain::chain;
 use homeostat_shop::args::ShopArgs;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     match homeostat_shop::args::run(args.shop, CancellationToken::new()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("homeostat shop: {}", super::demo::chain(&problem));
+            eprintln!("homeostat shop: {}", chain(&problem));
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log;
+use crate::error_chain::chain;
 use crate::runtime::{self, Options, StartError};
 
 /// Runs gateway, judge, guard, journal, notifications and API in one process
@@ -103,18 +104,6 @@ async fn until_told(running: &runtime::Running) -> std::io::Result<()> {
             interrupted = tokio::signal::ctrl_c() => return interrupted,
         }
     }
-}
-
-/// An error with all its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        line.push_str(": ");
-        line.push_str(&source.to_string());
-        cause = source.source();
-    }
-    line
 }
 
 /// A second SIGINT or SIGTERM.

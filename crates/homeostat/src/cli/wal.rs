@@ -8,6 +8,7 @@ use std::{
     process::ExitCode,
 };
 
+use crate::error_chain::chain;
 use clap::Subcommand;
 use homeostat_store_events::{
     RealDisk,
@@ -208,20 +209,6 @@ fn repaired(dir: &Path, segment: u32) -> Result<String, String> {
         }
         Err(error) => Err(chain(&error)),
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // A transparent layer says the same twice.
-        if !text.ends_with(&cause.to_string()) {
-            text = format!("{text}: {cause}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use super::{
     shared::{Shared, lock},
     stop::join_within,
 };
+use crate::error_chain::chain;
 
 /// Notices of the last minutes before the end are handed over again; older ones had time to reach the outbox, which
 /// forgets the keys of what it has delivered after a day.
@@ -411,16 +412,4 @@ impl Past {
             Command::Shift { .. } | Command::RolloutMoved { .. } | Command::Refuse { .. } => {}
         }
     }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

@@ -32,6 +32,7 @@ use self::{
     watch::{Ending, Watch},
 };
 use super::{log, say, up::LogFormat};
+use crate::error_chain::chain;
 use crate::runtime::{self, Options, Running, StartError};
 
 /// Shows the whole loop on real traffic: a bad release is noticed, rolled back, verified and written up
@@ -355,10 +356,4 @@ impl Scene<'_> {
         };
         timeout(READ_WITHIN, asked).await.ok()?
     }
-}
-
-/// An error with all its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
