@@ -9,12 +9,15 @@
 pub mod action;
 pub mod change;
 pub mod evidence;
+pub mod histogram;
 pub mod incident;
+pub mod labels;
 pub mod name;
 pub mod notice;
 pub mod objective;
 pub mod outcome;
 pub mod rollout;
+pub mod sample;
 pub mod share;
 pub mod time;
 pub mod verdict;
@@ -22,9 +25,12 @@ pub mod view;
 
 pub use action::{ActionId, ActionMode};
 pub use change::{Actor, ChangeEvent, ChangeKind};
+pub use histogram::Histogram;
 pub use incident::IncidentId;
+pub use labels::{Labels, LabelsBuilder};
 pub use name::{ObjectiveName, ReceiverName, RolloutName, RouteName, ServiceName, VersionName};
 pub use objective::Objective;
 pub use outcome::{CellId, CellKey, OutcomeClass, OutcomeCounts, OutcomeDelta};
+pub use sample::{Sample, SampleRun, SampleValue, TimeMs};
 pub use share::Weight;
 pub use time::{Span, Timestamp};
