@@ -171,7 +171,7 @@ impl Histogram {
         if !self.has_custom_bounds() && !(SCHEMA_MIN..=SCHEMA_MAX).contains(&self.schema) {
             return Err(HistogramError::Schema { schema: self.schema.into() });
         }
-        if !(self.zero_threshold >= 0.0) {
+        if self.zero_threshold.is_nan() || self.zero_threshold < 0.0 {
             return Err(HistogramError::ZeroThreshold { threshold: self.zero_threshold });
         }
         self.check_bounds()?;
