@@ -11,6 +11,7 @@
 //! Source of the language: prometheus.io/docs/prometheus/latest/querying.
 
 pub mod ast;
+pub mod eval;
 pub mod functions;
 pub mod matcher;
 pub mod note;

@@ -1,0 +1,5 @@
+//! Evaluation: a syntax tree and series become values.
+//!
+//! Every node gives all steps of a series at once, so that labels are computed once per series and not per step.
+
+pub mod window;
