@@ -6,8 +6,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::Failed;
@@ -42,6 +44,17 @@ impl Process {
     /// Kills it and waits until it is gone.
     pub(crate) async fn end(mut self) -> io::Result<()> {
         self.child.kill().await
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it has; one that does not in time is killed.
+    pub(crate) async fn terminate(mut self, within: Duration) -> io::Result<()> {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => status.map(drop),
+            Err(_) => self.child.kill().await,
+        }
     }
 
     /// The last lines it said, for a failure's story.

@@ -15,11 +15,21 @@ use crate::Failed;
 
 /// A process that does not answer a small question in this time is stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of an answer; a page of incidents is far below.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Bytes of an answer; a query of a hundred thousand series is below.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Asks once. Returns status and body.
 pub(crate) async fn ask(at: SocketAddr, method: Method, path: &str, body: &str) -> Result<(u16, Bytes), Failed> {
+    ask_within(at, method, path, body, ANSWER_WITHIN).await
+}
+
+async fn ask_within(
+    at: SocketAddr,
+    method: Method,
+    path: &str,
+    body: &str,
+    within: Duration,
+) -> Result<(u16, Bytes), Failed> {
     let asking = async {
         let socket = TcpStream::connect(at).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
@@ -39,16 +49,26 @@ pub(crate) async fn ask(at: SocketAddr, method: Method, path: &str, body: &str) 
         let (_, answer) = tokio::join!(connection, answering);
         answer
     };
-    timeout(ANSWER_WITHIN, asking).await.map_err(|_| format!("{at}{path} did not answer within {ANSWER_WITHIN:?}"))?
+    timeout(within, asking).await.map_err(|_| format!("{at}{path} did not answer within {within:?}"))?
 }
 
 /// As [`ask`], and anything but 2xx is a failure.
 pub(crate) async fn must(at: SocketAddr, method: Method, path: &str, body: &str) -> Result<Bytes, Failed> {
     let (status, answer) = ask(at, method.clone(), path, body).await?;
+    accepted(&format!("{method} {at}{path}"), status, answer)
+}
+
+/// As [`must`] for what may take long, without a body.
+pub(crate) async fn must_within(at: SocketAddr, method: Method, path: &str, within: Duration) -> Result<Bytes, Failed> {
+    let (status, answer) = ask_within(at, method.clone(), path, "", within).await?;
+    accepted(&format!("{method} {at}{path}"), status, answer)
+}
+
+fn accepted(what: &str, status: u16, answer: Bytes) -> Result<Bytes, Failed> {
     if (200..300).contains(&status) {
         return Ok(answer);
     }
-    Err(format!("{method} {at}{path} answered {status}: {}", String::from_utf8_lossy(&answer)).into())
+    Err(format!("{what} answered {status}: {}", String::from_utf8_lossy(&answer)).into())
 }
 
 /// Asks until the answer is 200.

@@ -1,7 +1,7 @@
 //! Side-by-side measurements of Homeostat and its peers: same machine, same input, one table and one JSON file each.
 //!
 //! `reaction`: from the first bad response of a bad release to traffic moved away and to the webhook, beside Prometheus
-//! with Alertmanager. `gateway`: CPU of one request beside nginx. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
+//! with Alertmanager. `gateway`: CPU of one request beside nginx. `series`: the metrics store beside Prometheus and VictoriaMetrics. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
 //!
 //! Not here: benchmarks of single functions; those sit beside the code they measure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program speaks to a terminal")]
@@ -12,6 +12,7 @@ mod figures;
 mod gateway;
 mod machine;
 mod reaction;
+mod series;
 mod webhook;
 
 use std::{
@@ -36,6 +37,8 @@ enum Command {
     Reaction(reaction::Args),
     /// CPU of one request through the gateway and through nginx.
     Gateway(gateway::Args),
+    /// Metrics: intake, memory, disk and queries beside Prometheus and VictoriaMetrics.
+    Series(series::Args),
     /// One shop process, started by the measurements.
     #[command(hide = true)]
     Shop(ShopArgs),
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Reaction(args) => reaction::run(&args),
         Command::Gateway(args) => gateway::run(&args),
+        Command::Series(args) => series::run(&args),
         Command::Shop(args) => homeostat_shop::args::run(args, CancellationToken::new()).map_err(Into::into),
     };
     match outcome {

@@ -4,7 +4,7 @@
 //! is fine here: not latency is measured but the CPU time that the proxy's processes used, divided by the requests that
 //! were answered. Rounds alternate, so that a busy neighbour meets both.
 
-mod cpu;
+pub(crate) mod cpu;
 mod sides;
 
 use std::{
