@@ -13,6 +13,7 @@
 pub mod ast;
 pub mod eval;
 pub mod functions;
+pub mod histogram;
 pub mod matcher;
 pub mod note;
 pub mod source;

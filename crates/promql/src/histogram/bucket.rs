@@ -1,0 +1,111 @@
+//! Buckets with their bounds, in the order of the values they hold.
+
+use homeostat_model::histogram::Histogram;
+
+use super::{
+    bounds::upper_bound,
+    layout::{indexed, indexed_reversed},
+};
+
+/// A bucket as readers see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// Lower bound.
+    pub lower: f64,
+    /// Upper bound, not less than the lower one.
+    pub upper: f64,
+    /// Whether the lower bound itself counts here.
+    pub lower_inclusive: bool,
+    /// Whether the upper bound itself counts here.
+    pub upper_inclusive: bool,
+    /// Observations; may be negative, infinite or `NaN` after arithmetic.
+    pub count: f64,
+}
+
+impl Bucket {
+    /// The number that stands for the kind of its bounds in answers of the query API: 0 without the lower bound, 1
+    /// without the upper one, 2 without both, 3 with both.
+    pub fn boundary_rule(&self) -> u8 {
+        match (self.lower_inclusive, self.upper_inclusive) {
+            (false, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (true, true) => 3,
+        }
+    }
+}
+
+/// All buckets in ascending order, empty ones included; the zero bucket only when it holds something. Where the zero
+/// bucket covers a part of another one, that other one begins at its end.
+pub fn buckets(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    negative_ascending(histogram)
+        .map(|bucket| beside_zero(histogram, bucket))
+        .chain(zero_if_populated(histogram))
+        .chain(positive_ascending(histogram).map(|bucket| beside_zero(histogram, bucket)))
+}
+
+/// As [`buckets`], in descending order.
+pub fn buckets_reversed(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    positive_descending(histogram)
+        .map(|bucket| beside_zero(histogram, bucket))
+        .chain(zero_if_populated(histogram))
+        .chain(negative_descending(histogram).map(|bucket| beside_zero(histogram, bucket)))
+}
+
+pub(super) fn positive_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    let side = &histogram.positive;
+    indexed(&side.spans, &side.counts).map(|(index, count)| positive_bucket(histogram, index, *count))
+}
+
+fn positive_descending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    let side = &histogram.positive;
+    indexed_reversed(&side.spans, &side.counts).map(|(index, count)| positive_bucket(histogram, index, *count))
+}
+
+fn negative_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    let side = &histogram.negative;
+    indexed_reversed(&side.spans, &side.counts).map(|(index, count)| negative_bucket(histogram, index, *count))
+}
+
+/// From zero downwards, which is the order in which they are stored.
+pub(super) fn negative_descending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+    let side = &histogram.negative;
+    indexed(&side.spans, &side.counts).map(|(index, count)| negative_bucket(histogram, index, *count))
+}
+
+/// The zero bucket, populated or not.
+pub(super) fn zero_bucket(histogram: &Histogram) -> Bucket {
+    Bucket {
+        lower: -histogram.zero_threshold,
+        upper: histogram.zero_threshold,
+        lower_inclusive: true,
+        upper_inclusive: true,
+        count: histogram.zero_count,
+    }
+}
+
+fn zero_if_populated(histogram: &Histogram) -> Option<Bucket> {
+    (histogram.zero_count > 0.0).then(|| zero_bucket(histogram))
+}
+
+fn positive_bucket(histogram: &Histogram, index: i64, count: f64) -> Bucket {
+    let (lower, upper) = (upper_bound(histogram, index.saturating_sub(1)), upper_bound(histogram, index));
+    let (lower_inclusive, upper_inclusive) =
+        if histogram.has_custom_bounds() { (index == 0, true) } else { (lower < 0.0, upper > 0.0) };
+    Bucket { lower, upper, lower_inclusive, upper_inclusive, count }
+}
+
+fn negative_bucket(histogram: &Histogram, index: i64, count: f64) -> Bucket {
+    let (lower, upper) = (-upper_bound(histogram, index), -upper_bound(histogram, index.saturating_sub(1)));
+    Bucket { lower, upper, lower_inclusive: lower < 0.0, upper_inclusive: upper > 0.0, count }
+}
+
+fn beside_zero(histogram: &Histogram, mut bucket: Bucket) -> Bucket {
+    let threshold = histogram.zero_threshold;
+    if bucket.upper < 0.0 && bucket.upper > -threshold {
+        bucket.upper = -threshold;
+    } else if bucket.lower > 0.0 && bucket.lower < threshold {
+        bucket.lower = threshold;
+    }
+    bucket
+}
