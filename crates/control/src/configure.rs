@@ -12,6 +12,9 @@ impl Control {
         self.world.guard.set_limits(self.world.spec.guard.clone());
         self.drop_holds();
         self.take_rollouts(&old);
+        if std::mem::take(&mut self.forgetful) {
+            self.stand_down();
+        }
         self.take_objectives();
         self.take_services();
         self.bind_cells();

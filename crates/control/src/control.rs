@@ -39,6 +39,9 @@ pub struct Control {
     pub(crate) traffic: Vec<ServiceTraffic>,
     /// The process is new: the next configuration builds a serving table that shows every admitted shift.
     pub(crate) rebuilds: bool,
+    /// Part of the past is lost: rollouts of the next configuration do not start by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) forgetful: bool,
 }
 
 /// Why a snapshot could not be read.
@@ -67,6 +70,7 @@ impl Control {
             objectives: Vec::new(),
             traffic: Vec::new(),
             rebuilds: false,
+            forgetful: false,
         }
     }
 
@@ -86,6 +90,7 @@ impl Control {
             Event::Failed { action, reason } => self.failed(action, &reason),
             Event::Changed(change) => self.world.note_change(change),
             Event::Restarted => self.restarted(before),
+            Event::Forgot { records, reason } => self.forgot(records, &reason),
         }
         self.on_time();
         self.world.finish_step()

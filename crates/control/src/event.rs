@@ -69,6 +69,13 @@ pub enum Event {
     Changed(ChangeEvent),
     /// The process starts again on an old journal. Outcomes in between were not seen.
     Restarted,
+    /// Comes before `Restarted` when the journal has a hole: what control knows is from before it.
+    Forgot {
+        /// Records missing at most; 0 when nobody can say.
+        records: u64,
+        /// What is missing, for people.
+        reason: String,
+    },
 }
 
 /// What control has to know of a configuration.

@@ -5,7 +5,7 @@
 //! It reads no clock and has no source of chance, so a journal of its events is also a proof of its commands.
 //!
 //! The parts: [`Control`] the outside; `configure` taking over declarations; `rollout` (with its `trial`, `verify`)
-//! one rollout's life; `objective` burning budgets; `world` what they share: guard, ledger of actions, open incidents;
+//! one rollout's life; `objective` burning budgets; `forgotten` a past with a hole; `world` what they share: guard, ledger of actions, open incidents;
 //! `cells` what a counter means; `splits` arithmetic of weights; `view` the read model; [`recorder`] the black box.
 //!
 //! Not here: statistics (`judge-canary`, `judge-slo`), permission (`act-guard`), carrying anything out (the edges).
@@ -18,6 +18,7 @@ pub mod command;
 mod configure;
 mod control;
 pub mod event;
+mod forgotten;
 mod incidents;
 mod ledger;
 mod objective;

@@ -177,6 +177,17 @@ impl RolloutState {
         own.max(held).filter(|until| world.now < *until)
     }
 
+    /// Decides the split without an action: for a past that nobody knows.
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// No rollback of this run is undone by itself any more; gives the evidence for one that was due.
+    pub(crate) fn give_up_undo(&mut self) -> Option<Evidence> {
+        self.undone = true;
+        self.undo_due.take()
+    }
+
     /// The step it stands in, while it is active.
     fn step(&self) -> Option<(usize, Step)> {
         match self.phase {
@@ -195,7 +206,7 @@ impl RolloutState {
         }
     }
 
-    fn set_phase(&mut self, world: &mut World, phase: Phase) {
+    pub(crate) fn set_phase(&mut self, world: &mut World, phase: Phase) {
         self.phase = phase;
         world.out.push(Command::RolloutMoved { rollout: self.declared.name.clone(), phase: self.phase.clone() });
     }

@@ -146,6 +146,13 @@ impl World {
         self.changes.push_back(change);
     }
 
+    /// Leaves numbers of actions, incidents and notices out that may have been given already.
+    pub(crate) fn skip_numbers(&mut self, count: u64) {
+        self.ledger.skip_ids(count);
+        self.incidents.skip_ids(count);
+        self.notices = self.notices.saturating_add(count);
+    }
+
     // Incidents.
 
     /// Opens an incident and freezes the recording.

@@ -1,6 +1,8 @@
 //! Who did what: one line for each operation of a person, read off the journal's steps.
 //!
-//! Not here: events of control as types; this only looks at the three that a person causes, by their JSON form.
+//! A past with a hole gets a line too: who reads the audit must know that lines may be missing.
+//!
+//! Not here: events of control as types; this only looks at those that belong here, by their JSON form.
 //! Invariant: the same step gives the same line, now and after a restart.
 
 use homeostat_model::{ActionId, Actor, RolloutName, Timestamp, action::Decision, rollout::Verb};
@@ -21,13 +23,14 @@ pub struct AuditLine {
     pub reason: String,
 }
 
-/// The events that a person causes. Field names are part of the journal's format.
+/// The events that belong here. Field names are part of the journal's format.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 enum Operation {
     Rollout { rollout: RolloutName, verb: Verb, by: Actor, reason: String },
     Decide { action: ActionId, decision: Decision, by: Actor, reason: String },
     BreakGlass { engaged: bool, by: Actor, reason: String },
+    Forgot { records: u64, reason: String },
 }
 
 #[derive(Deserialize)]
@@ -36,7 +39,8 @@ struct Refusal {
 }
 
 /// Marks that an operation's JSON holds. Looked for before parsing: a configuration event can have megabytes.
-const MARKS: [&str; 3] = ["\"event\":\"rollout\"", "\"event\":\"decide\"", "\"event\":\"break_glass\""];
+const MARKS: [&str; 4] =
+    ["\"event\":\"rollout\"", "\"event\":\"decide\"", "\"event\":\"break_glass\"", "\"event\":\"forgot\""];
 
 impl AuditLine {
     /// Reads a step; `None` when nobody but Homeostat was involved.
@@ -55,6 +59,9 @@ impl AuditLine {
             Operation::BreakGlass { engaged, by, reason } => {
                 let word = if engaged { "engaged" } else { "released" };
                 (format!("break-glass {word}"), by, reason)
+            }
+            Operation::Forgot { records, reason } => {
+                (format!("the journal has a hole of up to {records} records"), Actor::homeostat(), reason)
             }
         };
         let what = match refusal(commands) {

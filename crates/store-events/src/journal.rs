@@ -129,6 +129,7 @@ impl Journal {
         if let Some(error) = unreadable {
             return Err(error);
         }
+        marks.reach(recovered.next_seq);
         let base = marks.base().map(|(seq, _)| seq);
         let snapshot = base.map(|seq| read_snapshot(wal.read(seq), seq)).transpose()?.flatten();
         let from = base.map_or(recovered.first_seq, |seq| seq + 1);

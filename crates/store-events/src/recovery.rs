@@ -2,13 +2,15 @@
 //!
 //! Recovery begins with the latest snapshot that is at least [`SNAPSHOT_AGE_MIN`] older than the newest entry, so that
 //! control's minute of fine-grained history is rebuilt by replaying it; with the oldest one if none is. A gap moves the
-//! beginning behind it when there is a snapshot behind it, because what lies before cannot be replayed exactly.
+//! beginning behind it when there is a snapshot behind it, because what lies before cannot be replayed exactly. Records
+//! that a repair has cut out are such a gap: their numbers are missing, and the entries say so where they would stand.
 //!
 //! Not here: executing what the entries say (the binary, with `control`).
 //! Invariant: entries come in order of their records; a record that cannot be read ends them with an error.
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,6 +91,12 @@ pub enum Body {
         /// Steps lost.
         steps_lost: u64,
     },
+    /// Records that a repair of the log has cut out: what follows up to the next snapshot is not exact. Stands in no
+    /// record of its own; its number is that of the first one missing.
+    Missing {
+        /// How many at most: behind a damaged end only bytes can be counted.
+        records: u64,
+    },
 }
 
 impl DecodedEntry {
@@ -107,17 +115,32 @@ fn unpack(seq: u64, state: &[u8]) -> Result<Vec<u8>, JournalError> {
 #[derive(Debug)]
 pub struct Entries {
     records: Option<Reader>,
+    /// Numbers that have not been seen yet.
+    expected: Range<u64>,
+    last: Timestamp,
     ready: VecDeque<DecodedEntry>,
 }
 
 impl Entries {
     pub(crate) fn new(records: Reader) -> Self {
-        Self { records: Some(records), ready: VecDeque::new() }
+        let expected = records.numbers();
+        Self { records: Some(records), expected, last: Timestamp::MIN, ready: VecDeque::new() }
+    }
+
+    /// Notes where the numbers jump.
+    fn reach(&mut self, seq: u64, now: Timestamp) {
+        let records = seq.saturating_sub(self.expected.start);
+        if records > 0 {
+            self.ready.push_back(DecodedEntry { seq: self.expected.start, now, body: Body::Missing { records } });
+        }
+        self.expected.start = seq.saturating_add(1);
     }
 
     fn take_record(&mut self, seq: u64, payload: &[u8]) -> Result<(), JournalError> {
         let entry = decode(payload).map_err(|source| JournalError::Entry { seq, source })?;
         let now = entry.now();
+        self.reach(seq, now);
+        self.last = self.last.max(now);
         let body = match entry {
             Entry::Ticks(ticks) => {
                 let decoded = |Tick { now, deltas }| DecodedEntry {
@@ -145,7 +168,12 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() {
-            let taken = match self.records.as_mut()?.next()? {
+            let Some(next) = self.records.as_mut()?.next() else {
+                self.records = None;
+                self.reach(self.expected.end, self.last);
+                break;
+            };
+            let taken = match next {
                 Ok(record) => self.take_record(record.seq, &record.payload),
                 Err(error) => Err(error.into()),
             };
@@ -163,18 +191,30 @@ impl Iterator for Entries {
 pub(crate) struct Marks {
     /// Number and time of each snapshot, ascending.
     pub(crate) snapshots: Vec<(u64, Timestamp)>,
+    /// The newest number at which replay is not exact: of a gap entry, or of a record that a repair has cut out.
     pub(crate) last_gap: Option<u64>,
     pub(crate) last: Option<Timestamp>,
+    /// Number that the next record must have; `None` before the first.
+    next_seq: Option<u64>,
 }
 
 impl Marks {
     pub(crate) fn learn(&mut self, seq: u64, entry: &Entry<'_>) {
+        self.reach(seq);
+        self.next_seq = Some(seq.saturating_add(1));
         match entry {
             Entry::Snapshot { now, .. } => self.snapshots.push((seq, *now)),
             Entry::Gap { .. } => self.last_gap = Some(seq),
             _ => {}
         }
         self.saw(entry.now());
+    }
+
+    /// Notes where the numbers jump; to be called with the next record's number once all are learnt.
+    pub(crate) fn reach(&mut self, seq: u64) {
+        if self.next_seq.is_some_and(|next| next < seq) {
+            self.last_gap = Some(seq.saturating_sub(1));
+        }
     }
 
     pub(crate) fn saw(&mut self, now: Timestamp) {

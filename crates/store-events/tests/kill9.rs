@@ -142,7 +142,7 @@ fn check_entries(journal: &Journal, last: u64) {
                 (previous, ticks) = (Some(n), 0);
             }
             Body::Snapshot(_) => {}
-            Body::Gap { .. } => panic!("the disk was never away"),
+            Body::Gap { .. } | Body::Missing { .. } => panic!("the disk was never away"),
         }
     }
     assert_eq!(previous.unwrap_or(last), last);

@@ -46,6 +46,7 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, known: &[KnownSegment], from: u64, until: u64) -> Self {
+        let from = from.max(known.first().map_or(until, |segment| segment.first_seq));
         let starts = known.iter().skip(1).map(|segment| segment.first_seq).chain([until]);
         let wanted = known.iter().zip(starts).filter(|(_, end)| from < *end);
         let segments: Vec<(u32, u64)> = wanted.map(|(segment, end)| (segment.number, end)).collect();
@@ -65,6 +66,12 @@ impl Reader {
             })
             .collect();
         Self::new(disk, dir.to_owned(), &known, from, survey.next_seq())
+    }
+
+    /// The numbers that are read: from the first one asked for that may be kept, to the one behind the last. Where
+    /// records do not fill them without a break, a repair has cut some out.
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.from..self.until.max(self.from)
     }
 
     fn load(&mut self, number: u32, end: u64) -> Result<(), ReadError> {

@@ -134,7 +134,7 @@ impl RolloutState {
     }
 
     /// A person's own proposal.
-    fn command(&mut self, world: &mut World, wish: Wish, by: &Actor, reason: &str) -> Answer {
+    pub(crate) fn command(&mut self, world: &mut World, wish: Wish, by: &Actor, reason: &str) -> Answer {
         let purpose = wish.purpose().label();
         let initiator = Initiator::Person { actor: by.clone() };
         let evidence = Evidence::Person { reason: reason.to_owned() };

@@ -96,7 +96,7 @@ impl RolloutState {
     }
 
     /// A proposal that is no longer wanted.
-    pub(super) fn drop_pending(&mut self, world: &mut World, why: &str) {
+    pub(crate) fn drop_pending(&mut self, world: &mut World, why: &str) {
         if let Some(pending) = self.pending.take() {
             let reason = why.to_owned();
             world.set_action(pending.action, ActionState::Refused { at: world.now, reason });

@@ -161,7 +161,7 @@ impl RolloutState {
     }
 
     /// The rollback stays, the service is not well: people have to look.
-    pub(super) fn stay_down(&mut self, world: &mut World, evidence: &Evidence, why: &str) {
+    pub(crate) fn stay_down(&mut self, world: &mut World, evidence: &Evidence, why: &str) {
         let reason = format!("{}: {why}", words::evidence(evidence));
         if let Some(action) = self.in_force {
             world.set_action(action, ActionState::Unverified { at: world.now, reason: reason.clone() });
@@ -265,7 +265,7 @@ impl RolloutState {
     }
 
     /// Pages people about something that Homeostat cannot mend.
-    pub(super) fn call_for_help(&mut self, world: &mut World, name: &str, reason: &str) {
+    pub(crate) fn call_for_help(&mut self, world: &mut World, name: &str, reason: &str) {
         world.milestone(self.incident, "escalated", reason.to_owned());
         let text = AlertText {
             name: name.to_owned(),

@@ -48,6 +48,7 @@ enum Happening {
     BreakGlass(bool),
     Reload(u8),
     Restart,
+    Forget { records: u16 },
     Applies(bool),
     Answer { back: u8, fails: bool, ahead: bool },
     Change,
@@ -64,6 +65,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Happening::BreakGlass),
         2 => (0..4_u8).prop_map(Happening::Reload),
         1 => Just(Happening::Restart),
+        1 => (0..500_u16).prop_map(|records| Happening::Forget { records }),
         2 => any::<bool>().prop_map(Happening::Applies),
         2 => (0..4_u8, any::<bool>(), any::<bool>())
             .prop_map(|(back, fails, ahead)| Happening::Answer { back, fails, ahead }),
@@ -131,6 +133,7 @@ fn happen(world: &mut Loop, happening: &Happening) -> Vec<(Timestamp, homeostat_
             world.step(Event::Configured(Box::new(spec)))
         }
         Happening::Restart => world.restart(Span::from_secs(3)),
+        Happening::Forget { records } => world.restart_with_a_hole(Span::from_secs(3), u64::from(*records)),
         Happening::Applies(applies) => {
             world.applies = *applies;
             Vec::new()
@@ -175,7 +178,7 @@ fn random_days_are_eventful() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut said = Vec::new();
-    for _ in 0..24 {
+    for _ in 0..48 {
         let day = prop::collection::vec(happening(), 40).new_tree(&mut runner).unwrap().current();
         said.extend(live(&day, 0));
     }
@@ -192,10 +195,11 @@ fn random_days_are_eventful() {
         "ErrorBudgetBurn",
         "CanaryRolledBack",
         "late_record",
+        "JournalRecordsLost",
         "closed",
         "refuse",
     ] {
-        assert!(text.contains(word), "24 random days without {word}");
+        assert!(text.contains(word), "48 random days without {word}");
     }
 }
 

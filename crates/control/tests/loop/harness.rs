@@ -154,12 +154,23 @@ impl Loop {
 
     /// The process dies and comes back: state from the snapshot, other cell ids.
     pub(crate) fn restart(&mut self, down_for: Span) -> Vec<(Timestamp, Command)> {
+        self.restart_with(down_for, Vec::new())
+    }
+
+    /// As [`Self::restart`], but records of the journal are missing since the snapshot.
+    pub(crate) fn restart_with_a_hole(&mut self, down_for: Span, records: u64) -> Vec<(Timestamp, Command)> {
+        let reason = format!("the journal lacks {records} records");
+        self.restart_with(down_for, vec![Event::Forgot { records, reason }])
+    }
+
+    fn restart_with(&mut self, down_for: Span, first: Vec<Event>) -> Vec<(Timestamp, Command)> {
         self.control = Control::restore(&self.control.snapshot().unwrap()).unwrap();
         self.now = self.now + down_for;
         for (id, _) in &mut self.spec.cells {
             *id = CellId(id.0 + 100);
         }
-        let mut out = self.step(Event::Restarted);
+        let mut out: Vec<_> = first.into_iter().flat_map(|event| self.step(event)).collect();
+        out.extend(self.step(Event::Restarted));
         out.extend(self.step(Event::Configured(Box::new(self.spec.clone()))));
         out
     }

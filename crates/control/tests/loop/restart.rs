@@ -134,3 +134,85 @@ fn answers_to_what_nobody_asked_change_nothing() {
         "#]],
     );
 }
+
+#[test]
+fn with_a_hole_in_the_past_no_canary_gets_traffic_until_a_person_starts_it() {
+    check(
+        "
+        service shop v1=100 v2=0
+        service cart c1=100 c2=0
+        service mail m1=100 m2=0
+        rollout r shop v1>v2 5:manual
+        rollout c cart c1>c2 5:manual start=auto
+        rollout m mail m1>m2 50:manual
+        reload
+        start m
+        promote m
+        abort c
+        remove c
+        reload
+        start r
+        load 1s shop=2000
+        # What happened to rollout c meanwhile nobody knows: it must not start by itself.
+        rollout c cart c1>c2 5:manual start=auto
+        forget 1m 30
+        show phases
+        show splits
+        load 1s shop=2000
+        start r
+        show actions
+        show phases",
+        &expect![[r#"
+             0.000s SHIFT A-1 advance cart c1=95% c2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved c in step 1
+             0.001s action A-1 advance: applied
+             0.001s SHIFT A-2 advance mail m1=50% m2=50%
+             0.001s action A-2 advance: admitted
+             0.001s moved m in step 1
+             0.002s action A-2 advance: applied
+             0.002s SHIFT A-3 promote mail m1=0% m2=100%
+             0.002s action A-2 advance: applied
+             0.002s action A-3 promote: admitted
+             0.002s moved m promoted
+             0.003s action A-3 promote: applied
+             0.003s SHIFT A-4 abort cart c1=100% c2=0%
+             0.003s action A-1 advance: undone: taken back by A-4
+             0.003s action A-4 abort: admitted
+             0.003s moved c aborted: by ann
+             0.004s action A-4 abort: applied
+             0.004s SHIFT A-5 advance shop v1=95% v2=5%
+             0.004s action A-5 advance: admitted
+             0.004s moved r in step 1
+             0.005s action A-5 advance: applied
+            61.010s SHIFT A-106 abort shop v1=100% v2=0%
+            61.010s action A-5 advance: undone: taken back by A-106
+            61.010s action A-106 abort: admitted
+            61.010s notify ops firing JournalRecordsLost (page): shop: it was taken back: part of the journal is lost, and with it what was decided meanwhile
+            61.010s moved r aborted: part of the journal is lost, and with it what was decided meanwhile
+            61.011s action A-106 abort: applied
+            61.011s moved c aborted: part of the journal is lost, and with it what was decided meanwhile
+            61.011s ~ c 0% aborted: part of the journal is lost, and with it what was decided meanwhile
+            61.011s ~ m 100% promoted
+            61.011s ~ r 0% aborted: part of the journal is lost, and with it what was decided meanwhile
+            61.011s ~ cart c1=100% c2=0%
+            61.011s ~ mail m1=0% m2=100%
+            61.011s ~ shop v1=100% v2=0%
+            62.020s SHIFT A-107 advance shop v1=95% v2=5%
+            62.020s action A-106 abort: undone: the rollout was started again by A-107
+            62.020s action A-107 advance: admitted
+            62.020s moved r in step 1
+            62.021s action A-107 advance: applied
+            62.021s ~ A-1 advance undone: taken back by A-4
+            62.021s ~ A-2 advance applied
+            62.021s ~ A-3 promote applied
+            62.021s ~ A-4 abort applied
+            62.021s ~ A-5 advance undone: taken back by A-106
+            62.021s ~ A-106 abort undone: the rollout was started again by A-107
+            62.021s ~ A-107 advance applied
+            62.021s ~ c 0% aborted: part of the journal is lost, and with it what was decided meanwhile
+            62.021s ~ m 100% promoted
+            62.021s ~ r 5% in step 1
+        "#]],
+    );
+}

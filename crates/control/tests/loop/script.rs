@@ -16,6 +16,7 @@
 //! hold-shifts | release-shifts          the gateway stops or goes on carrying shifts out
 //! applied A-N [ahead]                   failed A-N REASON
 //! restart SPAN
+//! forget SPAN RECORDS    a restart on a journal that lacks records; the snapshot is from before them
 //! show splits|phases|actions|incidents
 //! ```
 
@@ -139,6 +140,10 @@ impl Stage {
             "failed" => self.step(Event::Failed { action: action(words[1]), reason: reason() }),
             "restart" => {
                 let out = self.world.restart(span(words[1]));
+                self.say(out);
+            }
+            "forget" => {
+                let out = self.world.restart_with_a_hole(span(words[1]), words[2].parse().unwrap());
                 self.say(out);
             }
             "show" => self.show(words[1]),

@@ -52,13 +52,15 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 /// A replay under way.
 #[derive(Debug, Default)]
 struct Replay {
-    /// `None` before the first entry, and from a gap to the snapshot behind it.
+    /// `None` before the first entry, and from a gap or hole to the snapshot behind it.
     control: Option<Control>,
     entries: u64,
     events: u64,
     commands: u64,
-    /// Entries that could not be replayed because the disk had been away.
+    /// Entries that could not be replayed because of what is missing before them.
     skipped: u64,
+    /// Records that a repair has cut out.
+    missing: u64,
 }
 
 impl Replay {
@@ -80,6 +82,11 @@ impl Replay {
             Body::Gap { .. } => {
                 self.control = None;
                 self.skipped += 1;
+                Ok(())
+            }
+            Body::Missing { records } => {
+                self.control = None;
+                self.missing += records;
                 Ok(())
             }
         }
@@ -130,9 +137,13 @@ impl Replay {
 
     fn summary(&self) -> String {
         let counted = format!("{} events, {} commands, identical", self.events, self.commands);
-        match self.skipped {
-            0 => counted,
-            skipped => format!("{counted}; {skipped} entries around an outage of the disk cannot be replayed"),
+        match (self.skipped, self.missing) {
+            (0, 0) => counted,
+            (skipped, 0) => format!("{counted}; {skipped} entries around an outage of the disk cannot be replayed"),
+            (skipped, missing) => format!(
+                "{counted}; up to {missing} records are missing, cut out by a repair; {skipped} entries between such a \
+                 hole and the next snapshot cannot be replayed"
+            ),
         }
     }
 }
@@ -148,7 +159,7 @@ fn told(body: &Body) -> Vec<u8> {
     match body {
         Body::Tick { deltas, .. } => serde_json::json!({ "event": "tick", "deltas": deltas }).to_string().into_bytes(),
         Body::Step { event, .. } => event.clone(),
-        Body::Snapshot(_) | Body::Gap { .. } => Vec::new(),
+        Body::Snapshot(_) | Body::Gap { .. } | Body::Missing { .. } => Vec::new(),
     }
 }
 
@@ -215,6 +226,22 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("\n  expected  [\"another\"]\n  got       ["), "{said}");
+    }
+
+    #[test]
+    fn a_hole_is_said_and_skipped_up_to_the_next_snapshot() {
+        let mut entries = recorded();
+        let hole = |seq, records| DecodedEntry { seq, now: at(15), body: Body::Missing { records } };
+        entries.splice(1..3, [hole(2, 7)]);
+        let said = replay(&entries).unwrap();
+        assert!(
+            said.starts_with("1 events")
+                && said.ends_with(
+                    "; up to 7 records are missing, cut out by a repair; 2 entries between such a hole and the next \
+                     snapshot cannot be replayed"
+                ),
+            "{said}"
+        );
     }
 
     #[test]

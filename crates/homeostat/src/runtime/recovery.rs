@@ -5,6 +5,9 @@
 //! notices (the outbox knows what it has), recordings that are not there yet. Shifts are not repeated one by one; the
 //! splits that result are what the gateway starts with.
 //!
+//! Where the journal has a hole (a repair cut records out, the disk was away too long) and no snapshot behind it, the
+//! past is not known: control is told so before anything else, and the audit shows it.
+//!
 //! A journal that does not open is tried again; meanwhile control does nothing, and the gateway serves.
 
 use std::{
@@ -208,7 +211,7 @@ impl Waiting {
         };
         // Where replay could not be exact, nobody knows which release was rolled back: no canary gets anything.
         let known = past.control.as_ref().map_or_else(BTreeMap::new, Control::desired_splits);
-        let splits = (!past.inexact).then_some(known);
+        let splits = past.hole.is_none().then_some(known);
         let _starter_gave_up =
             self.first_attempt.send(Ok(FirstAttempt { splits, last_at: past.last_at, cells: past.cells.clone() }));
         let Some(go) = go.or_else(|| self.ready.recv().ok()) else { return true };
@@ -241,6 +244,7 @@ impl Waiting {
             tracing::error!(%problem, "no thread to open the outbox with; nobody is told anything");
         }
         let restarted = past.control.is_some();
+        let hole = past.hole.take();
         let now = clock.now();
         let notices = past.recent_notices();
         let control = past.control.unwrap_or_else(|| Control::new(now));
@@ -261,6 +265,10 @@ impl Waiting {
         };
         let mut control = ControlThread::new(parts);
         control.keep_old_recordings(ids_kept);
+        if let Some(Hole { records, reason }) = hole {
+            tracing::error!(%reason, "part of the past is lost: rollouts are taken back, canaries get no traffic until they are started");
+            control.begin_with(Event::Forgot { records, reason });
+        }
         if restarted {
             control.begin_with(Event::Restarted);
         }
@@ -307,8 +315,17 @@ struct Past {
     notices: Vec<(Timestamp, Notice)>,
     freezes: Vec<Freeze>,
     last_at: Option<Timestamp>,
-    /// Behind a gap, until the next snapshot, replay only comes close.
-    inexact: bool,
+    /// Behind a hole, until the next snapshot, replay only comes close: what it cannot know.
+    hole: Option<Hole>,
+}
+
+/// What replay cannot know.
+#[derive(Debug, Default)]
+struct Hole {
+    /// Records missing at most, as far as they can be counted.
+    records: u64,
+    /// For people.
+    reason: String,
 }
 
 impl Past {
@@ -322,15 +339,12 @@ impl Past {
         }
         if let Some(snapshot) = recovery.snapshot {
             past.restore(&snapshot.json);
-            if past.control.is_none() {
-                past.inexact = true;
-            }
         }
         // Without its snapshot the tail says too little; the beginning of what is kept may say enough.
-        let entries = if past.inexact { journal.entries(0) } else { recovery.entries };
+        let entries = if past.hole.is_some() { journal.entries(0) } else { recovery.entries };
         for entry in entries {
             let entry = entry?;
-            if past.inexact
+            if past.hole.is_some()
                 && let Some(snapshot) = entry.snapshot_json()
             {
                 past.restore(&snapshot?);
@@ -345,16 +359,24 @@ impl Past {
         match Control::restore(snapshot) {
             Ok(control) => {
                 self.name_cells(control.spec());
-                (self.control, self.inexact) = (Some(control), false);
+                (self.control, self.hole) = (Some(control), None);
             }
             Err(problem) => {
                 tracing::error!(problem = %chain(&problem), "a snapshot is not readable; the entries after it are replayed without it");
+                self.miss(0, "a snapshot is not readable".to_owned());
             }
         }
     }
 
+    /// Notes that something is not known.
+    fn miss(&mut self, records: u64, reason: String) {
+        let hole = self.hole.get_or_insert_default();
+        hole.records = hole.records.saturating_add(records);
+        hole.reason = reason;
+    }
+
     fn step(&mut self, journal: &Journal, entry: DecodedEntry) {
-        let DecodedEntry { now, body, .. } = entry;
+        let DecodedEntry { seq, now, body } = entry;
         let event = match body {
             Body::Tick { deltas, .. } => {
                 self.recorder.get_or_insert_with(|| Recorder::new(now)).tick(now, &deltas);
@@ -363,14 +385,21 @@ impl Past {
             Body::Step { event, .. } => match serde_json::from_slice::<Event>(&event) {
                 Ok(event) => event,
                 Err(problem) => {
-                    tracing::error!(%problem, "an event in the journal is not readable and is left out");
-                    self.inexact = true;
-                    return;
+                    tracing::error!(seq, %problem, "an event in the journal is not readable and is left out");
+                    return self.miss(1, format!("the event in record {seq} of the journal is not readable"));
                 }
             },
-            Body::Gap { .. } => {
-                self.inexact = true;
-                return;
+            Body::Gap { steps_lost, .. } => {
+                return self
+                    .miss(steps_lost, format!("the disk was away for so long that {steps_lost} steps were lost"));
+            }
+            Body::Missing { records } => {
+                tracing::warn!(
+                    seq,
+                    records,
+                    "a repair has cut records out of the journal; what they decided is not known"
+                );
+                return self.miss(records, format!("a repair has cut up to {records} records out of the journal"));
             }
             Body::Snapshot(_) => return,
         };
@@ -380,7 +409,7 @@ impl Past {
             _ => {}
         }
         let commands = self.control.get_or_insert_with(|| Control::new(now)).step(now, event);
-        if self.inexact {
+        if self.hole.is_some() {
             // These are not the commands that were given.
             return;
         }

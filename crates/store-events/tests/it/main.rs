@@ -114,6 +114,7 @@ fn tell(entries: impl Iterator<Item = Result<DecodedEntry, homeostat_store_event
                 Body::Gap { from, ticks_merged, steps_lost } => {
                     format!("{ms} gap from {} merged {ticks_merged} lost {steps_lost}", from.since(at(0)).ms())
                 }
+                Body::Missing { records } => format!("{ms} missing {records} from {}", entry.seq),
             }
         })
         .collect()

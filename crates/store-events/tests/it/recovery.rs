@@ -1,6 +1,7 @@
 //! What a restart gets back: the right snapshot, and everything after it, in order.
 
 use homeostat_store_events::JournalFiles;
+use homeostat_store_wal::repair::repair;
 
 use super::*;
 
@@ -117,4 +118,70 @@ fn tools_read_a_journal_that_nobody_has_open() {
     let files = JournalFiles::open(&PathBuf::from("/data"), Arc::new(disk.clone())).unwrap();
     assert_eq!(tell(files.entries(files.first_seq())), ["0 snapshot {\"state\":1}", "5 step {} [] InTime"]);
     close(journal);
+}
+
+/// Flips a bit in the frame that holds `text` and repairs that segment.
+fn damage_and_repair(disk: &SimDisk, segment: u32, text: &str) {
+    let dir = PathBuf::from("/data/journal");
+    disk.edit(&dir.join(format!("{segment:08}.wal")), |bytes| {
+        let found = bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+        bytes[found] ^= 1;
+    })
+    .unwrap();
+    repair(disk, &dir, segment).unwrap();
+}
+
+#[test]
+fn records_that_a_repair_cut_out_are_a_gap_until_the_next_snapshot() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    settle(&journal.append_snapshot(secs(0), b"{\"n\":0}").unwrap());
+    for n in 1..=4 {
+        settle(&step(&journal, secs(n), &format!("{{\"n\":{n}}}"), "[]"));
+    }
+    settle(&journal.append_snapshot(secs(100), b"{\"n\":100}").unwrap());
+    settle(&step(&journal, secs(101), "{\"n\":101}", "[]"));
+    close(journal);
+    damage_and_repair(&disk, 1, "{\"n\":3}");
+
+    let files = JournalFiles::open(&PathBuf::from("/data"), Arc::new(disk.clone())).unwrap();
+    assert_eq!(
+        tell(files.entries(files.first_seq())),
+        [
+            "0 snapshot {\"n\":0}",
+            "1000 step {\"n\":1} [] InTime",
+            "2000 step {\"n\":2} [] InTime",
+            "100000 missing 2 from 4",
+            "100000 snapshot {\"n\":100}",
+            "101000 step {\"n\":101} [] InTime"
+        ]
+    );
+    // The first snapshot would be old enough to begin with, but the way from it is not exact.
+    let (_journal, recovery) = open(&disk);
+    assert_eq!(recovery.snapshot.map(|snapshot| snapshot.now), Some(secs(100)));
+    assert_eq!(tell(recovery.entries), ["101000 step {\"n\":101} [] InTime"]);
+}
+
+#[test]
+fn records_that_a_repair_cut_off_the_end_are_missed_too() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    settle(&journal.append_snapshot(secs(0), b"{\"n\":0}").unwrap());
+    for n in 1..=3 {
+        settle(&step(&journal, secs(n), &format!("{{\"n\":{n}}}"), "[]"));
+    }
+    close(journal);
+    damage_and_repair(&disk, 1, "{\"n\":2}");
+
+    let (journal, recovery) = open(&disk);
+    let told = tell(recovery.entries);
+    // How many there were cannot be counted any more: as many as could have stood in the bytes.
+    assert_eq!(told[..1], ["1000 step {\"n\":1} [] InTime"]);
+    assert!(told.len() == 2 && told[1].starts_with("1000 missing ") && told[1].ends_with(" from 3"), "{told:?}");
+    // With the next snapshot everything is exact again.
+    settle(&journal.append_snapshot(secs(10), b"{\"n\":10}").unwrap());
+    close(journal);
+    let (_journal, recovery) = open(&disk);
+    assert_eq!(recovery.snapshot.map(|snapshot| snapshot.now), Some(secs(10)));
+    assert_eq!(tell(recovery.entries).len(), 0);
 }
