@@ -4,6 +4,10 @@
 //! Not here: files, sockets, and what the values are used for.
 
 pub mod exposition;
+pub mod intake;
 pub mod journal;
+pub mod protobuf;
+pub mod remote_write;
+pub mod snappy;
 pub mod varint;
 pub mod wal_record;
