@@ -53,13 +53,17 @@ impl Coverage {
 
     /// Returns the share of the last `window` up to `now` that was measured, 0 to 1.
     pub(crate) fn share(&self, now: Timestamp, window: Span) -> f64 {
+        self.measured(now, window).ns() as f64 / window.ns().max(1) as f64
+    }
+
+    /// Returns how much of the last `window` up to `now` was measured.
+    pub(crate) fn measured(&self, now: Timestamp, window: Span) -> Span {
         let begin = now - window;
         let unmeasured = self
             .gaps
             .iter()
             .fold(0, |sum: u64, (from, to)| sum.saturating_add((*to).min(now).since((*from).max(begin)).ns()));
-        let whole = window.ns().max(1);
-        whole.saturating_sub(unmeasured) as f64 / whole as f64
+        Span::from_ns(window.ns().saturating_sub(unmeasured))
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -1,7 +1,8 @@
 //! One objective under judgement: its history, its windows, and which of its rules fire.
 //!
-//! A rule fires when both of its windows burn at least at its factor and the long one holds enough events. It goes on
-//! firing until the short window shows events that burn slower, or the long one burns slower itself: silence in the
+//! A rule fires when both of its windows burn at least at its factor and there is enough evidence: events in the long
+//! one, and at least the short one's length of measured time. Without that, the first second of a new process would
+//! speak for an hour. It goes on firing until the short window shows events that burn slower, or the long one burns slower itself: silence in the
 //! short window is not evidence of recovery, but neither can it keep a rule firing for longer than the long window.
 //!
 //! Reading (`window`, `burn`, …) at a time later than the last `advance` gives what `advance` would have led to; only
@@ -148,9 +149,12 @@ impl ObjectiveJudge {
             return Vec::new();
         }
         let mut changes = Vec::new();
+        let mut held_back = false;
         for index in 0..self.settings.rules.len() {
             let (Some(rule), Some(firing)) = (self.settings.rules.get(index), self.firing.get(index)) else { continue };
-            let after = self.fires(rule, *firing);
+            let burns = self.burns(rule, *firing);
+            let after = burns && (*firing || self.is_measured(self.now, rule));
+            held_back |= burns && !after;
             if after != *firing {
                 changes.push(RuleChange { index, view: self.view(now, rule, after) });
             }
@@ -160,6 +164,8 @@ impl ObjectiveJudge {
                 *firing = change.view.firing;
             }
         }
+        // More measured time alone will let it fire.
+        self.stale = held_back;
         changes
     }
 
@@ -174,10 +180,12 @@ impl ObjectiveJudge {
         let rules = self.settings.rules.iter().zip(&self.firing);
         // Without a bad event in the long window there is nothing to fire about, and nothing to cease.
         let alive = rules.filter(|(rule, firing)| **firing || 0 < self.events(rule.long).bad);
-        alive
-            .flat_map(|(rule, _)| [rule.long, rule.short])
-            .filter_map(|window| self.rings.next_expiry(Window::of(window)))
-            .min()
+        let expiry = |window| self.rings.next_expiry(Window::of(window));
+        let next = |(rule, firing): (&BurnRule, &bool)| {
+            let measured = (!firing).then(|| self.measured_at(rule)).flatten();
+            [expiry(rule.long), expiry(rule.short), measured].into_iter().flatten().min()
+        };
+        alive.filter_map(next).min()
     }
 
     /// Bytes that this judge takes, in place and on the heap.
@@ -193,7 +201,19 @@ impl ObjectiveJudge {
         self.rings.sum(self.now, Window::of(window))
     }
 
-    fn fires(&self, rule: &BurnRule, before: bool) -> bool {
+    /// Whether so much time was measured that the rule may begin to fire.
+    fn is_measured(&self, now: Timestamp, rule: &BurnRule) -> bool {
+        rule.short <= self.coverage.measured(now, rule.long)
+    }
+
+    /// The first instant at which that may be so; `None` when it is.
+    fn measured_at(&self, rule: &BurnRule) -> Option<Timestamp> {
+        let measured = self.coverage.measured(self.now, rule.long);
+        (measured < rule.short).then(|| self.now + Span::from_ns(rule.short.ns() - measured.ns()))
+    }
+
+    /// Whether both windows burn; `before` is whether the rule fires so far.
+    fn burns(&self, rule: &BurnRule, before: bool) -> bool {
         let long = self.events(rule.long);
         // The usual case, and it spares the divisions.
         if long.bad == 0 || long.total() < self.settings.min_events {
@@ -204,7 +224,12 @@ impl ObjectiveJudge {
     }
 
     fn view(&self, now: Timestamp, rule: &BurnRule, firing: bool) -> BurnRuleView {
-        BurnRuleView { rule: *rule, long: self.window(now, rule.long), short: self.window(now, rule.short), firing }
+        let measured = firing || self.is_measured(now.max(self.now), rule);
+        let window = |span| {
+            let view = self.window(now, span);
+            WindowView { enough: view.enough && measured, ..view }
+        };
+        BurnRuleView { rule: *rule, long: window(rule.long), short: window(rule.short), firing }
     }
 }
 

@@ -136,8 +136,12 @@ impl Naive {
                 events.bad_share().map(|share| rule.factor <= share / (1.0 - 0.99) * (1.0 + 1e-9))
             };
             let (long, short) = (self.events(self.now, rule.long), self.events(self.now, rule.short));
-            self.firing[index] =
-                20 <= long.total() && burns(long) == Some(true) && burns(short).unwrap_or(self.firing[index]);
+            // Half a nanosecond of slack: shares are not whole numbers.
+            let measured = self.coverage(self.now, rule.long) * rule.long.ns() as f64 + 0.5 >= rule.short.ns() as f64;
+            self.firing[index] = 20 <= long.total()
+                && burns(long) == Some(true)
+                && burns(short).unwrap_or(self.firing[index])
+                && (measured || self.firing[index]);
         }
     }
 }

@@ -84,7 +84,8 @@ pub struct WindowView {
     pub burn_rate: Option<f64>,
     /// Share of the window in which anything was measured, 0 to 1: what is unmeasured is not uptime.
     pub coverage: f64,
-    /// Whether it holds at least the objective's minimum of events.
+    /// Whether it holds at least the objective's minimum of events and, for the windows of a burn rule that does not fire,
+    /// whether at least the short one's length was measured: otherwise it is no evidence.
     pub enough: bool,
 }
 

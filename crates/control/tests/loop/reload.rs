@@ -307,6 +307,8 @@ fn the_recording_of_an_incident_keeps_the_cells_it_began_with() {
         objective avail shop 99% page:10:60s:5s
         rollout r shop v1>v2 50:manual tolerance=90
         reload
+        # A rule needs its short window measured.
+        idle 5s
         start r
         load 2s shop=500 shop/v2=60%
         # The bad version goes and another one comes, while the incident is open.
@@ -316,26 +318,26 @@ fn the_recording_of_an_incident_keeps_the_cells_it_began_with() {
         restart 1s
         load 20s shop=500",
         &expect![[r#"
-             0.000s SHIFT A-1 advance shop v1=50% v2=50%
-             0.000s action A-1 advance: admitted
-             0.000s moved r in step 1
-             0.001s action A-1 advance: applied
-             0.200s incident INC-1 Judged, began 0.010s, harmed 29 of 100
-             0.200s record INC-1 2 cells -59.990s..0.200s
-             0.200s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
-             2.010s SHIFT A-2 abort shop v1=100% v2=0% v3=0%
-             2.010s action A-1 advance: undone: taken back by A-2
-             2.010s action A-2 abort: admitted
-             2.010s moved r aborted: by configuration: it is no longer declared
-             2.011s action A-2 abort: applied
-             5.680s incident INC-1 Recovered, began 0.010s, harmed 278 of 2339
-             5.680s notify ops resolved ErrorBudgetBurn (page): Objective avail: the budget no longer burns too fast.
-            10.680s incident INC-1 Closed, began 0.010s, harmed 278 of 2339
-                      |  0.010s first_bad: the first bad response that counts towards it
-                      |  0.200s verdict: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 10; 30 of 100 requests bad)
-                      |  5.680s resolved: the budget no longer burns too fast
-                      | 10.680s closed: the record is complete
-            10.680s record INC-1 4 cells -59.990s..10.680s
+             5.000s SHIFT A-1 advance shop v1=50% v2=50%
+             5.000s action A-1 advance: admitted
+             5.000s moved r in step 1
+             5.001s action A-1 advance: applied
+             5.200s incident INC-1 Judged, began 5.010s, harmed 29 of 100
+             5.200s record INC-1 2 cells -54.990s..5.200s
+             5.200s notify ops firing ErrorBudgetBurn (page): shop: avail is at risk
+             7.010s SHIFT A-2 abort shop v1=100% v2=0% v3=0%
+             7.010s action A-1 advance: undone: taken back by A-2
+             7.010s action A-2 abort: admitted
+             7.010s moved r aborted: by configuration: it is no longer declared
+             7.011s action A-2 abort: applied
+            10.680s incident INC-1 Recovered, began 5.010s, harmed 278 of 2339
+            10.680s notify ops resolved ErrorBudgetBurn (page): Objective avail: the budget no longer burns too fast.
+            15.680s incident INC-1 Closed, began 5.010s, harmed 278 of 2339
+                      |  5.010s first_bad: the first bad response that counts towards it
+                      |  5.200s verdict: the budget of avail burns 30.0 times too fast over 1m and 30.0 times over 5s (limit 10; 30 of 100 requests bad)
+                      | 10.680s resolved: the budget no longer burns too fast
+                      | 15.680s closed: the record is complete
+            15.680s record INC-1 4 cells -54.990s..15.680s
         "#]],
     );
 }
