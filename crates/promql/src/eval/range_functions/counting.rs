@@ -5,68 +5,98 @@
 
 use homeostat_model::SampleValue;
 
+use super::merged::{Either, from_anchor, in_order};
 use crate::{
-    ast::Extend,
     eval::window::{Place, Window},
+    histogram::{detect_reset, equal},
     note::Notes,
 };
 
-type Answer = Option<SampleValue>;
-
-pub(super) fn changes_in_window(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Answer {
-    from_anchor(window).map(|values| SampleValue::Float(changes(values) as f64))
+pub(super) fn changes(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
+    count_pairs(window, floats_differ, |before, after| !equal(after, before))
 }
 
-pub(super) fn resets_in_window(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Answer {
-    from_anchor(window).map(|values| SampleValue::Float(resets(values) as f64))
+pub(super) fn resets(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
+    count_pairs(window, |before, after| after < before, |before, after| detect_reset(after, before))
 }
 
-/// The numbers from the last at or before the left end of an anchored window, all of a plain one; `None` when nothing
-/// lies in it.
-fn from_anchor<'a>(window: &Window<'a>) -> Option<&'a [f64]> {
-    if window.extend != Extend::Anchored {
-        return Some(window.floats);
-    }
-    let before = window.floats_t.partition_point(|at| *at <= window.start_ms);
-    if before == window.floats_t.len() { None } else { window.floats.get(before.saturating_sub(1)..) }
-}
-
-/// How many numbers differ from the one before; `NaN` does not differ from `NaN`.
-pub(super) fn changes(values: &[f64]) -> usize {
-    count_pairs(values, differ)
-}
-
+/// A value differs from another unless both are `NaN`.
 #[expect(clippy::float_cmp, reason = "a change is a change, however small")]
-fn differ(before: f64, after: f64) -> bool {
+fn floats_differ(before: f64, after: f64) -> bool {
     before != after && !(before.is_nan() && after.is_nan())
 }
 
-/// How many numbers are smaller than the one before.
-pub(super) fn resets(values: &[f64]) -> usize {
-    count_pairs(values, |before, after| after < before)
-}
-
-fn count_pairs(values: &[f64], counts: impl Fn(f64, f64) -> bool) -> usize {
-    values.iter().zip(values.iter().skip(1)).map(|(before, after)| usize::from(counts(*before, *after))).sum()
+/// How many samples, compared with the one before, count: of the same kind those that are said to, others always.
+fn count_pairs(
+    window: &Window<'_>,
+    float_counts: impl Fn(f64, f64) -> bool,
+    histogram_counts: impl Fn(&homeostat_model::Histogram, &homeostat_model::Histogram) -> bool,
+) -> Option<SampleValue> {
+    let window = from_anchor(window)?;
+    let count = if window.histograms.is_empty() {
+        let pairs = window.floats.iter().zip(window.floats.iter().skip(1));
+        pairs.map(|(before, after)| usize::from(float_counts(*before, *after))).sum::<usize>()
+    } else {
+        let pairs = in_order(&window).zip(in_order(&window).skip(1));
+        pairs
+            .filter(|pair| match pair {
+                (Either::Float(before), Either::Float(after)) => float_counts(*before, *after),
+                (Either::Histogram(before), Either::Histogram(after)) => histogram_counts(before, after),
+                (Either::Float(_), Either::Histogram(_)) | (Either::Histogram(_), Either::Float(_)) => true,
+            })
+            .count()
+    };
+    Some(SampleValue::Float(count as f64))
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "counts are exact")]
 mod tests {
+    use std::sync::Arc;
+
+    use homeostat_model::{Histogram, histogram::ResetHint};
+
     use super::*;
+    use crate::eval::range_functions::test_windows::{answer, window};
+
+    fn of_floats(values: &[f64]) -> (f64, f64) {
+        let t_ms: Vec<_> = (1..=values.len() as i64).collect();
+        let window = Window { floats_t: &t_ms, floats: values, ..window(0, 100) };
+        (answer("changes", &window).float(), answer("resets", &window).float())
+    }
 
     #[test]
     fn numbers_are_compared_with_the_one_before() {
-        assert_eq!((changes(&[]), resets(&[])), (0, 0));
-        assert_eq!((changes(&[1.0]), resets(&[1.0])), (0, 0));
-        let values = [1.0, 2.0, 3.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0, 0.0];
-        assert_eq!((changes(&values), resets(&values)), (8, 3));
-        assert_eq!((changes(&[0.0, -0.0]), resets(&[0.0, -0.0])), (0, 0));
+        assert_eq!(of_floats(&[1.0]), (0.0, 0.0));
+        assert_eq!(of_floats(&[1.0, 2.0, 3.0, 0.0, 1.0, 0.0, 0.0, 1.0, 2.0, 0.0]), (8.0, 3.0));
+        assert_eq!(of_floats(&[0.0, -0.0]), (0.0, 0.0));
     }
 
     #[test]
     fn nan_is_like_nan_and_unlike_all_else() {
         let nan = f64::NAN;
-        assert_eq!((changes(&[nan, nan, nan]), resets(&[nan, nan])), (0, 0));
-        assert_eq!((changes(&[0.0, nan, 0.0]), resets(&[1.0, nan, 0.0])), (2, 0));
+        assert_eq!(of_floats(&[nan, nan, nan]), (0.0, 0.0));
+        assert_eq!(of_floats(&[1.0, nan, 0.0]), (2.0, 0.0));
+    }
+
+    #[test]
+    fn another_kind_is_a_change_and_a_reset() {
+        let histogram = |count, reset_hint| Arc::new(Histogram { count, reset_hint, ..Histogram::default() });
+        let histograms = [
+            histogram(2.0, ResetHint::Unknown),
+            histogram(2.0, ResetHint::NotReset),
+            histogram(1.0, ResetHint::Unknown),
+            histogram(3.0, ResetHint::Reset),
+        ];
+        // 1, h2, h2, h1, h3, 5: changes and resets at both ends, and two of each in between.
+        let window = Window {
+            floats_t: &[10, 60],
+            floats: &[1.0, 5.0],
+            histograms_t: &[20, 30, 40, 50],
+            histograms: &histograms,
+            ..window(0, 60)
+        };
+        assert_eq!(answer("changes", &window).float(), 4.0);
+        assert_eq!(answer("resets", &window).float(), 4.0);
     }
 }

@@ -49,7 +49,9 @@ mod tests {
 
     fn total(values: &[f64]) -> f64 {
         let mut sum = KahanSum::default();
-        values.iter().for_each(|value| sum.add(*value));
+        for value in values {
+            sum.add(*value);
+        }
         sum.total()
     }
 

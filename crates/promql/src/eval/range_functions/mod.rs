@@ -16,12 +16,19 @@
 mod counting;
 mod extrapolation;
 mod extremes;
+mod findings;
+mod histogram_rate;
 pub(crate) mod kahan;
+mod merged;
 pub(crate) mod notes;
 mod over_time;
 pub(crate) mod rate;
 mod slopes;
 pub(crate) mod spread;
+#[cfg(test)]
+mod test_windows;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod trend;
 
@@ -34,8 +41,8 @@ pub use slopes::{BadFactor, check_factors};
 pub fn find(name: &str) -> Option<RangeFn> {
     Some(match name {
         "absent_over_time" | "present_over_time" => over_time::present,
-        "avg_over_time" => over_time::mean,
-        "changes" => counting::changes_in_window,
+        "avg_over_time" => over_time::average,
+        "changes" => counting::changes,
         "count_over_time" => over_time::count,
         "delta" => slopes::delta,
         "deriv" => slopes::derivative,
@@ -51,7 +58,7 @@ pub fn find(name: &str) -> Option<RangeFn> {
         "predict_linear" => slopes::predict_linear,
         "quantile_over_time" => over_time::quantile,
         "rate" => slopes::rate,
-        "resets" => counting::resets_in_window,
+        "resets" => counting::resets,
         "stddev_over_time" => over_time::deviation,
         "stdvar_over_time" => over_time::variance,
         "sum_over_time" => over_time::sum,

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{SampleValue, TimeMs};
+use homeostat_model::{Histogram, SampleValue, TimeMs};
 
 use super::{
     extremes::{self, Extreme},
+    findings::{Finding, Findings},
     notes, spread, totals,
 };
 use crate::{
     eval::window::{Place, Window},
+    histogram::{HistogramMean, HistogramSum, Summed},
     note::Notes,
 };
 
@@ -23,21 +25,49 @@ type Answer = Option<SampleValue>;
 const ON_STACK: usize = 256;
 
 pub(super) fn sum(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
-    numbers_only(window, place, notes).map(|values| SampleValue::Float(totals::sum(values)))
+    of_one_kind(window, place, notes, totals::sum, |histograms| {
+        let (first, rest) = histograms.split_first()?;
+        let mut sum = HistogramSum::new(first);
+        rest.iter().try_for_each(|histogram| sum.add(histogram)).ok()?;
+        Some(sum.finish())
+    })
 }
 
-pub(super) fn mean(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
-    numbers_only(window, place, notes).map(|values| SampleValue::Float(totals::mean(values)))
+pub(super) fn average(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
+    of_one_kind(window, place, notes, totals::mean, |histograms| {
+        let (first, rest) = histograms.split_first()?;
+        let mut mean = HistogramMean::new(first);
+        rest.iter().try_for_each(|histogram| mean.add(histogram)).ok()?;
+        Some(mean.finish())
+    })
 }
 
-fn numbers_only<'a>(window: &Window<'a>, place: &Place<'_>, notes: &mut Notes) -> Option<&'a [f64]> {
-    if window.histograms.is_empty() {
-        return Some(window.floats);
+/// Puts together numbers or histograms; warns when there are both, or histograms (`None`) that have no common layout.
+fn of_one_kind(
+    window: &Window<'_>,
+    place: &Place<'_>,
+    notes: &mut Notes,
+    of_floats: impl FnOnce(&[f64]) -> f64,
+    of_histograms: impl FnOnce(&[Arc<Histogram>]) -> Option<Summed>,
+) -> Answer {
+    match (window.floats.is_empty(), window.histograms.is_empty()) {
+        (false, true) => Some(SampleValue::Float(of_floats(window.floats))),
+        (true, false) => {
+            let summed = of_histograms(window.histograms);
+            let combined = summed.as_ref().map(|summed| summed.combined).unwrap_or_default();
+            let mut findings = Findings::default();
+            findings.see(summed.is_none(), Finding::MixedSchemas);
+            findings.see(combined.bounds_reconciled, Finding::ReconciledInAggregation);
+            findings.see(combined.resets_conflict, Finding::ConflictingResets);
+            findings.tell(place, notes);
+            summed.map(|summed| SampleValue::Histogram(Arc::new(summed.histogram)))
+        }
+        (false, false) => {
+            notes::mixed_kinds(place, notes);
+            None
+        }
+        (true, true) => None,
     }
-    if !window.floats.is_empty() {
-        notes::mixed_kinds(place, notes);
-    }
-    None
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of all functions over ranges")]

@@ -35,17 +35,12 @@ pub(super) struct FloatWindow<'a> {
     pub(super) values: &'a [f64],
 }
 
-/// The extrapolated increase (`Counter`) or difference (`Gauge`) over the whole window; `None` with fewer than two
-/// samples.
-pub(super) fn increase(window: FloatWindow<'_>, kind: Kind) -> Option<f64> {
-    let resets = if kind == Kind::Counter { lost_at_resets(window.values) } else { 0.0 };
-    increase_with_resets(window, kind, resets)
-}
-
-/// As [`increase`] with what resets took away already known.
-pub(super) fn increase_with_resets(window: FloatWindow<'_>, kind: Kind, lost: f64) -> Option<f64> {
+/// The extrapolated increase (`Counter`) or difference (`Gauge`) over the whole window, divided by `per_s`; `None` with
+/// fewer than two samples.
+pub(super) fn increase(window: FloatWindow<'_>, kind: Kind, per_s: f64) -> Option<f64> {
     let ([first, .., last], [first_ms, .., last_ms]) = (window.values, window.t_ms) else { return None };
-    let counted = last - first + lost;
+    let moved = last - first;
+    let counted = if kind == Kind::Counter { with_lost_at_resets(moved, window.values) } else { moved };
     let coverage = Coverage {
         start_ms: window.start_ms,
         end_ms: window.end_ms,
@@ -54,17 +49,17 @@ pub(super) fn increase_with_resets(window: FloatWindow<'_>, kind: Kind, lost: f6
         samples: window.values.len(),
     };
     let counter = (kind == Kind::Counter).then_some(CounterStart { first: *first, counted });
-    Some(counted * coverage.factor(counter))
+    Some(counted * (coverage.factor(counter) / per_s))
 }
 
-/// Sum of the values just before each reset.
-fn lost_at_resets(values: &[f64]) -> f64 {
+/// A movement from the first to the last value with the values just before each reset added.
+fn with_lost_at_resets(moved: f64, values: &[f64]) -> f64 {
     // Resets are rare: a pass without a branch per sample finds out whether there is any.
     let pairs = || values.iter().zip(values.iter().skip(1));
     if pairs().map(|(before, after)| usize::from(after < before)).sum::<usize>() == 0 {
-        return 0.0;
+        return moved;
     }
-    pairs().filter(|(before, after)| after < before).fold(0.0, |sum, (before, _)| sum + before)
+    pairs().filter(|(before, after)| after < before).fold(moved, |sum, (before, _)| sum + before)
 }
 
 /// The increase or difference between the ends of an extended window, whose samples reach beyond it; `None` when none
@@ -120,7 +115,7 @@ pub(super) struct Step {
 }
 
 /// The step between the last two numbers; `None` with fewer.
-pub(super) fn instant(t_ms: &[TimeMs], values: &[f64], kind: Kind) -> Option<Step> {
+pub(super) fn step(t_ms: &[TimeMs], values: &[f64], kind: Kind) -> Option<Step> {
     let ([.., before_ms, last_ms], [.., before, last]) = (t_ms, values) else { return None };
     let was_reset = kind == Kind::Counter && last < before;
     let moved = if was_reset { *last } else { last - before };
@@ -176,10 +171,12 @@ mod tests {
 
     #[test]
     fn a_counter_is_extrapolated_to_the_ends() {
-        let of = |t_ms: &[TimeMs], values: &[f64], kind| increase(window(0, 60_000, t_ms, values), kind);
+        let of = |t_ms: &[TimeMs], values: &[f64], kind| increase(window(0, 60_000, t_ms, values), kind, 1.0);
         let t_ms = [15_000, 30_000, 45_000, 60_000];
         assert_eq!(of(&t_ms, &[100.0, 110.0, 120.0, 130.0], Kind::Counter), Some(40.0));
         assert_eq!(of(&t_ms, &[130.0, 120.0, 110.0, 100.0], Kind::Gauge), Some(-40.0));
+        let per_second = increase(window(0, 60_000, &t_ms, &[100.0, 110.0, 120.0, 130.0]), Kind::Counter, 60.0);
+        assert!(per_second.is_some_and(|rate| (rate - 40.0 / 60.0).abs() < 1e-15));
         assert_eq!(of(&[15_000], &[1.0], Kind::Counter), None);
         assert_eq!(of(&[], &[], Kind::Gauge), None);
     }
@@ -188,7 +185,7 @@ mod tests {
     fn what_resets_took_is_added_also_at_both_edges() {
         let of = |values: &[f64]| {
             let t_ms: Vec<_> = (1..=values.len() as i64).map(|i| i * 10_000).collect();
-            increase(window(10_000, t_ms[t_ms.len() - 1], &t_ms, values), Kind::Counter)
+            increase(window(10_000, t_ms[t_ms.len() - 1], &t_ms, values), Kind::Counter, 1.0)
         };
         assert_eq!(of(&[5.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(of(&[5.0, 6.0, 2.0]), Some(3.0));
@@ -201,10 +198,10 @@ mod tests {
     #[test]
     fn the_last_step_counts_from_zero_after_a_reset() {
         let step = |moved, apart_ms| Some(Step { moved, apart_ms });
-        assert_eq!(instant(&[0, 10, 30], &[1.0, 2.0, 5.0], Kind::Counter), step(3.0, 20));
-        assert_eq!(instant(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Counter), step(2.0, 20));
-        assert_eq!(instant(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Gauge), step(-3.0, 20));
-        assert_eq!(instant(&[0], &[1.0], Kind::Gauge), None);
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 2.0, 5.0], Kind::Counter), step(3.0, 20));
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Counter), step(2.0, 20));
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Gauge), step(-3.0, 20));
+        assert_eq!(super::step(&[0], &[1.0], Kind::Gauge), None);
     }
 
     const T_MS: [TimeMs; 4] = [0, 60_000, 120_000, 180_000];

@@ -1,9 +1,13 @@
 //! How fast and where to: `rate`, `increase`, `delta`, `irate`, `idelta`, `deriv`, `predict_linear` and
 //! `double_exponential_smoothing`.
 
-use homeostat_model::SampleValue;
+use std::sync::Arc;
+
+use homeostat_model::{Histogram, SampleValue};
 
 use super::{
+    findings::Findings,
+    histogram_rate::{self, HistogramWindow},
     notes,
     rate::{self, FloatWindow, Kind},
     trend,
@@ -17,40 +21,100 @@ use crate::{
 type Answer = Option<SampleValue>;
 
 pub(super) fn rate(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
-    let increase = counted(window, Kind::Counter, place, notes)?;
-    Some(SampleValue::Float(increase / (window.range_ms as f64 / 1000.0)))
+    moved(window, Kind::Counter, in_seconds(window.range_ms), place, notes)
 }
 
 pub(super) fn increase(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
-    counted(window, Kind::Counter, place, notes).map(SampleValue::Float)
+    moved(window, Kind::Counter, 1.0, place, notes)
 }
 
 pub(super) fn delta(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
-    counted(window, Kind::Gauge, place, notes).map(SampleValue::Float)
+    moved(window, Kind::Gauge, 1.0, place, notes)
 }
 
-fn counted(window: &Window<'_>, kind: Kind, place: &Place<'_>, notes: &mut Notes) -> Option<f64> {
-    if !window.histograms.is_empty() {
-        if !window.floats.is_empty() {
+/// What was counted or moved in the window, divided by `per_s`.
+fn moved(window: &Window<'_>, kind: Kind, per_s: f64, place: &Place<'_>, notes: &mut Notes) -> Answer {
+    match (window.floats.is_empty(), window.histograms.is_empty()) {
+        (false, true) => floats_moved(window, kind, per_s).map(SampleValue::Float),
+        (true, false) => telling(place, notes, |findings| histograms_moved(window, kind, per_s, findings)),
+        (false, false) => {
             notes::mixed_kinds(place, notes);
+            None
         }
-        return None;
+        (true, true) => None,
     }
-    let floats =
-        FloatWindow { start_ms: window.start_ms, end_ms: window.end_ms, t_ms: window.floats_t, values: window.floats };
+}
+
+fn floats_moved(window: &Window<'_>, kind: Kind, per_s: f64) -> Option<f64> {
+    let Window { start_ms, end_ms, floats_t: t_ms, floats: values, .. } = *window;
+    let floats = FloatWindow { start_ms, end_ms, t_ms, values };
     match window.extend {
-        Extend::None => rate::increase(floats, kind),
-        extend @ (Extend::Anchored | Extend::Smoothed) => rate::extended_increase(floats, kind, extend),
+        Extend::None => rate::increase(floats, kind, per_s),
+        extend @ (Extend::Anchored | Extend::Smoothed) => {
+            rate::extended_increase(floats, kind, extend).map(|moved| moved / per_s)
+        }
     }
 }
 
-pub(super) fn instant_rate(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Answer {
-    rate::instant(window.floats_t, window.floats, Kind::Counter)
-        .map(|step| SampleValue::Float(step.moved / (step.apart_ms as f64 / 1000.0)))
+fn histograms_moved(window: &Window<'_>, kind: Kind, per_s: f64, findings: &mut Findings) -> Option<Histogram> {
+    let Window { start_ms, end_ms, histograms_t: t_ms, histograms: values, .. } = *window;
+    let histograms = HistogramWindow { start_ms, end_ms, t_ms, values };
+    match window.extend {
+        Extend::None => histogram_rate::increase(histograms, kind, per_s, findings),
+        extend @ (Extend::Anchored | Extend::Smoothed) => {
+            histogram_rate::extended_increase(histograms, kind, extend, per_s, findings)
+        }
+    }
 }
 
-pub(super) fn instant_delta(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Answer {
-    rate::instant(window.floats_t, window.floats, Kind::Gauge).map(|step| SampleValue::Float(step.moved))
+/// Computes a histogram and tells what was noticed on the way.
+fn telling(place: &Place<'_>, notes: &mut Notes, compute: impl FnOnce(&mut Findings) -> Option<Histogram>) -> Answer {
+    let mut findings = Findings::default();
+    let result = compute(&mut findings);
+    findings.tell(place, notes);
+    result.map(|histogram| SampleValue::Histogram(Arc::new(histogram)))
+}
+
+fn in_seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+pub(super) fn instant_rate(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
+    last_step(window, Kind::Counter, in_seconds, place, notes)
+}
+
+pub(super) fn instant_delta(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
+    last_step(window, Kind::Gauge, |_| 1.0, place, notes)
+}
+
+/// The step between the last two samples of either kind, divided by what `per_s` makes of the milliseconds between them.
+fn last_step(
+    window: &Window<'_>,
+    kind: Kind,
+    per_s: impl Fn(i64) -> f64,
+    place: &Place<'_>,
+    notes: &mut Notes,
+) -> Answer {
+    let two_later_than = |t_ms: &[i64], others: &[i64]| match (t_ms, others.last()) {
+        ([.., before, _], Some(other)) => before > other,
+        ([.., _, _], None) => true,
+        _ => false,
+    };
+    if two_later_than(window.floats_t, window.histograms_t) {
+        let step = rate::step(window.floats_t, window.floats, kind)?;
+        return Some(SampleValue::Float(step.moved / per_s(step.apart_ms)));
+    }
+    if two_later_than(window.histograms_t, window.floats_t) {
+        let ([.., before_ms, last_ms], [.., before, last]) = (window.histograms_t, window.histograms) else {
+            return None;
+        };
+        let per_s = per_s(last_ms.saturating_sub(*before_ms));
+        return telling(place, notes, |findings| histogram_rate::step(before, last, kind, per_s, findings));
+    }
+    if !window.floats.is_empty() && !window.histograms.is_empty() {
+        notes::mixed_kinds(place, notes);
+    }
+    None
 }
 
 pub(super) fn derivative(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &mut Notes) -> Answer {
