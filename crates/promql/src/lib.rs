@@ -16,6 +16,7 @@ pub mod functions;
 pub mod histogram;
 pub mod matcher;
 pub mod note;
+mod number_text;
 pub mod source;
 
 pub use ast::{ByteSpan, Expr, ExprKind};

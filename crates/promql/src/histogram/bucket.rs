@@ -33,6 +33,20 @@ impl Bucket {
             (true, true) => 3,
         }
     }
+
+    /// Returns true when zero lies inside or on a bound: a zero bucket, or one with custom bounds.
+    pub(super) fn touches_zero(&self) -> bool {
+        self.lower <= 0.0 && self.upper >= 0.0
+    }
+
+    /// Ends at zero where the histogram has no buckets on the other side of it.
+    pub(super) fn end_at_zero(&mut self, histogram: &Histogram) {
+        match (histogram.negative.counts.is_empty(), histogram.positive.counts.is_empty()) {
+            (true, false) => self.lower = 0.0,
+            (false, true) => self.upper = 0.0,
+            _ => {}
+        }
+    }
 }
 
 /// All buckets in ascending order, empty ones included; the zero bucket only when it holds something. Where the zero
@@ -62,7 +76,7 @@ fn positive_descending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
     indexed_reversed(&side.spans, &side.counts).map(|(index, count)| positive_bucket(histogram, index, *count))
 }
 
-fn negative_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
+pub(super) fn negative_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
     let side = &histogram.negative;
     indexed_reversed(&side.spans, &side.counts).map(|(index, count)| negative_bucket(histogram, index, *count))
 }

@@ -6,6 +6,7 @@
 //! compact, reduce_resolution         another layout of the same
 //! trim_upper, trim_lower             the part below or above a value
 //! equal, detect_reset, has_overflow  questions
+//! quantile, fraction, variance       estimates
 //! buckets, buckets_reversed, text    what readers see
 //! ```
 //!
@@ -21,16 +22,29 @@
 mod arithmetic;
 mod bounds;
 mod bucket;
+mod classic;
 mod compensated;
 mod custom_bounds;
+mod fraction;
+mod interpolation;
 mod layout;
+mod quantile;
 mod reset;
 mod sum;
+mod text;
+mod trim;
+mod variance;
 mod zero_bucket;
 
 pub use arithmetic::{Combined, IncompatibleSchemas, add, combine_hints, divide, has_overflow, scale, sub};
 pub use bounds::exponential_bound;
 pub use bucket::{Bucket, buckets, buckets_reversed};
+pub use classic::{ClassicBucket, FilledUp, classic_fraction, classic_quantile, parse_bound};
+pub use fraction::{Fraction, fraction};
 pub use layout::{compact, equal, reduce_resolution};
+pub use quantile::{NanEffect, Quantile, quantile};
 pub use reset::detect_reset;
 pub use sum::{HistogramMean, HistogramSum, Summed};
+pub use text::text;
+pub use trim::{trim_lower, trim_upper};
+pub use variance::variance;

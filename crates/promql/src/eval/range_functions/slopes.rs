@@ -16,6 +16,7 @@ use crate::{
     ast::Extend,
     eval::window::{Place, Window},
     note::Notes,
+    number_text::shortest,
 };
 
 type Answer = Option<SampleValue>;
@@ -154,7 +155,7 @@ pub fn check_factors(params: &[f64]) -> Result<(), BadFactor> {
 }
 
 fn six_decimals(value: f64) -> String {
-    if value.is_finite() { format!("{value:.6}") } else { notes::shortest(value) }
+    if value.is_finite() { format!("{value:.6}") } else { shortest(value) }
 }
 
 pub(super) fn double_exponential_smoothing(

@@ -1,0 +1,104 @@
+//! Numbers as Prometheus writes them, which is as Go writes them: clients and its acceptance suite compare the texts.
+//!
+//! Not here: numbers in answers of the query API and in labels of `count_values`, which never have an exponent.
+
+/// As Go's `%g`: as few digits as tell the number apart, with an exponent below 1e-4 and from 1e6 on.
+pub(crate) fn shortest(value: f64) -> String {
+    match special(value) {
+        Some(text) => text.to_owned(),
+        None => general(&format!("{value:e}"), 6),
+    }
+}
+
+/// As Go's `%.2g` for two digits: rounded to so many digits, with an exponent where those do not reach the point.
+pub(crate) fn rounded(value: f64, digits: usize) -> String {
+    if let Some(text) = special(value) {
+        return text.to_owned();
+    }
+    let scientific = format!("{value:.*e}", digits.saturating_sub(1));
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let short = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+    general(&format!("{short}e{exponent}"), digits as i32)
+}
+
+/// As OpenMetrics writes values of `le` and `quantile`: as [`shortest`], but a whole number without exponent gets `.0`.
+pub(crate) fn open_metrics(value: f64) -> String {
+    let mut text = shortest(if value == 0.0 { 0.0 } else { value });
+    if special(value).is_none() && !text.contains(['e', '.']) {
+        text.push_str(".0");
+    }
+    text
+}
+
+fn special(value: f64) -> Option<&'static str> {
+    match value {
+        _ if value.is_nan() => Some("NaN"),
+        f64::INFINITY => Some("+Inf"),
+        f64::NEG_INFINITY => Some("-Inf"),
+        _ => None,
+    }
+}
+
+/// Writes `1.5e3` with an exponent of two digits or more when it is below -4 or not below `digits`, otherwise without.
+fn general(scientific: &str, digits: i32) -> String {
+    let Some((mantissa, Ok(exponent))) = scientific.split_once('e').map(|(m, e)| (m, e.parse::<i32>())) else {
+        return scientific.to_owned();
+    };
+    if !(-4..digits).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs());
+    }
+    // Exact: a number read from its digits is printed with them again.
+    scientific.parse::<f64>().map_or_else(|_| scientific.to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_as_few_digits_as_tell_them_apart() {
+        let cases = [
+            (1.5, "1.5"),
+            (-0.1, "-0.1"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (100_000.0, "100000"),
+            (1e6, "1e+06"),
+            (123_456_789.0, "1.23456789e+08"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1e-05"),
+            (1e100, "1e+100"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(shortest(value), expected);
+        }
+    }
+
+    #[test]
+    fn rounded_numbers_lose_their_zeros() {
+        let cases = [
+            (5.0, "5"),
+            (10.0, "10"),
+            (99.6, "1e+02"),
+            (1234.0, "1.2e+03"),
+            (0.055, "0.055"),
+            (2e-9, "2e-09"),
+            (5.55, "5.5"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(rounded(value, 2), expected);
+        }
+    }
+
+    #[test]
+    fn open_metrics_marks_whole_numbers() {
+        let cases = [(1.0, "1.0"), (-0.0, "0.0"), (0.99, "0.99"), (1e6, "1e+06"), (1e-5, "1e-05"), (f64::NAN, "NaN")];
+        for (value, expected) in cases {
+            assert_eq!(open_metrics(value), expected);
+        }
+    }
+}
