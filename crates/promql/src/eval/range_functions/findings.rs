@@ -48,6 +48,13 @@ impl Findings {
         self.0.push(finding);
     }
 
+    /// Notices when one histogram has custom bounds and the other has not; `None` then.
+    pub(super) fn same_schemas(&mut self, a: &Histogram, b: &Histogram) -> Option<()> {
+        let same = a.has_custom_bounds() == b.has_custom_bounds();
+        self.see(!same, Finding::MixedSchemas);
+        same.then_some(())
+    }
+
     /// Notices how an addition went; `None` when it could not be done.
     pub(super) fn added(&mut self, result: Result<Combined, IncompatibleSchemas>) -> Option<()> {
         self.combined(result, Finding::ReconciledInSum)

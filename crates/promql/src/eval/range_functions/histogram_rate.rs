@@ -64,10 +64,7 @@ fn between_samples(values: &[Arc<Histogram>], kind: Kind, findings: &mut Finding
     // A sample just before a reset adds nothing that needs its layout: its place is taken by an empty one.
     let forgotten = (kind == Kind::Counter && detect_reset(second, first)).then(|| empty_like(second));
     let begin: &Histogram = forgotten.as_ref().unwrap_or(first);
-    if last.has_custom_bounds() != begin.has_custom_bounds() {
-        findings.see(true, Finding::MixedSchemas);
-        return None;
-    }
+    findings.same_schemas(begin, last)?;
     let between = values.get(1..values.len() - 1).unwrap_or_default();
     let mut schema = begin.schema.min(last.schema);
     if kind == Kind::Counter {
@@ -149,12 +146,9 @@ pub(super) fn extended_increase(
 
 /// Checks that all samples have the same kind of buckets and, for a counter, none is a gauge.
 fn check_layouts(values: &[Arc<Histogram>], kind: Kind, findings: &mut Findings) -> Option<()> {
-    let custom = values.first()?.has_custom_bounds();
+    let first = values.first()?;
     for sample in values {
-        if sample.has_custom_bounds() != custom {
-            findings.see(true, Finding::MixedSchemas);
-            return None;
-        }
+        findings.same_schemas(first, sample)?;
         findings.see(kind == Kind::Counter && is_gauge(sample), Finding::NotACounter);
     }
     Some(())

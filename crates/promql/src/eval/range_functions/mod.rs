@@ -24,6 +24,7 @@ pub(crate) mod notes;
 mod over_time;
 pub(crate) mod rate;
 mod slopes;
+pub mod smoothed;
 pub(crate) mod spread;
 #[cfg(test)]
 mod test_windows;

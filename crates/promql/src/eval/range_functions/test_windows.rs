@@ -143,18 +143,20 @@ pub(super) fn answer(name: &str, window: &Window<'_>) -> Answer {
     answer_with(name, window, &[])
 }
 
-/// Asks a function about a window of a series `m` in a query like `name(m[…])`.
+/// Asks a function about a window.
 pub(super) fn answer_with(name: &str, window: &Window<'_>, params: &[f64]) -> Answer {
     let function = find(name).expect("a function over ranges");
-    let query = format!("{name}(m[1m])");
-    let args = [ByteSpan { start: name.len() + 1, end: query.len() - 1 }];
-    let place = Place { call: ByteSpan { start: 0, end: query.len() }, args: &args, metric: "m" };
+    answer_of(|place, notes| function(window, params, place, notes))
+}
+
+/// What something answers about a series `m` in the query `f(m)`.
+pub(super) fn answer_of(ask: impl FnOnce(&Place<'_>, &mut Notes) -> Option<SampleValue>) -> Answer {
+    let place = Place { call: ByteSpan { start: 0, end: 4 }, args: &[ByteSpan { start: 2, end: 3 }], metric: "m" };
     let mut notes = Notes::default();
-    let value = function(window, params, &place, &mut notes);
-    let at = format!(" (1:{})", args[0].start + 1);
+    let value = ask(&place, &mut notes);
     let without_place = |note: Note| {
-        let text = note.render(&query);
-        text.strip_prefix("PromQL ").and_then(|text| text.strip_suffix(&at)).expect("kind and place").to_owned()
+        let text = note.render("f(m)");
+        text.strip_prefix("PromQL ").and_then(|text| text.strip_suffix(" (1:3)")).expect("kind and place").to_owned()
     };
     Answer { value, notes: notes.iter().map(without_place).collect() }
 }
