@@ -22,6 +22,7 @@ mod endpoints;
 mod events;
 mod extract;
 mod handlers;
+mod listen;
 mod metrics;
 mod problem;
 mod shared;

@@ -10,13 +10,13 @@ use std::{
 
 use homeostat_wire::exposition::{Exposition, FamilyKind};
 
+use crate::listen::ConnectionCounters;
+
 /// What the API counts of itself. Requests per (operation, status): both come from our own tables, so the map is bounded
 /// by operations × the statuses they can answer, a few hundred entries.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
-    pub(crate) connections: AtomicU64,
-    pub(crate) connections_refused: AtomicU64,
     pub(crate) subscribers: AtomicU64,
     pub(crate) subscribers_refused: AtomicU64,
     pub(crate) items_missed: AtomicU64,
@@ -30,7 +30,7 @@ impl Counters {
     }
 
     /// Appends all families.
-    pub(crate) fn write(&self, out: &mut String) {
+    pub(crate) fn write(&self, connections: &ConnectionCounters, out: &mut String) {
         let mut exposition = Exposition::new(out);
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut family =
@@ -41,12 +41,12 @@ impl Counters {
         let mut one = |name: &str, kind, help: &str, value: &AtomicU64| {
             exposition.family(name, kind, help).count(&[], value.load(Ordering::Relaxed));
         };
-        one("homeostat_api_connections", FamilyKind::Gauge, "Open connections.", &self.connections);
+        one("homeostat_api_connections", FamilyKind::Gauge, "Open connections.", &connections.open);
         one(
             "homeostat_api_connections_refused_total",
             FamilyKind::Counter,
             "Connections refused because the limit was reached.",
-            &self.connections_refused,
+            &connections.refused,
         );
         one("homeostat_api_subscribers", FamilyKind::Gauge, "Open event streams.", &self.subscribers);
         one(

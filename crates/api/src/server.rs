@@ -1,6 +1,6 @@
-//! The server around the router: listening, limits of connections and heads, what every request passes, and the end.
+//! The server around the router: what every request passes, and from which address.
 
-use std::{io, net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -9,17 +9,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time::timeout,
-};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,18 +16,12 @@ use crate::{
     backend::Backend,
     browser::{self, HostRule},
     endpoints,
-    limits::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT},
+    limits::CONNECTIONS_MAX,
+    listen::Listener,
     problem::Problem,
     shared::{ApiHandle, Shared, TokensRefused, check_tokens},
     spec::ApiSpec,
 };
-
-/// What a connection beyond the limit is told.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-/// How long accepting pauses when the system has no descriptors left: trying at once again would only burn a core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +42,7 @@ pub enum BindError {
 /// A bound server; connections queue in the kernel until [`ApiServer::run`].
 #[derive(Debug)]
 pub struct ApiServer {
-    listener: TcpListener,
+    listener: Listener,
     handle: ApiHandle,
 }
 
@@ -68,9 +51,8 @@ impl ApiServer {
     pub async fn bind(spec: ApiSpec, backend: Arc<dyn Backend>, console: Console) -> Result<Self, BindError> {
         check_tokens(spec.listen, &spec.tokens)?;
         let refused = |source| BindError::Listen { listen: spec.listen, source };
-        let listener = TcpListener::bind(spec.listen).await.map_err(refused)?;
-        let local = listener.local_addr().map_err(refused)?;
-        let shared = Shared::new(backend, console, local, &spec.tokens)?;
+        let listener = Listener::bind(spec.listen, CONNECTIONS_MAX).await.map_err(refused)?;
+        let shared = Shared::new(backend, console, listener.local, &spec.tokens)?;
         Ok(Self { listener, handle: ApiHandle(Arc::new(shared)) })
     }
 
@@ -85,62 +67,11 @@ impl ApiServer {
     }
 
     /// Serves until `stop`, then takes no more connections, ends event streams, and lets answers that have begun end
-    /// within [`DRAIN_TIMEOUT`].
+    /// within [`DRAIN_TIMEOUT`](crate::limits::DRAIN_TIMEOUT).
     pub async fn run(self, stop: CancellationToken) {
         let shared = self.handle.0;
-        let service = TowerToHyperService::new(app(&shared));
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = JoinSet::new();
-        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
-            // Ended connections leave their results behind; there is nothing in them.
-            while connections.try_join_next().is_some() {}
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the API cannot accept connections");
-                    stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                shared.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-                refuse(&stream);
-                continue;
-            };
-            let (shared, service, stop) = (Arc::clone(&shared), service.clone(), stop.clone());
-            connections.spawn(async move {
-                shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-                serve(stream, service, &stop).await;
-                shared.counters.connections.fetch_sub(1, Ordering::Relaxed);
-                drop(place);
-            });
-        }
-        drop(self.listener);
-        shared.stop.cancel();
-        let drained = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            tracing::warn!(open = connections.len(), "connections of the API did not end in time and are cut off");
-            connections.shutdown().await;
-        }
+        self.listener.run(app(&shared), Arc::clone(&shared.connections), stop, &shared.stop).await;
     }
-}
-
-async fn serve(stream: TcpStream, service: TowerToHyperService<Router>, stop: &CancellationToken) {
-    // Answers are small and awaited by people.
-    drop(stream.set_nodelay(true));
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // A client that vanishes or sends nonsense ends its own connection; nobody needs to hear of it.
-    if stop.run_until_cancelled(connection.as_mut()).await.is_none() {
-        connection.as_mut().graceful_shutdown();
-        drop(connection.await);
-    }
-}
-
-/// Says that the server is full, if the socket takes it at once.
-fn refuse(stream: &TcpStream) {
-    drop(stream.try_write(FULL));
 }
 
 /// The whole application: the table of endpoints, the console behind it, and what every request passes.

@@ -12,6 +12,7 @@ use crate::{
     assets::Console,
     backend::Backend,
     limits::{SUBSCRIBERS_MAX, TOKENS_MAX},
+    listen::ConnectionCounters,
     metrics::Counters,
     spec::TokenSpec,
 };
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) console: Console,
     pub(crate) local: SocketAddr,
     pub(crate) counters: Counters,
+    pub(crate) connections: Arc<ConnectionCounters>,
     pub(crate) subscribers: Arc<Semaphore>,
     /// Ends event streams, which otherwise never end.
     pub(crate) stop: CancellationToken,
@@ -59,6 +61,7 @@ impl Shared {
             console,
             local,
             counters: Counters::default(),
+            connections: Arc::default(),
             subscribers: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
             stop: CancellationToken::new(),
             tokens: RwLock::new(tokens.into()),

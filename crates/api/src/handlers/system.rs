@@ -73,7 +73,7 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<&'static 
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let mut text = String::new();
     shared.backend.metrics(&mut text);
-    shared.counters.write(&mut text);
+    shared.counters.write(&shared.connections, &mut text);
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));
     response
