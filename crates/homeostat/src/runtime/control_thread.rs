@@ -1,8 +1,13 @@
 //! The thread that runs the loop: takes ticks and messages, steps control, records the step, carries commands out.
 //!
 //! A plain thread, so that nothing asynchronous can delay it. It never waits for the disk longer than
-//! [`PROTECTIVE_WAIT`] for a protective shift and [`COMMIT_WAIT`] for anything else; what is not durable by then takes
-//! effect in a later round.
+//! [`PROTECTIVE_WAIT`](carrying_out) for a protective shift and [`COMMIT_WAIT`] for anything else; what
+//! is not durable by then takes effect in a later round.
+//!
+//! The parts: [`carrying_out`] what commands do outside; [`recording`] what is kept beside the steps.
+
+mod carrying_out;
+mod recording;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,15 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homeostat_act_guard::Admitted;
-use homeostat_act_notify::EnqueueError;
-use homeostat_api::backend::{OperateError, Operation, StreamItem, TrafficSample};
-use homeostat_control::{Command, Control, ControlSpec, Event, Recorder};
+use homeostat_api::backend::{OperateError, Operation, StreamItem};
+use homeostat_control::{Command, Control, Event, Recorder};
 use homeostat_gateway_proxy::GatewayHandle;
-use homeostat_gateway_route::RouteTable;
 use homeostat_model::{
-    CellId, CellKey, IncidentId, OutcomeCounts, OutcomeDelta, ServiceName, Span, Timestamp, VersionName, Weight,
-    action::Split, evidence::EventCounts, notice::Notice,
+    CellId, CellKey, IncidentId, OutcomeCounts, OutcomeDelta, ServiceName, Span, Timestamp, action::Split,
+    notice::Notice,
 };
 use homeostat_store_events::{Flush, Journal, Lost, StepTicket};
 use tokio::sync::oneshot;
@@ -33,24 +35,12 @@ use super::{
     shared::{Shared, bump, lock},
 };
 
-/// How long a protective shift waits for a disk that does not answer.
-pub(super) const PROTECTIVE_WAIT: Duration = Duration::from_millis(20);
-
 /// How long a round waits for an ordinary step to become durable: two group commits on a healthy disk. A disk that is
 /// slower costs its own effects latency, not the judging of the next tick.
 const COMMIT_WAIT: Duration = Duration::from_millis(10);
 
-/// Notices that wait for the outbox's queue: an hour of a page a second.
-const NOTICES_MAX: usize = 3_600;
-
-/// How often latency histograms are read: reading them costs a microsecond per cell and worker.
-const LATENCIES_EVERY: Duration = Duration::from_secs(1);
-
 /// How often the view is taken when nothing else happens.
 const VIEW_EVERY: Duration = Duration::from_millis(500);
-
-/// How often traffic goes to the event stream, and exemplars and latencies into the recorder.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// What happens once a step is durable.
 #[derive(Debug, Default)]
@@ -164,21 +154,6 @@ impl ControlThread {
             shared,
             inbox,
             state,
-        }
-    }
-
-    /// Keeps the recordings that a crash may have prevented, before cell ids get new meanings; then, unless ids have kept
-    /// their meaning, the recorder begins anew.
-    pub(super) fn keep_old_recordings(&mut self, ids_kept: bool) {
-        // A later recording of the same incident is the longer one.
-        let mut latest = BTreeMap::new();
-        for freeze in std::mem::take(&mut self.state.freezes) {
-            latest.insert(freeze.incident, freeze);
-        }
-        self.freeze(latest.into_values().rev().collect());
-        if !ids_kept {
-            self.recorder = Recorder::new(self.clock.now());
-            self.state.cells.clear();
         }
     }
 
@@ -353,249 +328,6 @@ impl ControlThread {
         }
     }
 
-    /// Carries protective shifts of the newest step out, durable or not.
-    fn protect(&mut self) {
-        let durable = self.pending.wait_newest(PROTECTIVE_WAIT);
-        let serving = self.gateway.table();
-        let Some(effects) = self.pending.newest() else { return };
-        if durable && effects.configure.is_some() {
-            // The table that comes with it is put into force first, in a moment.
-            return;
-        }
-        let at = effects.at;
-        let may_go = |command: &Command| match command {
-            Command::Shift { permit } if command.is_protective() => {
-                // A split for versions that only the table in waiting knows has to wait with it.
-                serving.with_split(&permit.plan().service, &permit.plan().to).is_ok()
-            }
-            _ => false,
-        };
-        let (ahead, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut effects.commands).into_iter().partition(may_go);
-        effects.commands = rest;
-        for command in ahead {
-            self.stream_command(at, &command);
-            if let Command::Shift { permit } = command {
-                self.supersede(&permit.plan().service);
-                self.shift(permit, !durable);
-            }
-        }
-    }
-
-    /// Shifts of a service that were decided earlier and still wait for the disk are void once a protective one has
-    /// gone ahead of them: carried out later, they would take it back.
-    fn supersede(&mut self, service: &ServiceName) {
-        let newest = self.pending.len().saturating_sub(1);
-        for effects in self.pending.iter_mut().take(newest) {
-            effects.commands.retain(|command| shifted_service(command) != Some(service));
-        }
-    }
-
-    /// The journal can take nothing any more: nothing of this step may happen but what protects, and whoever asked
-    /// hears so. People are told of it all the same.
-    fn refuse(&mut self, effects: Effects, lost: &Lost) {
-        bump(&self.shared.counters.steps_refused);
-        tracing::error!(commands = effects.commands.len(), problem = %lost, "a step was refused");
-        let protective = effects.commands.iter().any(Command::is_protective);
-        for command in effects.commands {
-            match command {
-                Command::Shift { permit } if permit.plan().purpose.is_protective() => {
-                    for older in self.pending.iter_mut() {
-                        older.commands.retain(|command| shifted_service(command) != Some(&permit.plan().service));
-                    }
-                    self.shift(permit, true);
-                }
-                Command::Shift { permit } => {
-                    let reason = "the journal does not take records; free or repair its disk".to_owned();
-                    self.state.followups.push_back(Event::Failed { action: permit.plan().id, reason });
-                }
-                Command::Notify(notice) if protective => self.state.notices.push_back(*notice),
-                Command::FreezeBlackBox { incident, cells, from, to } if protective => {
-                    self.state.freezes.push(Freeze { incident, cells, from, to });
-                }
-                _ => {}
-            }
-        }
-        // Dropping a configuration tells the reloader that it was not taken.
-        if let Some(reply) = effects.reply {
-            let _asker_left = reply.send(Err(OperateError::Unavailable));
-        }
-    }
-
-    /// Carries out what has become durable.
-    fn settle(&mut self) {
-        while let Some(effects) = self.pending.next_durable() {
-            // Its own shifts are made for the new table.
-            if let Some(configure) = effects.configure {
-                self.take_over(*configure);
-            }
-            let mut refusal = None;
-            for command in effects.commands {
-                self.stream_command(effects.at, &command);
-                match command {
-                    Command::Shift { permit } => self.shift(permit, false),
-                    Command::RecordAction(action) => self.journal.put_action(&action),
-                    Command::RecordIncident(incident) => self.journal.put_incident(&incident),
-                    Command::RolloutMoved { .. } => {}
-                    Command::FreezeBlackBox { incident, cells, from, to } => {
-                        self.state.freezes.push(Freeze { incident, cells, from, to });
-                    }
-                    Command::Notify(notice) => self.state.notices.push_back(*notice),
-                    Command::Refuse { reason } => refusal = Some(reason),
-                }
-            }
-            self.send_notices();
-            if let Some(reply) = effects.reply {
-                let _asker_left = reply.send(refusal.map_or(Ok(()), |reason| Err(OperateError::Refused(reason))));
-            }
-        }
-    }
-
-    /// Hands notices to the outbox; what it does not take now waits here, bounded.
-    fn send_notices(&mut self) {
-        let notices = &mut self.state.notices;
-        if let Some(notify) = self.late.notify() {
-            while let Some(notice) = notices.pop_front() {
-                match notify.enqueue(notice.clone()) {
-                    Ok(()) => {}
-                    Err(EnqueueError::Full) => {
-                        notices.push_front(notice);
-                        break;
-                    }
-                    Err(problem @ EnqueueError::Stopped) => {
-                        tracing::error!(key = notice.key, %problem, "a notice was dropped");
-                    }
-                }
-            }
-        }
-        while notices.len() > NOTICES_MAX {
-            let dropped = notices.pop_front().map(|notice| notice.key);
-            tracing::error!(key = dropped, "a notice was dropped: too many wait for the outbox");
-        }
-    }
-
-    /// Swaps a service's split into the serving table and reports back to control.
-    fn shift(&mut self, permit: Admitted, ahead_of_disk: bool) {
-        let plan = permit.into_plan();
-        let event = match self.gateway.table().with_split(&plan.service, &plan.to) {
-            Ok(table) => {
-                self.gateway.swap_table(Arc::new(table));
-                self.state.executed.insert(plan.service.clone(), plan.to.clone());
-                bump(&self.shared.counters.shifts);
-                if ahead_of_disk {
-                    bump(&self.shared.counters.shifts_ahead_of_disk);
-                }
-                tracing::info!(action = %plan.id, purpose = plan.purpose.label(), service = %plan.service, ahead_of_disk, "shifted");
-                Event::Applied { action: plan.id, ahead_of_disk }
-            }
-            Err(problem) => {
-                tracing::error!(action = %plan.id, service = %plan.service, %problem, "could not shift; the old table serves on");
-                Event::Failed { action: plan.id, reason: problem.to_string() }
-            }
-        };
-        self.state.followups.push_back(event);
-    }
-
-    /// Puts a new table into force, under the splits that control has decided.
-    fn take_over(&mut self, configure: Configure) {
-        let mut splits = self.control.desired_splits();
-        // A shift that is decided but not on disk yet must not slip in with the table: its service keeps its split, or,
-        // where that does not fit the new versions, its canary gets nothing until then.
-        let safe = safe_splits(&configure.spec);
-        for service in self.pending.iter().flat_map(|effects| &effects.commands).filter_map(shifted_service) {
-            let Some(decided) = splits.get_mut(service) else { continue };
-            let serving =
-                self.state.executed.get(service).filter(|split| configure.table.with_split(service, split).is_ok());
-            if let Some(split) = serving.or_else(|| safe.get(service)) {
-                decided.clone_from(split);
-            }
-        }
-        self.state.executed = splits;
-        self.gateway.swap_table(Arc::new(overlaid(configure.table, &self.state.executed)));
-        if let Some(done) = configure.done {
-            let _asker_left = done.try_send(());
-        }
-    }
-
-    fn stream_command(&self, at: Timestamp, command: &Command) {
-        if self.shared.stream.receiver_count() > 0
-            && let Ok(command) = serde_json::to_value(command)
-        {
-            self.shared.publish(StreamItem::Command { at, command });
-        }
-    }
-
-    /// Every 100 ms: traffic to the stream, exemplars and (every second) latencies into the recorder.
-    fn sample(&mut self) {
-        let now = Instant::now();
-        if now < self.state.sample_due {
-            return;
-        }
-        self.state.sample_due = now + SAMPLE_EVERY;
-        let at = self.clock.now();
-        self.record_exemplars();
-        if self.state.latencies_due <= now {
-            self.state.latencies_due = now + LATENCIES_EVERY;
-            self.record_latencies(at);
-        }
-        let counts = std::mem::take(&mut self.state.sample);
-        self.shared.publish(StreamItem::Traffic { at, versions: self.by_version(&counts) });
-    }
-
-    fn record_exemplars(&mut self) {
-        let mut exemplars = Vec::new();
-        self.gateway.take_exemplars(&mut exemplars);
-        for exemplar in exemplars {
-            self.recorder.exemplar(exemplar);
-        }
-    }
-
-    fn record_latencies(&mut self, at: Timestamp) {
-        let mut latencies = Vec::new();
-        self.gateway.latencies(&mut latencies);
-        lock(&self.shared.totals).add_latencies(&latencies);
-        self.recorder.latencies(at, latencies);
-    }
-
-    fn by_version(&self, counts: &BTreeMap<CellId, OutcomeCounts>) -> Vec<TrafficSample> {
-        let mut versions = BTreeMap::<(&ServiceName, &str), EventCounts>::new();
-        for (cell, counts) in counts {
-            if let Some(key) = self.state.cells.get(cell) {
-                *versions.entry((&key.service, key.version.as_str())).or_default() +=
-                    EventCounts { good: counts.answered(), bad: counts.bad() };
-            }
-        }
-        let sample = |((service, version), counts): ((&ServiceName, &str), EventCounts)| TrafficSample {
-            service: service.as_str().to_owned(),
-            version: version.to_owned(),
-            good: counts.good,
-            bad: counts.bad,
-        };
-        versions.into_iter().map(sample).collect()
-    }
-
-    /// Freezes recordings whose last instant has come.
-    fn freeze_due(&mut self) {
-        let now = self.clock.now();
-        let (due, later) = std::mem::take(&mut self.state.freezes).into_iter().partition(|freeze| freeze.to <= now);
-        self.state.freezes = later;
-        self.freeze(due);
-    }
-
-    fn freeze(&mut self, due: Vec<Freeze>) {
-        if let Some(last) = due.iter().map(|freeze| freeze.to).max() {
-            // What the gateway still holds belongs to the recording.
-            self.record_exemplars();
-            self.record_latencies(last);
-        }
-        for freeze in due {
-            let black_box = self.recorder.freeze(&freeze.cells, freeze.from, freeze.to, &self.state.cells);
-            if self.files.keep(freeze.incident, black_box).is_err() {
-                bump(&self.shared.counters.black_boxes_dropped);
-                tracing::warn!(incident = %freeze.incident, "too many recordings wait for the disk; this one was dropped");
-            }
-        }
-    }
-
     /// Appends a snapshot when the journal asks for one or a gap has to be closed.
     fn look_after_the_journal(&mut self) {
         let now = self.clock.now();
@@ -662,43 +394,6 @@ enum Recorded {
     Tick(Vec<OutcomeDelta>),
     /// Anything else.
     Json(Vec<u8>),
-}
-
-/// The service whose split a command changes.
-fn shifted_service(command: &Command) -> Option<&ServiceName> {
-    match command {
-        Command::Shift { permit } => Some(&permit.plan().service),
-        _ => None,
-    }
-}
-
-/// What may serve when control's own word is not there: no canary gets anything, its baseline has its share.
-pub(super) fn safe_splits(spec: &ControlSpec) -> BTreeMap<ServiceName, Split> {
-    let mut splits = BTreeMap::new();
-    for rollout in &spec.rollouts {
-        let Some(service) = spec.services.iter().find(|service| service.name == rollout.service) else { continue };
-        let share = |version: &VersionName| {
-            service.split.iter().find(|(v, _)| v == version).map_or(Weight::ZERO, |(_, weight)| *weight)
-        };
-        let safe = |version: &VersionName| match version {
-            canary if *canary == rollout.canary => Weight::ZERO,
-            baseline if *baseline == rollout.baseline => share(baseline).saturating_add(share(&rollout.canary)),
-            other => share(other),
-        };
-        splits.insert(
-            rollout.service.clone(),
-            service.versions.iter().map(|version| (version.clone(), safe(version))).collect(),
-        );
-    }
-    splits
-}
-
-/// A table under the given splits; a service that the table does not know, or whose versions differ, keeps its own.
-pub(super) fn overlaid(table: RouteTable, splits: &BTreeMap<ServiceName, Split>) -> RouteTable {
-    splits.iter().fold(table, |table, (service, split)| match table.with_split(service, split) {
-        Ok(shifted) => shifted,
-        Err(_unknown_here) => table,
-    })
 }
 
 fn encode(value: &impl serde::Serialize) -> Vec<u8> {

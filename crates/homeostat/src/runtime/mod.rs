@@ -23,6 +23,7 @@ mod recovery;
 mod reload;
 mod shared;
 mod stop;
+mod tables;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -141,8 +142,8 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     let ids_kept = resume(&mut registry, &first.cells);
     let compiled = compiled_by(config, &mut registry)?;
     let config = compiled.config;
-    let splits = first.splits.unwrap_or_else(|| control_thread::safe_splits(&compiled.spec));
-    let table = control_thread::overlaid(compiled.table.clone(), &splits);
+    let splits = first.splits.unwrap_or_else(|| tables::safe_splits(&compiled.spec));
+    let table = tables::overlaid(compiled.table.clone(), &splits);
 
     let gateway = Gateway::start(config.proxy.clone(), Arc::new(table)).map_err(StartError::Gateway)?;
 
