@@ -27,8 +27,10 @@ pub struct Expr {
 /// The kinds of expressions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {
-    /// `1.5`, `0x1f`, `Inf`, `1m30s` (seconds).
+    /// `1.5`, `0x1f`, `Inf`.
     Number(f64),
+    /// A number written as a duration, in seconds: `1m30s` is 90. It counts as any number and is printed as a duration.
+    Seconds(f64),
     /// `"text"`, unescaped.
     Text(String),
     /// `( … )`.
@@ -62,6 +64,55 @@ pub enum ValueType {
     Matrix,
 }
 
+impl ValueType {
+    /// As Prometheus calls it in messages.
+    pub fn documented(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Text => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+        }
+    }
+
+    /// As Prometheus calls it in answers of its API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Text => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
+impl Expr {
+    /// The type of the expression's value.
+    pub fn value_type(&self) -> ValueType {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Seconds(_) => ValueType::Scalar,
+            ExprKind::Text(_) => ValueType::Text,
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => inner.value_type(),
+            ExprKind::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
+                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+                _ => ValueType::Vector,
+            },
+            ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,
+            ExprKind::Call(call) => call.function.returns,
+            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
+        }
+    }
+
+    /// The expression without the parentheses around it.
+    pub fn unwrap_parens(&self) -> &Self {
+        let mut inner = self;
+        while let ExprKind::Paren(within) = &inner.kind {
+            inner = within;
+        }
+        inner
+    }
+}
+
 /// `+` or `-` before an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnaryOp {
@@ -69,6 +120,16 @@ pub enum UnaryOp {
     Plus,
     /// Negates, and drops the name.
     Minus,
+}
+
+impl UnaryOp {
+    /// As written in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plus => "+",
+            Self::Minus => "-",
+        }
+    }
 }
 
 /// An operator between two expressions.
@@ -110,6 +171,54 @@ pub enum BinaryOp {
     TrimUpper,
     /// `>/`: keeps the part of a native histogram above a value.
     TrimLower,
+}
+
+impl BinaryOp {
+    /// As written in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Gt => ">",
+            Self::Lt => "<",
+            Self::Ge => ">=",
+            Self::Le => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
+    /// Returns true for `==` and its five relatives, which filter unless `bool` follows.
+    pub fn is_comparison(self) -> bool {
+        matches!(self, Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le)
+    }
+
+    /// Returns true for `and`, `or` and `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+
+    /// How strongly the operator binds: a higher number binds first.
+    pub fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And | Self::Unless => 2,
+            Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le | Self::TrimUpper | Self::TrimLower => 3,
+            Self::Add | Self::Sub => 4,
+            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
+            Self::Pow => 6,
+        }
+    }
 }
 
 /// `left op right`.
@@ -202,6 +311,42 @@ pub enum AggregateOp {
     LimitRatio,
 }
 
+impl AggregateOp {
+    /// As written in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of the parameter that stands before the expression, if there is one.
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
+            Self::CountValues => Some(ValueType::Text),
+            _ => None,
+        }
+    }
+
+    /// Returns true for those that need the feature of experimental functions.
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
+    }
+}
+
 /// `op by (labels) (param, expr)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
@@ -236,8 +381,10 @@ pub struct Call {
 /// `metric{matchers} offset d @ t`, with or without a modifier of extended ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// All matchers, the metric's name among them as `__name__ =`.
+    /// All matchers, the metric's name among them as `__name__ =`; a name before the braces comes last.
     pub matchers: Vec<Matcher>,
+    /// Whether a name stands before the braces, as in `up{…}`, or is only one of the matchers, as in `{"up"}`.
+    pub named: bool,
     /// Shift in time.
     pub shift: Shift,
     /// `anchored`, `smoothed` or none; on an instant selector only `smoothed` has a meaning of its own.
@@ -319,19 +466,21 @@ pub struct Duration {
 /// The kinds of durations. Arithmetic is done in seconds as `f64`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DurationKind {
-    /// `5m`, `300`, `0.5`: milliseconds.
+    /// `5m` anywhere, and `300` or `0.5` where nothing is computed: milliseconds.
     Millis(i64),
+    /// A plain number within a computation, `2` in `[step() * 2]`: seconds or a factor.
+    Number(f64),
     /// `step()`: of the query; 0 for an instant query.
     Step,
     /// `range()`: end minus start of the query; 0 for an instant query.
     Range,
     /// `- d`, `+ d`.
     Unary(UnaryOp, Box<Duration>),
-    /// `a + b` with one of `+ - * / % ^`. Factors are plain numbers written as seconds.
+    /// `a + b` with one of `+ - * / % ^`.
     Binary(BinaryOp, Box<Duration>, Box<Duration>),
-    /// `min(a, b)`.
+    /// `min_of(a, b)`.
     Min(Box<Duration>, Box<Duration>),
-    /// `max(a, b)`.
+    /// `max_of(a, b)`.
     Max(Box<Duration>, Box<Duration>),
     /// `( d )`.
     Paren(Box<Duration>),

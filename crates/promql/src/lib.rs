@@ -14,12 +14,17 @@ pub mod ast;
 pub mod eval;
 pub mod functions;
 pub mod histogram;
+mod lexer;
+pub mod literal;
 pub mod matcher;
 pub mod note;
 mod number_text;
+pub mod parser;
+pub mod quote;
 pub mod source;
 
 pub use ast::{ByteSpan, Expr, ExprKind};
 pub use matcher::{Matcher, MatcherOp};
 pub use note::{Note, NoteLevel, Notes};
+pub use parser::{Feature, ParseError, ParseErrorKind, ParseErrors, ParseOptions, parse, parse_metric_selector};
 pub use source::{Select, SelectedSeries, SeriesSource, SourceError};
