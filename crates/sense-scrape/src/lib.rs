@@ -1,6 +1,7 @@
 //! Scrapes expositions of targets that it finds, and hands samples to a sink.
 
 mod credentials;
+pub mod discover;
 pub mod duration;
 pub mod fetch;
 pub mod spec;
