@@ -41,7 +41,8 @@ pub struct FloatSample {
     pub start_ms: Option<TimeMs>,
 }
 
-/// A native histogram at an instant; it has passed [`Histogram::check`].
+/// A native histogram at an instant; it has passed [`Histogram::check`], except that fractional counts may add up to more
+/// than the total, because sums of fractions round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistogramSample {
     /// When it was measured.

@@ -2,8 +2,9 @@
 //! are read as it meant them.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on stops")]
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
+use expect_test::expect;
 use homeostat_model::{
     Histogram, Labels, MetricKind,
     histogram::{Buckets, CUSTOM_BOUNDS_SCHEMA, ResetHint},
@@ -387,6 +388,123 @@ fn damage_names_its_byte() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(error.to_string().starts_with("the body is no `prometheus.WriteRequest` message"));
     assert_eq!(cause, format!("byte {}: the message ends within a field", body.len()));
+}
+
+/// What a request holds, one line a series.
+fn show(body: &[u8]) -> String {
+    let mut unpacked = Vec::new();
+    unpack(body, &IntakeLimits::default(), &mut unpacked).unwrap();
+    let read = read_v1(&unpacked);
+    let mut out = String::new();
+    for series in &read.series {
+        writeln!(out, "{}", series.labels).unwrap();
+        for sample in &series.samples {
+            writeln!(out, "  {} {:?}", sample.t_ms, sample.value).unwrap();
+        }
+        for sample in &series.histograms {
+            let h = &sample.histogram;
+            writeln!(
+                out,
+                "  {} schema {} count {} sum {} zero {} within {} positive {:?} negative {:?} bounds {:?} {:?}",
+                sample.t_ms,
+                h.schema,
+                h.count,
+                h.sum,
+                h.zero_count,
+                h.zero_threshold,
+                h.positive.iter().collect::<Vec<_>>(),
+                h.negative.iter().collect::<Vec<_>>(),
+                h.custom_bounds,
+                h.reset_hint
+            )
+            .unwrap();
+        }
+        for exemplar in &series.exemplars {
+            writeln!(out, "  exemplar {} {} {:?}", exemplar.labels, exemplar.value, exemplar.t_ms).unwrap();
+        }
+    }
+    for (family, metadata) in &read.metadata {
+        writeln!(out, "{family} {} {:?} {:?}", metadata.kind, metadata.help, metadata.unit).unwrap();
+    }
+    out.extend(read.refused.iter().map(|refused| format!("refused {refused}\n")));
+    out
+}
+
+#[test]
+fn what_another_client_writes_is_read_as_it_meant_it() {
+    expect![[r#"
+        floats{job="a b"}
+          0 1.5
+          15000 inf
+          -30000 NaN
+        {"utf8.näme", "ключ"="значение"}
+          9223372036854775807 -0.0
+        exponential
+          60000 schema 2 count 10.5 sum 12.25 zero 1.5 within 0.001 positive [(-3, 1.0), (-2, 2.0), (5, 3.0)] negative [(0, 1.0), (1, 2.0)] bounds [] Gauge
+        custom
+          60000 schema -53 count 6 sum 3 zero 0 within 0 positive [(0, 1.0), (2, 5.0)] negative [] bounds [0.5, 1.0] Unknown
+        small_count
+          60000 schema 0 count 1 sum 1 zero 0 within 0 positive [(0, 1.0), (1, 1.0)] negative [] bounds [] Unknown
+    "#]].assert_eq(&show(include_bytes!("fixtures/remote_write/promqltest.snappy")));
+}
+
+#[test]
+fn what_prometheus_sends_is_read_as_it_meant_it() {
+    expect![[r#"
+        reqs_total{code="200", instance="127.0.0.1:34905", job="om"}
+          1795230333427 17.0
+        lat_bucket{instance="127.0.0.1:34905", job="om", le="0.1"}
+          1795230333427 3.0
+        lat_bucket{instance="127.0.0.1:34905", job="om", le="+Inf"}
+          1795230333427 4.0
+        lat_count{instance="127.0.0.1:34905", job="om"}
+          1795230333427 4.0
+        lat_sum{instance="127.0.0.1:34905", job="om"}
+          1795230333427 1.5
+        temp{instance="127.0.0.1:34905", job="om", room="küche \"x\""}
+          1795230333427 -3.5
+        up{instance="127.0.0.1:34905", job="om"}
+          1795230333427 1.0
+        scrape_duration_seconds{instance="127.0.0.1:34905", job="om"}
+          1795230333427 0.001791752
+        scrape_samples_scraped{instance="127.0.0.1:34905", job="om"}
+          1795230333427 6.0
+        scrape_samples_post_metric_relabeling{instance="127.0.0.1:34905", job="om"}
+          1795230333427 6.0
+        scrape_series_added{instance="127.0.0.1:34905", job="om"}
+          1795230333427 0.0
+        reqs_total{code="200", instance="127.0.0.1:34905", job="om"}
+          exemplar {trace_id="abc"} 0.5 Some(1795230333430)
+        lat_bucket{instance="127.0.0.1:34905", job="om", le="0.1"}
+          exemplar {span="y", trace_id="x1"} 0.07 Some(1795230333430)
+        cnt_total{instance="127.0.0.1:34905", job="proto", x="y"}
+          1795230334003 5.0
+        up{instance="127.0.0.1:34905", job="proto"}
+          1795230334003 1.0
+        scrape_duration_seconds{instance="127.0.0.1:34905", job="proto"}
+          1795230334003 0.001428454
+        scrape_samples_scraped{instance="127.0.0.1:34905", job="proto"}
+          1795230334003 3.0
+        scrape_samples_post_metric_relabeling{instance="127.0.0.1:34905", job="proto"}
+          1795230334003 3.0
+        scrape_series_added{instance="127.0.0.1:34905", job="proto"}
+          1795230334003 0.0
+        nat{instance="127.0.0.1:34905", job="proto", job2="a"}
+          1795230334003 schema 3 count 12 sum 34.5 zero 2 within 0.001 positive [(-2, 1.0), (-1, 3.0), (3, 2.0)] negative [(0, 4.0)] bounds [] Unknown
+        natf{instance="127.0.0.1:34905", job="proto", job2="b"}
+          1795230334003 schema -1 count 12.5 sum 3 zero 2.5 within 0.5 positive [(1, 4.0), (2, 6.0)] negative [] bounds [] Gauge
+    "#]].assert_eq(&show(include_bytes!("fixtures/remote_write/prometheus-2.42-samples.snappy")));
+    expect![[r#"
+        temp gauge "" ""
+        req_total unknown "ignored" ""
+        reqs counter "Requests." ""
+        lat histogram "" ""
+        lat_seconds unknown "" "seconds"
+        nat histogram "Help." ""
+        natf gaugehistogram "Help." ""
+        cnt_total counter "Help." ""
+    "#]]
+    .assert_eq(&show(include_bytes!("fixtures/remote_write/prometheus-2.42-metadata.snappy")));
 }
 
 /// Remembers label bytes as a store would.

@@ -101,7 +101,7 @@ impl<'a, 'l> SeriesBuilder<'a, 'l> {
         Ok(())
     }
 
-    /// A native histogram, or why there is none.
+    /// A native histogram that was checked, or why there is none.
     pub(crate) fn histogram<S: SeriesSink>(
         &mut self,
         t_ms: TimeMs,
@@ -110,11 +110,7 @@ impl<'a, 'l> SeriesBuilder<'a, 'l> {
         sink: &mut S,
     ) -> Result<(), TooMany> {
         count(&mut self.counts.histograms, self.limits.histograms_max, "native histograms")?;
-        let checked = histogram.and_then(|histogram| match histogram.check() {
-            Ok(()) => Ok(histogram),
-            Err(error) => Err(Fault::Histogram { t_ms, error }),
-        });
-        match checked {
+        match histogram {
             Ok(histogram) => {
                 self.histograms.push(HistogramSample { t_ms, histogram: Arc::new(histogram), start_ms });
             }

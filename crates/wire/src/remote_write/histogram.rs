@@ -35,7 +35,7 @@ pub(super) struct TimedHistogram {
     pub(super) histogram: Result<Histogram, Fault>,
 }
 
-/// Reads a histogram. The outer error is that of the message, the inner one that of the histogram.
+/// Reads and checks a histogram. The outer error is that of the message, the inner one that of the histogram.
 pub(super) fn read(mut message: Reader<'_>) -> Result<TimedHistogram, ProtobufError> {
     let (mut positive, mut negative) = (Side::default(), Side::default());
     let mut histogram = Histogram::default();
@@ -63,7 +63,7 @@ pub(super) fn read(mut message: Reader<'_>) -> Result<TimedHistogram, ProtobufEr
             _ => {}
         }
     }
-    let build = || {
+    let build = move || {
         histogram.positive = positive.buckets(float).ok_or(Fault::HistogramRange { t_ms })?;
         histogram.negative = negative.buckets(float).ok_or(Fault::HistogramRange { t_ms })?;
         if !bounds.is_empty() {
@@ -73,9 +73,18 @@ pub(super) fn read(mut message: Reader<'_>) -> Result<TimedHistogram, ProtobufEr
             let schema = schema.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
             Fault::Histogram { t_ms, error: HistogramError::Schema { schema } }
         })?;
+        check(&histogram, float).map_err(|error| Fault::Histogram { t_ms, error })?;
         Ok(histogram)
     };
     Ok(TimedHistogram { t_ms, start_ms: set_time(start_ms), histogram: build() })
+}
+
+/// The sum of fractional counts rounds, so that their total may seem too small: as Prometheus, this takes such ones.
+fn check(histogram: &Histogram, float: bool) -> Result<(), HistogramError> {
+    match histogram.check() {
+        Err(HistogramError::CountTooSmall { .. }) if float => Ok(()),
+        other => other,
+    }
 }
 
 fn read_span(mut message: Reader<'_>) -> Result<BucketSpan, ProtobufError> {
