@@ -68,7 +68,7 @@ pub(super) fn upper_bound(histogram: &Histogram, index: i64) -> f64 {
 
 /// The bucket of a coarser schema that holds bucket `index` of a finer one.
 pub(super) fn coarser_index(index: i64, from: i8, to: i8) -> i64 {
-    let halvings = from.saturating_sub(to).max(0);
+    let halvings = from.saturating_sub(to).clamp(0, 63);
     (index.saturating_sub(1) >> halvings) + 1
 }
 

@@ -73,3 +73,82 @@ fn any_fell<'a>(now: impl Iterator<Item = (i64, &'a f64)>, mut before: impl Iter
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::histogram::CUSTOM_BOUNDS_SCHEMA;
+
+    use super::*;
+
+    fn exponential(schema: i8, cells: &[(i32, f64)]) -> Histogram {
+        let count = cells.iter().map(|(_, count)| count).sum();
+        Histogram { schema, count, positive: Buckets::from_sorted(cells.iter().copied()), ..Histogram::default() }
+    }
+
+    fn custom(bounds: &[f64], cells: &[(i32, f64)]) -> Histogram {
+        Histogram { custom_bounds: bounds.into(), ..exponential(CUSTOM_BOUNDS_SCHEMA, cells) }
+    }
+
+    #[test]
+    fn any_count_that_falls_is_a_reset() {
+        let before = exponential(0, &[(0, 1.0), (1, 2.0), (2, 1.0)]);
+        assert!(!detect_reset(&before, &before));
+        assert!(!detect_reset(&exponential(0, &[(-1, 1.0), (0, 1.0), (1, 3.0), (2, 1.0)]), &before));
+        assert!(detect_reset(&exponential(0, &[(0, 1.0), (1, 1.0), (2, 3.0)]), &before), "in one bucket");
+        assert!(detect_reset(&exponential(0, &[(0, 1.0), (1, 3.0)]), &before), "in a bucket that is gone");
+        assert!(detect_reset(&exponential(0, &[]), &before), "in all");
+        let fewer = Histogram { count: 3.0, ..before.clone() };
+        assert!(detect_reset(&fewer, &before), "in the count");
+        let mirrored = |histogram: Histogram| Histogram {
+            negative: histogram.positive,
+            positive: Buckets::default(),
+            ..histogram
+        };
+        let fell = mirrored(exponential(0, &[(0, 1.0), (1, 1.0), (2, 3.0)]));
+        assert!(detect_reset(&fell, &mirrored(before)), "on the negative side");
+    }
+
+    #[test]
+    fn an_empty_bucket_may_go() {
+        let before = exponential(0, &[(0, 1.0), (3, 0.0)]);
+        assert!(!detect_reset(&exponential(0, &[(0, 1.0)]), &before));
+    }
+
+    #[test]
+    fn what_a_histogram_knows_of_itself_is_believed() {
+        let (more, less) = (exponential(0, &[(0, 2.0)]), exponential(0, &[(0, 1.0)]));
+        let hinted = |histogram: &Histogram, hint| Histogram { reset_hint: hint, ..histogram.clone() };
+        assert!(detect_reset(&hinted(&more, ResetHint::Reset), &less));
+        assert!(!detect_reset(&hinted(&less, ResetHint::NotReset), &more));
+        assert!(detect_reset(&hinted(&less, ResetHint::Gauge), &more));
+    }
+
+    #[test]
+    fn coarser_is_no_reset_and_finer_is_one() {
+        let fine = exponential(1, &[(1, 1.0), (2, 1.0), (3, 1.0)]);
+        let coarse = exponential(0, &[(1, 2.0), (2, 1.0)]);
+        assert!(!detect_reset(&coarse, &fine));
+        assert!(detect_reset(&fine, &coarse));
+        let zero = |threshold, zero_count, cells: &[(i32, f64)]| Histogram {
+            zero_threshold: threshold,
+            zero_count,
+            count: 4.0,
+            ..exponential(0, cells)
+        };
+        let narrow = zero(0.125, 1.0, &[(-1, 1.0), (0, 2.0)]);
+        assert!(!detect_reset(&zero(0.5, 2.0, &[(0, 2.0)]), &narrow));
+        assert!(detect_reset(&narrow, &zero(0.5, 2.0, &[(0, 2.0)])));
+        assert!(detect_reset(&zero(0.5, 1.0, &[(0, 3.0)]), &narrow), "the zero bucket lost what it took in");
+        assert!(detect_reset(&zero(0.3, 2.0, &[(0, 2.0)]), &narrow), "a populated bucket was cut");
+    }
+
+    #[test]
+    fn custom_bounds_are_compared_where_both_have_them() {
+        let before = custom(&[2.0, 4.0, 6.0], &[(0, 1.0), (1, 2.0), (2, 5.0), (3, 7.0)]);
+        assert!(!detect_reset(&custom(&[2.0, 6.0], &[(0, 1.0), (1, 7.0), (2, 7.0)]), &before));
+        assert!(detect_reset(&custom(&[2.0, 6.0], &[(0, 1.0), (1, 6.0), (2, 9.0)]), &before));
+        assert!(!detect_reset(&custom(&[1.0], &[(0, 1.0), (1, 14.0)]), &before), "only infinity is shared");
+        assert!(detect_reset(&exponential(0, &[(0, 100.0)]), &before));
+        assert!(detect_reset(&before, &exponential(0, &[(0, 1.0)])));
+    }
+}

@@ -174,3 +174,70 @@ fn compensated_parts(histogram: &Histogram) -> Parts<Compensated> {
         bounds: histogram.custom_bounds.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_sum(count: f64, sum: f64) -> Histogram {
+        Histogram { count, sum, ..Histogram::default() }
+    }
+
+    fn sum(all: &[Histogram]) -> Summed {
+        let mut sum = HistogramSum::new(&all[0]);
+        all[1..].iter().for_each(|histogram| assert_eq!(sum.add(histogram), Ok(())));
+        sum.finish()
+    }
+
+    fn mean(all: &[Histogram]) -> Summed {
+        let mut mean = HistogramMean::new(&all[0]);
+        all[1..].iter().for_each(|histogram| assert_eq!(mean.add(histogram), Ok(())));
+        mean.finish()
+    }
+
+    #[test]
+    fn small_numbers_beside_large_ones_are_not_lost() {
+        let all = [with_sum(1.0, 1.0), with_sum(2.0, 1e100), with_sum(3.0, 1.0), with_sum(4.0, -1e100)];
+        assert_eq!(sum(&all).histogram, with_sum(10.0, 2.0));
+        assert_eq!(mean(&all).histogram, with_sum(2.5, 0.5));
+        let bucket = |count| Histogram { positive: Buckets::from_sorted([(1, count)]), ..with_sum(0.0, 0.0) };
+        let cells = sum(&[bucket(1.0), bucket(1e100), bucket(1.0), bucket(-1e100)]).histogram.positive;
+        assert_eq!(cells.iter().collect::<Vec<_>>(), [(1, 2.0)]);
+    }
+
+    #[test]
+    fn a_mean_goes_on_where_the_sum_overflows() {
+        let all = [with_sum(f64::MAX, 5.3), with_sum(1e308, 1e100), with_sum(1e-6, 1.0), with_sum(1e-6, -1e100)];
+        assert!(sum(&all).histogram.count > f64::MAX);
+        let mean = mean(&all).histogram;
+        assert!((mean.count / 6.994_232_837_155_79e307 - 1.0).abs() < 1e-12, "{mean:?}");
+        assert!((mean.sum - 1.575).abs() < 1e-12, "{mean:?}");
+    }
+
+    #[test]
+    fn the_result_is_compact_and_tells_what_happened() {
+        let counter = |hint, offset, count| Histogram {
+            reset_hint: hint,
+            positive: Buckets::from_sorted([(offset, count), (offset + 1, 0.0)]),
+            ..with_sum(count, count)
+        };
+        let all = [counter(ResetHint::NotReset, 0, 1.0), counter(ResetHint::Reset, 5, 2.0)];
+        let summed = sum(&all);
+        assert_eq!(summed.combined, Combined { bounds_reconciled: false, resets_conflict: true });
+        assert_eq!(summed.histogram.reset_hint, ResetHint::Unknown);
+        assert_eq!(summed.histogram.positive, Buckets::from_sorted([(0, 1.0), (5, 2.0)]));
+        let gauge = sum(&[all[0].clone(), counter(ResetHint::Gauge, 0, 1.0), all[1].clone()]);
+        assert!(gauge.combined.resets_conflict && gauge.histogram.reset_hint == ResetHint::Gauge);
+        let alone = mean(&all[..1]);
+        assert_eq!((alone.histogram.reset_hint, alone.combined), (ResetHint::NotReset, Combined::default()));
+    }
+
+    #[test]
+    fn what_does_not_fit_changes_nothing() {
+        let custom = Histogram { schema: homeostat_model::histogram::CUSTOM_BOUNDS_SCHEMA, ..Histogram::default() };
+        let mut mean = HistogramMean::new(&with_sum(1.0, 1.0));
+        assert_eq!(mean.add(&custom), Err(IncompatibleSchemas));
+        assert_eq!(mean.add(&with_sum(3.0, 3.0)), Ok(()));
+        assert_eq!(mean.finish().histogram, with_sum(2.0, 2.0));
+    }
+}
