@@ -88,6 +88,20 @@ impl Labels {
         &self.0
     }
 
+    /// Takes over a text that [`pack_label`] has written; `None` when it is anything else: cut short, not sorted, a name
+    /// twice, or an empty value.
+    pub fn from_packed(text: &str) -> Option<Self> {
+        let mut labels = LabelsIter::over(text);
+        let mut before: Option<&str> = None;
+        for (name, value) in &mut labels {
+            if value.is_empty() || before.is_some_and(|before| name <= before) {
+                return None;
+            }
+            before = Some(name);
+        }
+        labels.rest.is_empty().then(|| Self(Arc::from(text)))
+    }
+
     /// Bytes that this set holds on the heap when nobody else shares it.
     pub fn heap_bytes(&self) -> usize {
         self.0.len() + 2 * size_of::<usize>()
@@ -262,6 +276,13 @@ pub struct LabelsIter<'a> {
     rest: &'a str,
 }
 
+impl<'a> LabelsIter<'a> {
+    /// Iterates over a text that [`pack_label`] has written; ends early where it is damaged.
+    pub fn over(packed: &'a str) -> Self {
+        Self { rest: packed }
+    }
+}
+
 impl<'a> Iterator for LabelsIter<'a> {
     type Item = (&'a str, &'a str);
     fn next(&mut self) -> Option<Self::Item> {
@@ -274,6 +295,12 @@ impl<'a> Iterator for LabelsIter<'a> {
 
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(LABEL_TEXT_BYTES_MAX)).unwrap_or(text)
+}
+
+/// Appends one label to a set that is being packed. The caller brings them sorted by name, each once, none with an
+/// empty value; [`Labels::from_packed`] checks it. Texts over [`LABEL_TEXT_BYTES_MAX`] are cut.
+pub fn pack_label(text: &mut String, name: &str, value: &str) {
+    push_pair(text, cut(name), cut(value));
 }
 
 fn push_pair(text: &mut String, name: &str, value: &str) {
@@ -333,6 +360,30 @@ mod tests {
     fn names_of_any_text_are_shown_in_quotes() {
         let labels = Labels::new([("__name__", "http.requests"), ("a b", "x\"y")]);
         assert_eq!(labels.to_string(), r#"{"http.requests", "a b"="x\"y"}"#);
+    }
+
+    #[test]
+    fn a_packed_text_is_taken_over_only_when_it_is_one() {
+        let labels = Labels::new([("a", "1"), ("long", "x".repeat(500).as_str())]);
+        assert_eq!(Labels::from_packed(labels.as_packed()), Some(labels.clone()));
+        assert_eq!(Labels::from_packed(""), Some(Labels::empty()));
+        for cut in 1..labels.as_packed().len() {
+            // A cut behind a whole label leaves a shorter set.
+            if cut != 4 {
+                assert_eq!(Labels::from_packed(&labels.as_packed()[..cut]), None, "{cut}");
+            }
+        }
+        let packed = |pairs: &[(&str, &str)]| {
+            let mut text = String::new();
+            for (name, value) in pairs {
+                pack_label(&mut text, name, value);
+            }
+            Labels::from_packed(&text)
+        };
+        assert_eq!(packed(&[("b", "1"), ("a", "1")]), None);
+        assert_eq!(packed(&[("a", "1"), ("a", "2")]), None);
+        assert_eq!(packed(&[("a", "")]), None);
+        assert_eq!(packed(&[("a", "1"), ("b", "2")]), Some(Labels::new([("a", "1"), ("b", "2")])));
     }
 
     #[test]

@@ -8,7 +8,9 @@
 
 use std::{
     collections::VecDeque,
+    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -50,6 +52,9 @@ pub struct Durable {
 }
 
 /// A record on its way. Dropping it is fine; the record is written all the same.
+///
+/// Also a future, ready as soon as the record is durable or the disk has refused it; it needs no runtime and has no
+/// time limit of its own. After a refusal it may be awaited again.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     shared: Arc<Shared>,
@@ -65,6 +70,22 @@ impl Ticket {
     /// Waits until the record is durable, `timeout` at most. Returns early when the disk refuses it.
     pub fn wait(&self, timeout: Duration) -> Result<Durable, WaitError> {
         self.shared.wait(self.seq, timeout)
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Durable, WaitError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.shared.lock();
+        if let Some(fate) = state.fate(self.seq) {
+            return Poll::Ready(fate);
+        }
+        let waits = |(seq, waker): &(u64, Waker)| *seq == self.seq && waker.will_wake(context.waker());
+        if !state.wakers.iter().any(waits) {
+            state.wakers.push((self.seq, context.waker().clone()));
+        }
+        Poll::Pending
     }
 }
 
@@ -137,6 +158,8 @@ struct State {
     retry_at: Option<Instant>,
     writing_since: Option<Instant>,
     segments: Vec<KnownSegment>,
+    /// Tasks that await a ticket, each until its record's fate is known.
+    wakers: Vec<(u64, Waker)>,
     closing: bool,
     stopped: bool,
 }
@@ -165,6 +188,7 @@ impl Shared {
             retry_at: None,
             writing_since: None,
             segments,
+            wakers: Vec::new(),
             closing: false,
             stopped: false,
         };
@@ -184,15 +208,8 @@ impl Shared {
         // Copied before the lock is taken: a large snapshot must not hold up the writer.
         let payload = Arc::from(payload);
         let mut state = self.lock();
-        if state.closing {
-            return Err(Full::Closed);
-        }
-        let fits = state.queue_bytes + len <= self.options.queue_bytes_max || state.queue.is_empty();
-        if !fits || self.options.queue_records_max <= state.queue.len() {
-            state.refused += 1;
-            let trouble = state.trouble.as_ref().map(|trouble| trouble.error.clone());
-            return Err(Full::Queue { records: state.queue.len(), bytes: state.queue_bytes, trouble });
-        }
+        self.check_room(&mut state, len)?;
+        let waiting_before = (state.queue.len(), state.wait_is_over(self.options.commit));
         state.queue.push_back(Pending { payload, place });
         state.queue_bytes += len;
         state.oldest_at.get_or_insert_with(Instant::now);
@@ -201,23 +218,40 @@ impl Shared {
         }
         let seq = state.next_seq;
         state.next_seq += 1;
+        // A record that joins a group which is waited for anyhow wakes nobody: under load that is a switch of threads
+        // for every record.
+        let wakes = waiting_before.0 == 0 || !waiting_before.1 && state.wait_is_over(self.options.commit);
         drop(state);
-        self.work.notify_one();
+        if wakes {
+            self.work.notify_one();
+        }
         Ok(Ticket { shared: Arc::clone(self), seq })
+    }
+
+    /// Says what [`Self::push`] would say to a record of this length.
+    pub(crate) fn room(&self, len: usize) -> Result<(), Full> {
+        self.check_room(&mut self.lock(), len)
+    }
+
+    fn check_room(&self, state: &mut State, len: usize) -> Result<(), Full> {
+        if state.closing {
+            return Err(Full::Closed);
+        }
+        let fits = state.queue_bytes + len <= self.options.queue_bytes_max || state.queue.is_empty();
+        if fits && state.queue.len() < self.options.queue_records_max {
+            return Ok(());
+        }
+        state.refused += 1;
+        let trouble = state.trouble.as_ref().map(|trouble| trouble.error.clone());
+        Err(Full::Queue { records: state.queue.len(), bytes: state.queue_bytes, trouble })
     }
 
     fn wait(&self, seq: u64, timeout: Duration) -> Result<Durable, WaitError> {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
-            if seq < state.durable_next {
-                return Ok(Durable { seq });
-            }
-            if state.stopped {
-                return Err(WaitError::Closed);
-            }
-            if let Some(trouble) = state.trouble.as_ref().filter(|_| seq < state.failed_next) {
-                return Err(WaitError::Failing(trouble.error.clone()));
+            if let Some(fate) = state.fate(seq) {
+                return fate;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -260,8 +294,7 @@ impl Shared {
         state.retry_at = None;
         state.writing_since = None;
         state.know(segment);
-        drop(state);
-        self.done.notify_all();
+        self.tell(state);
         over
     }
 
@@ -274,8 +307,7 @@ impl Shared {
         state.failed_next = state.durable_next + count as u64;
         state.retry_at = Some(now + retry_after);
         state.writing_since = None;
-        drop(state);
-        self.done.notify_all();
+        self.tell(state);
         attempts + 1
     }
 
@@ -289,8 +321,21 @@ impl Shared {
     }
 
     pub(crate) fn stopped(&self) {
-        self.lock().stopped = true;
+        let mut state = self.lock();
+        state.stopped = true;
+        self.tell(state);
+    }
+
+    /// Wakes everybody whose record's fate is known now.
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let wakers = std::mem::take(&mut state.wakers);
+        let (known, waiting) = wakers.into_iter().partition::<Vec<_>, _>(|(seq, _)| state.fate(*seq).is_some());
+        state.wakers = waiting;
+        drop(state);
         self.done.notify_all();
+        for (_, waker) in known {
+            waker.wake();
+        }
     }
 
     /// Waits for the writer's end; gives the number of records that did not reach the disk, `None` if it still works.
@@ -330,6 +375,26 @@ impl Shared {
 }
 
 impl State {
+    /// What has become of a record; `None` while it waits.
+    fn fate(&self, seq: u64) -> Option<Result<Durable, WaitError>> {
+        if seq < self.durable_next {
+            return Some(Ok(Durable { seq }));
+        }
+        if self.stopped {
+            return Some(Err(WaitError::Closed));
+        }
+        let trouble = self.trouble.as_ref().filter(|_| seq < self.failed_next)?;
+        Some(Err(WaitError::Failing(trouble.error.clone())))
+    }
+
+    /// Returns true when what waits is enough for a commit whatever the time.
+    fn wait_is_over(&self, commit: Commit) -> bool {
+        match commit {
+            Commit::EveryRecord => true,
+            Commit::Group { bytes, .. } => bytes <= self.queue_bytes || self.flush == Flush::Now,
+        }
+    }
+
     /// How long the writer still has to wait before it may write.
     fn wait_left(&self, commit: Commit) -> Duration {
         let now = Instant::now();

@@ -151,6 +151,12 @@ impl Wal {
         self.shared.push(payload, Place::NewSegment, flush)
     }
 
+    /// Says beforehand whether a record of `len` bytes would be taken, for callers who change something else first.
+    /// Others may fill the queue in between; a refusal is counted like one of [`Self::append`].
+    pub fn room(&self, len: usize) -> Result<(), Full> {
+        self.shared.room(len)
+    }
+
     /// Number that the next record gets.
     pub fn next_seq(&self) -> u64 {
         self.shared.next_seq()
@@ -193,6 +199,11 @@ impl Wal {
 
     /// Writes what is queued and ends the log; gives the number of records that did not reach the disk in time.
     pub fn close(self, timeout: Duration) -> Result<(), usize> {
+        self.finish(timeout)
+    }
+
+    /// As [`Self::close`] for a log that others still read: appends are refused from now on.
+    pub fn finish(&self, timeout: Duration) -> Result<(), usize> {
         self.shared.close();
         let lost = self.shared.wait_stopped(timeout).unwrap_or_else(|| self.shared.health().queue_records);
         if lost == 0 { Ok(()) } else { Err(lost) }

@@ -8,6 +8,7 @@ pub mod intake;
 pub mod journal;
 pub mod protobuf;
 pub mod remote_write;
+pub mod series;
 pub mod snappy;
 pub mod varint;
 pub mod wal_record;

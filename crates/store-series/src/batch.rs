@@ -1,0 +1,295 @@
+//! What one request brings: series with their samples, packed so that a series that is known already costs no allocation.
+//!
+//! A batch keeps its memory when it is cleared; whoever serves requests keeps one and fills it again and again.
+//!
+//! Not here: which samples are accepted (`head`).
+//! Invariant: the labels of every series in a batch are sorted, unique, and not empty.
+
+use std::{ops::Range, sync::Arc};
+
+use homeostat_model::{
+    Histogram, Labels, TimeMs,
+    labels::{LABEL_TEXT_BYTES_MAX, LabelsIter, pack_label},
+};
+use homeostat_wire::series::record::{MetricKind, RecordBuilder};
+use thiserror::Error;
+
+/// Labels of one series at most: Prometheus has no limit, its users stay below 60. Every label costs an entry in the
+/// index, so a few giants must not fill it.
+pub const LABELS_MAX: usize = 512;
+/// Bytes of all names and values of one series at most.
+pub const LABELS_BYTES_MAX: usize = 64 << 10;
+const _: () = assert!(LABELS_BYTES_MAX < LABEL_TEXT_BYTES_MAX);
+
+/// Why the labels of a series are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LabelError {
+    /// None at all.
+    #[error("a series without labels")]
+    None,
+    /// A name that stands twice.
+    #[error("label name {name:?} is not unique")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A label without a name.
+    #[error("a label with an empty name")]
+    EmptyName,
+    /// More than [`LABELS_MAX`].
+    #[error("the series has more than {LABELS_MAX} labels")]
+    TooMany,
+    /// More than [`LABELS_BYTES_MAX`].
+    #[error("the labels of the series have more than {LABELS_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+/// Series with samples, exemplars and metadata on their way into the store.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) text: String,
+    pub(crate) series: Vec<BatchSeries>,
+    pub(crate) floats: Vec<(TimeMs, f64)>,
+    pub(crate) histograms: Vec<(TimeMs, Arc<Histogram>)>,
+    pub(crate) exemplars: Vec<BatchExemplar>,
+    pub(crate) metadata: Vec<BatchMetadata>,
+    pub(crate) scratch: Scratch,
+}
+
+/// Memory that appending works in.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) record: RecordBuilder,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct BatchSeries {
+    pub(crate) labels: Range<usize>,
+    pub(crate) floats: Range<usize>,
+    pub(crate) histograms: Range<usize>,
+    pub(crate) exemplars: Range<usize>,
+    pub(crate) hash: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct BatchExemplar {
+    pub(crate) labels: Range<usize>,
+    pub(crate) t_ms: TimeMs,
+    pub(crate) value: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct BatchMetadata {
+    pub(crate) family: Range<usize>,
+    pub(crate) help: Range<usize>,
+    pub(crate) unit: Range<usize>,
+    pub(crate) kind: MetricKind,
+}
+
+impl Batch {
+    /// Forgets its contents and keeps its memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.series.clear();
+        self.floats.clear();
+        self.histograms.clear();
+        self.exemplars.clear();
+        self.metadata.clear();
+        self.scratch.ids.clear();
+        self.scratch.record.clear();
+    }
+
+    /// Returns true when nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.metadata.is_empty()
+    }
+
+    /// The number of series; one that was begun twice counts twice.
+    pub fn series_len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The number of floats and histograms.
+    pub fn samples_len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// Begins a series; samples and exemplars that follow belong to it. Pairs are best sorted by name; those with an
+    /// empty value are left out. After an error the batch is as before.
+    pub fn series<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<&mut Self, LabelError> {
+        let labels = self.pack(pairs)?;
+        if labels.is_empty() {
+            return Err(LabelError::None);
+        }
+        Ok(self.begin(labels))
+    }
+
+    /// Begins a series whose labels are at hand.
+    pub fn series_of(&mut self, labels: &Labels) -> &mut Self {
+        let start = self.text.len();
+        self.text.push_str(labels.as_packed());
+        let labels = start..self.text.len();
+        self.begin(labels)
+    }
+
+    fn begin(&mut self, labels: Range<usize>) -> &mut Self {
+        let (floats, histograms, exemplars) = (self.floats.len(), self.histograms.len(), self.exemplars.len());
+        self.series.push(BatchSeries {
+            labels,
+            floats: floats..floats,
+            histograms: histograms..histograms,
+            exemplars: exemplars..exemplars,
+            hash: 0,
+        });
+        self
+    }
+
+    /// Adds a float to the series at hand; without one it is ignored.
+    #[inline]
+    pub fn float(&mut self, t_ms: TimeMs, value: f64) -> &mut Self {
+        if let Some(series) = self.series.last_mut() {
+            self.floats.push((t_ms, value));
+            series.floats.end = self.floats.len();
+        }
+        self
+    }
+
+    /// Adds a native histogram to the series at hand.
+    pub fn histogram(&mut self, t_ms: TimeMs, value: impl Into<Arc<Histogram>>) -> &mut Self {
+        if let Some(series) = self.series.last_mut() {
+            self.histograms.push((t_ms, value.into()));
+            series.histograms.end = self.histograms.len();
+        }
+        self
+    }
+
+    /// Adds an exemplar to the series at hand.
+    pub fn exemplar<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+        t_ms: TimeMs,
+        value: f64,
+    ) -> Result<&mut Self, LabelError> {
+        let labels = self.pack(pairs)?;
+        if let Some(series) = self.series.last_mut() {
+            self.exemplars.push(BatchExemplar { labels, t_ms, value });
+            series.exemplars.end = self.exemplars.len();
+        }
+        Ok(self)
+    }
+
+    /// Adds what is known about a metric family.
+    pub fn metadata(&mut self, family: &str, kind: MetricKind, help: &str, unit: &str) -> &mut Self {
+        let [family, help, unit] = [family, help, unit].map(|text| {
+            let start = self.text.len();
+            self.text.push_str(text);
+            start..self.text.len()
+        });
+        self.metadata.push(BatchMetadata { family, help, unit, kind });
+        self
+    }
+
+    pub(crate) fn text(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Packs labels at the end of the text.
+    fn pack<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Range<usize>, LabelError> {
+        let start = self.text.len();
+        let packed = self.pack_or_fail(start, pairs);
+        if packed.is_err() {
+            self.text.truncate(start);
+        }
+        packed
+    }
+
+    fn pack_or_fail<N: AsRef<str>, V: AsRef<str>>(
+        &mut self,
+        start: usize,
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Range<usize>, LabelError> {
+        let (mut count, mut sorted, mut before) = (0, true, 0..0);
+        for (name, value) in pairs {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            if name.is_empty() {
+                return Err(LabelError::EmptyName);
+            }
+            if LABELS_BYTES_MAX < self.text.len() - start + name.len() + value.len() {
+                return Err(LabelError::TooLong);
+            }
+            if value.is_empty() {
+                continue;
+            }
+            count += 1;
+            if LABELS_MAX < count {
+                return Err(LabelError::TooMany);
+            }
+            sorted &= self.text(&before) < name;
+            pack_label(&mut self.text, name, value);
+            // The value stands at the end, its length and the name before it.
+            let value_head = if value.len() < 127 { 1 } else { 5 };
+            let end = self.text.len() - value.len() - value_head;
+            before = end - name.len()..end;
+        }
+        if !sorted {
+            self.sort(start)?;
+        }
+        Ok(start..self.text.len())
+    }
+
+    /// Sorts the labels that begin at `start`: the slow path of senders that do not.
+    fn sort(&mut self, start: usize) -> Result<(), LabelError> {
+        let packed = self.text.split_off(start);
+        let mut pairs: Vec<(&str, &str)> = LabelsIter::over(&packed).collect();
+        pairs.sort_unstable();
+        if let Some(pair) = pairs.array_windows().find(|[(a, _), (b, _)]| a == b) {
+            let [(name, _), _] = pair;
+            return Err(LabelError::Duplicate { name: (*name).to_owned() });
+        }
+        for (name, value) in pairs {
+            pack_label(&mut self.text, name, value);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels_of(batch: &Batch) -> Vec<Labels> {
+        batch.series.iter().map(|series| Labels::from_packed(batch.text(&series.labels)).unwrap()).collect()
+    }
+
+    #[test]
+    fn labels_are_sorted_and_those_without_value_left_out() {
+        let mut batch = Batch::default();
+        let long = "x".repeat(300);
+        batch.series([("b", "1"), ("a", long.as_str()), ("c", "")]).unwrap().float(1, 2.0);
+        batch.series([("a", long.as_str()), ("b", "1")]).unwrap();
+        let expected = Labels::new([("a", long.as_str()), ("b", "1")]);
+        assert_eq!(labels_of(&batch), [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn wrong_labels_leave_the_batch_as_it_was() {
+        let mut batch = Batch::default();
+        batch.series([("a", "1")]).unwrap();
+        let text = batch.text.clone();
+        let many: Vec<(String, String)> = (0..=LABELS_MAX).map(|i| (format!("l{i}"), "v".to_owned())).collect();
+        let long = "x".repeat(LABELS_BYTES_MAX);
+        assert_eq!(batch.series([("b", "1"), ("b", "2")]).err(), Some(LabelError::Duplicate { name: "b".to_owned() }));
+        assert_eq!(batch.series([("", "1")]).err(), Some(LabelError::EmptyName));
+        assert_eq!(batch.series([("a", "")]).err(), Some(LabelError::None));
+        assert_eq!(batch.series(many).err(), Some(LabelError::TooMany));
+        assert_eq!(batch.series([("a", long.as_str())]).err(), Some(LabelError::TooLong));
+        assert_eq!((batch.series_len(), batch.text), (1, text));
+    }
+}

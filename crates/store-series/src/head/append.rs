@@ -1,0 +1,304 @@
+//! Samples into the head: what is accepted, in Prometheus' words.
+//!
+//! Of two samples of one series at the same time the first one stays: the same value again is no error, another one is
+//! rejected. An older sample is rejected unless it lies within the out-of-order window.
+//!
+//! Source of the rules: `tsdb/head_append.go` of Prometheus (`appendable`).
+
+use std::sync::Arc;
+
+use homeostat_model::{Histogram, Labels, TimeMs};
+use homeostat_wire::series::{
+    histogram::{BUCKETS_MAX, SPANS_MAX, same_bits},
+    record::RecordBuilder,
+};
+
+use super::{Head, LabelHasher, Limits, Series, State};
+use crate::{
+    batch::{Batch, Scratch},
+    report::{Accepted, Reason, Rejection, Rejections},
+};
+
+/// No series: rejected, or not looked for yet.
+const NO_SERIES: u32 = u32::MAX;
+
+/// What is in the log was accepted under the limits of its time.
+const RESTORE: Limits = Limits { series_max: usize::MAX, window_ms: i64::MAX };
+
+/// What became of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Stored,
+    /// It was there already.
+    Repeated,
+}
+
+impl Batch {
+    /// Hashes the labels; needs no lock.
+    pub(crate) fn hash(&mut self, hasher: &LabelHasher) {
+        let Self { series, text, .. } = self;
+        for entry in series {
+            entry.hash = hasher.hash(text.get(entry.labels.clone()).unwrap_or_default());
+        }
+    }
+}
+
+impl Head {
+    /// Takes a batch in. What has to be in the log stands in the batch's record afterwards.
+    pub(crate) fn append(&mut self, batch: &mut Batch, limits: Limits) -> (Accepted, Rejections) {
+        let mut scratch = std::mem::take(&mut batch.scratch);
+        let Scratch { ids, record } = &mut scratch;
+        let mut done = (Accepted::default(), Rejections::default());
+        // Three loops on purpose: see the module's header of `head`.
+        ids.clear();
+        ids.extend(batch.series.iter().map(|entry| self.guess(entry.hash).unwrap_or(NO_SERIES)));
+        for (id, entry) in ids.iter_mut().zip(&batch.series) {
+            if !self.is(*id, batch.text(&entry.labels)) {
+                *id = NO_SERIES;
+            }
+        }
+        for at in 0..ids.len() {
+            self.append_series(batch, at, ids.get(at).copied().unwrap_or(NO_SERIES), record, limits, &mut done);
+            // Exemplars come later and want to know the series.
+            if let (Some(slot), Some(entry)) = (ids.get_mut(at), batch.series.get(at))
+                && *slot == NO_SERIES
+                && !entry.exemplars.is_empty()
+            {
+                *slot = self.find(entry.hash, batch.text(&entry.labels)).unwrap_or(NO_SERIES);
+            }
+        }
+        batch.scratch = scratch;
+        done
+    }
+
+    fn append_series(
+        &mut self,
+        batch: &Batch,
+        at: usize,
+        known: u32,
+        record: &mut RecordBuilder,
+        limits: Limits,
+        done: &mut (Accepted, Rejections),
+    ) {
+        let Some(entry) = batch.series.get(at) else { return };
+        let packed = batch.text(&entry.labels);
+        let floats = batch.floats.get(entry.floats.clone()).unwrap_or_default();
+        let histograms = batch.histograms.get(entry.histograms.clone()).unwrap_or_default();
+        let describe = |reason, t_ms, detail| Rejection {
+            reason,
+            labels: Labels::from_packed(packed).unwrap_or_default(),
+            t_ms,
+            detail,
+        };
+        let id = match known {
+            NO_SERIES => match self.find_or_create(entry.hash, packed, limits) {
+                Ok(id) => id,
+                Err(reason) => {
+                    let count = (floats.len() + histograms.len()) as u64;
+                    let first = floats.first().map(|f| f.0).or(histograms.first().map(|h| h.0)).unwrap_or(0);
+                    done.1.add(reason, count, || describe(reason, first, None));
+                    return;
+                }
+            },
+            id => id,
+        };
+        let mut histograms = histograms.iter().peekable();
+        for (t_ms, value) in floats {
+            // A series of both kinds brings two lists; together they are in order.
+            while let Some((earlier, value)) = histograms.next_if(|(t, _)| t < t_ms) {
+                self.append_histogram(id, *earlier, value, record, limits, done, &describe);
+            }
+            let (accepted, rejected) = &mut *done;
+            match self.float(id, *t_ms, *value, limits) {
+                Ok(fate) => {
+                    accepted.floats += 1;
+                    accepted.repeated += u64::from(fate == Fate::Repeated);
+                    if fate == Fate::Stored {
+                        let log_ref = self.logged(id, record);
+                        record.float(log_ref, *t_ms, *value);
+                    }
+                }
+                Err(reason) => rejected.add(reason, 1, || describe(reason, *t_ms, None)),
+            }
+        }
+        for (t_ms, value) in histograms {
+            self.append_histogram(id, *t_ms, value, record, limits, done, &describe);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a part of `append_series` that is needed twice")]
+    fn append_histogram(
+        &mut self,
+        id: u32,
+        t_ms: TimeMs,
+        value: &Arc<Histogram>,
+        record: &mut RecordBuilder,
+        limits: Limits,
+        (accepted, rejected): &mut (Accepted, Rejections),
+        describe: &dyn Fn(Reason, TimeMs, Option<String>) -> Rejection,
+    ) {
+        let fate = match check(value) {
+            Ok(()) => self.histogram(id, t_ms, value, limits).map_err(|reason| (reason, None)),
+            Err(detail) => Err((Reason::InvalidHistogram, Some(detail))),
+        };
+        match fate {
+            Ok(fate) => {
+                accepted.histograms += 1;
+                accepted.repeated += u64::from(fate == Fate::Repeated);
+                if fate == Fate::Stored {
+                    let log_ref = self.logged(id, record);
+                    record.histogram(log_ref, t_ms, value);
+                }
+            }
+            Err((reason, detail)) => rejected.add(reason, 1, || describe(reason, t_ms, detail)),
+        }
+    }
+
+    /// What the log calls a series; its labels go into the record when they do not stand in this generation yet.
+    #[inline]
+    pub(crate) fn logged(&mut self, id: u32, record: &mut RecordBuilder) -> u64 {
+        let (generation, next_ref) = (self.generation, &mut self.next_ref);
+        let Some(series) = self.series.get_mut(id as usize) else { return 0 };
+        if series.generation != generation {
+            series.generation = generation;
+            series.log_ref = *next_ref;
+            *next_ref += 1;
+            record.define(series.log_ref, series.labels.as_packed());
+        }
+        series.log_ref
+    }
+
+    /// A series of the log's, created if need be; `None` when its labels are none.
+    pub(crate) fn restore(&mut self, hash: u32, packed: &str, log_ref: u64) -> Option<u32> {
+        self.next_ref = self.next_ref.max(log_ref.saturating_add(1));
+        self.find_or_create(hash, packed, RESTORE).ok()
+    }
+
+    /// A float of the log's: it was accepted once, in whatever order.
+    pub(crate) fn restore_float(&mut self, id: u32, t_ms: TimeMs, value: f64) {
+        self.float(id, t_ms, value, RESTORE).ok();
+    }
+
+    /// A histogram of the log's.
+    pub(crate) fn restore_histogram(&mut self, id: u32, t_ms: TimeMs, value: &Arc<Histogram>) {
+        self.histogram(id, t_ms, value, RESTORE).ok();
+    }
+
+    /// From now on every series has its labels written to the log again before its first sample.
+    pub(crate) fn begin_generation(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Adds a float to a series.
+    #[inline]
+    pub(super) fn float(&mut self, id: u32, t_ms: TimeMs, value: f64, limits: Limits) -> Result<Fate, Reason> {
+        let Some(series) = self.series.get_mut(id as usize) else { return Err(Reason::SeriesLimit) };
+        if series.state != State::Empty && t_ms <= series.newest_t {
+            return self.float_not_newer(id, t_ms, value, limits);
+        }
+        series.newest_t = t_ms;
+        series.state = State::Float;
+        series.page = self.pages.push(series.page, false, &mut series.tail, t_ms, value);
+        self.count(t_ms);
+        Ok(Fate::Stored)
+    }
+
+    #[cold]
+    fn float_not_newer(&mut self, id: u32, t_ms: TimeMs, value: f64, limits: Limits) -> Result<Fate, Reason> {
+        let same = |other: f64| {
+            if other.to_bits() == value.to_bits() { Ok(Fate::Repeated) } else { Err(Reason::Duplicate) }
+        };
+        let series = self.series.get(id as usize).ok_or(Reason::SeriesLimit)?;
+        if t_ms == series.newest_t {
+            return match series.state {
+                State::Float => same(f64::from_bits(series.tail.last_bits)),
+                _ => Err(Reason::Duplicate),
+            };
+        }
+        in_window(series, t_ms, limits)?;
+        if self.histogram_at(id, t_ms).is_some() {
+            return Err(Reason::Duplicate);
+        }
+        if let Some(other) = self.float_at(id, t_ms) {
+            return same(other);
+        }
+        self.late.entry(id).or_default().float(t_ms, value);
+        self.count(t_ms);
+        Ok(Fate::Stored)
+    }
+
+    /// Adds a histogram to a series.
+    pub(super) fn histogram(
+        &mut self,
+        id: u32,
+        t_ms: TimeMs,
+        value: &Arc<Histogram>,
+        limits: Limits,
+    ) -> Result<Fate, Reason> {
+        let Some(series) = self.series.get_mut(id as usize) else { return Err(Reason::SeriesLimit) };
+        if series.state != State::Empty && t_ms <= series.newest_t {
+            if t_ms < series.newest_t {
+                in_window(series, t_ms, limits)?;
+            }
+            if let Some(other) = self.histogram_at(id, t_ms) {
+                return if same_bits(&other, value) { Ok(Fate::Repeated) } else { Err(Reason::Duplicate) };
+            }
+            if self.float_at(id, t_ms).is_some() {
+                return Err(Reason::Duplicate);
+            }
+            self.late.entry(id).or_default().histogram(t_ms, Arc::clone(value));
+        } else {
+            series.newest_t = t_ms;
+            series.state = State::Histogram;
+            self.histograms.entry(id).or_default().push((t_ms, Arc::clone(value)));
+        }
+        self.count(t_ms);
+        Ok(Fate::Stored)
+    }
+
+    fn count(&mut self, t_ms: TimeMs) {
+        self.newest_t = Some(self.newest_t.map_or(t_ms, |newest| newest.max(t_ms)));
+        self.samples += 1;
+    }
+
+    /// The float of a series at an instant, in order or late.
+    fn float_at(&self, id: u32, t_ms: TimeMs) -> Option<f64> {
+        let series = self.series.get(id as usize)?;
+        let page = self.pages.chain(series.page).find(|page| page.first_t() <= t_ms);
+        let in_order = page.and_then(|page| {
+            let (mut times, mut values) = (Vec::new(), Vec::new());
+            page.decode(&mut times, &mut values);
+            values.get(times.binary_search(&t_ms).ok()?).copied()
+        });
+        in_order.or_else(|| self.late.get(&id)?.float_at(t_ms))
+    }
+
+    fn histogram_at(&self, id: u32, t_ms: TimeMs) -> Option<Arc<Histogram>> {
+        let in_order = self.histograms.get(&id).and_then(|samples| {
+            let at = samples.binary_search_by_key(&t_ms, |(t, _)| *t).ok()?;
+            samples.get(at).map(|(_, value)| Arc::clone(value))
+        });
+        in_order.or_else(|| self.late.get(&id)?.histogram_at(t_ms))
+    }
+}
+
+fn in_window(series: &Series, t_ms: TimeMs, limits: Limits) -> Result<(), Reason> {
+    if limits.window_ms == 0 {
+        return Err(Reason::OutOfOrder);
+    }
+    let unlimited = limits.window_ms == i64::MAX;
+    if !unlimited && t_ms < series.newest_t.saturating_sub(limits.window_ms) { Err(Reason::TooOld) } else { Ok(()) }
+}
+
+/// A histogram that the log and the blocks can hold, and that every reader understands.
+fn check(value: &Histogram) -> Result<(), String> {
+    value.check().map_err(|error| error.to_string())?;
+    let sides = [&value.positive, &value.negative];
+    if value.custom_bounds.len() > SPANS_MAX || sides.iter().any(|side| side.spans.len() > SPANS_MAX) {
+        return Err(format!("more than {SPANS_MAX} spans or bounds"));
+    }
+    if sides.iter().any(|side| side.counts.len() > BUCKETS_MAX) {
+        return Err(format!("more than {BUCKETS_MAX} buckets"));
+    }
+    Ok(())
+}

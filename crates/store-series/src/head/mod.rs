@@ -1,0 +1,203 @@
+//! The head: all series that are being written, their newest samples, and the index over them.
+//!
+//! A sample's way is short: hash of the packed labels, one probe of the table, one comparison of the labels, a few bytes
+//! at the end of a page. Steps run over a whole batch one after the other, because then the processor waits for many
+//! lines of memory at once instead of for one after the other.
+//!
+//! Not here: the log and locks (`store`), reading (`snapshot`).
+//! Invariants: series are numbered from 0 without a gap, in order of their creation; a series is in the table, in the
+//! index, and in the list, or in none of them.
+
+mod append;
+mod index;
+mod late;
+mod page;
+mod view;
+
+use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use homeostat_model::{Histogram, Labels, TimeMs};
+
+pub(crate) use self::{
+    index::{Index, Name, Value},
+    view::{HeadSeries, HeadView},
+};
+use self::{
+    late::Late,
+    page::{NO_PAGE, Pages, Tail},
+};
+use crate::report::Reason;
+
+/// Bytes of the fixed part of a series; with labels of 250 bytes, ten entries in the index and a page it comes to about
+/// half a kilobyte.
+pub(crate) const SERIES_BYTES: usize = 96;
+const _: () = assert!(size_of::<Series>() <= SERIES_BYTES);
+
+/// One series.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) labels: Labels,
+    /// Time of its newest sample, whatever its kind.
+    pub(crate) newest_t: TimeMs,
+    tail: Tail,
+    /// The page with its newest float.
+    pub(crate) page: u32,
+    /// What the log calls it.
+    log_ref: u64,
+    /// The generation of the log in which its labels stand.
+    generation: u32,
+    state: State,
+}
+
+/// What the newest sample of a series is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is none.
+    Empty,
+    Float,
+    Histogram,
+}
+
+/// An entry of the table: enough to recognise a series without touching it.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    id: u32,
+}
+
+/// All series that are being written.
+#[derive(Debug)]
+pub(crate) struct Head {
+    series: Vec<Series>,
+    table: HashTable<Slot>,
+    index: Index,
+    pages: Pages,
+    /// Histograms of series that have some, in order of time.
+    histograms: HashMap<u32, Vec<(TimeMs, Arc<Histogram>)>>,
+    late: HashMap<u32, Late>,
+    /// The generation of the log: labels written in earlier ones may be gone.
+    generation: u32,
+    next_ref: u64,
+    /// Time of the newest sample of all.
+    newest_t: Option<TimeMs>,
+    /// Samples in it.
+    samples: u64,
+    created: u64,
+}
+
+/// What may be accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) series_max: usize,
+    pub(crate) window_ms: i64,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            series: Vec::new(),
+            table: HashTable::new(),
+            index: Index::default(),
+            pages: Pages::default(),
+            histograms: HashMap::new(),
+            late: HashMap::new(),
+            generation: 1,
+            next_ref: 1,
+            newest_t: None,
+            samples: 0,
+            created: 0,
+        }
+    }
+}
+
+/// Hashes packed labels for the table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LabelHasher(RandomState);
+
+impl LabelHasher {
+    #[inline]
+    pub(crate) fn hash(&self, packed: &str) -> u32 {
+        self.0.hash_one(packed) as u32
+    }
+}
+
+/// Spreads 32 bits over the 64 that the table takes its place and its tag from.
+#[inline]
+const fn spread(hash: u32) -> u64 {
+    (hash as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Head {
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&Series> {
+        self.series.get(id as usize)
+    }
+
+    pub(crate) fn newest_t(&self) -> Option<TimeMs> {
+        self.newest_t
+    }
+
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    pub(crate) fn created(&self) -> u64 {
+        self.created
+    }
+
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.pages.used_bytes()
+    }
+
+    /// A series that may be this one: a look at the hash only.
+    #[inline]
+    fn guess(&self, hash: u32) -> Option<u32> {
+        self.table.find(spread(hash), |slot| slot.hash == hash).map(|slot| slot.id)
+    }
+
+    #[inline]
+    fn is(&self, id: u32, packed: &str) -> bool {
+        self.series.get(id as usize).is_some_and(|series| series.labels.as_packed() == packed)
+    }
+
+    /// The series with these labels.
+    pub(crate) fn find(&self, hash: u32, packed: &str) -> Option<u32> {
+        let slot = self.table.find(spread(hash), |slot| slot.hash == hash && self.is(slot.id, packed))?;
+        Some(slot.id)
+    }
+
+    /// The series with these labels, created if need be.
+    fn find_or_create(&mut self, hash: u32, packed: &str, limits: Limits) -> Result<u32, Reason> {
+        if let Some(id) = self.find(hash, packed) {
+            return Ok(id);
+        }
+        if limits.series_max.min(NO_PAGE as usize) <= self.series.len() {
+            return Err(Reason::SeriesLimit);
+        }
+        // A batch holds nothing else than sorted labels; the log is checked where it is read.
+        let labels = Labels::from_packed(packed).ok_or(Reason::SeriesLimit)?;
+        let id = self.series.len() as u32;
+        self.index.add(id, &labels);
+        self.series.push(Series {
+            labels,
+            newest_t: TimeMs::MIN,
+            tail: Tail::default(),
+            page: NO_PAGE,
+            log_ref: 0,
+            generation: 0,
+            state: State::Empty,
+        });
+        self.table.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
+        self.created += 1;
+        Ok(id)
+    }
+}

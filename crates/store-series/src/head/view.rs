@@ -1,0 +1,108 @@
+//! What a query takes out of the head: copies of the pages it needs, so that it reads on while the head is written.
+//!
+//! Copying packed pages under the lock takes a tenth of a microsecond a series; unpacking happens outside.
+//!
+//! Invariant: a view shows the head as it was at one instant.
+
+use std::{ops::Range, sync::Arc};
+
+use homeostat_model::{Histogram, Labels, SampleRun, TimeMs};
+
+use super::{Head, late::Late, page::Page};
+use crate::merge::{floats_within, histograms_within};
+
+/// Pages of all series of a query.
+#[derive(Debug, Default)]
+pub(crate) struct HeadView {
+    pub(crate) series: Vec<HeadSeries>,
+    pub(crate) pages: Arc<Vec<Page>>,
+}
+
+/// One series of a query.
+#[derive(Debug)]
+pub(crate) struct HeadSeries {
+    pub(crate) labels: Labels,
+    /// Its pages, newest first.
+    pages: Range<usize>,
+    histograms: Vec<(TimeMs, Arc<Histogram>)>,
+    late: Option<Late>,
+}
+
+impl Head {
+    /// Returns true when a series may have a sample between two instants: only pages are looked at, not into them.
+    pub(crate) fn has_samples(&self, id: u32, start_ms: TimeMs, end_ms: TimeMs) -> bool {
+        let Some(entry) = self.series.get(id as usize) else { return false };
+        if entry.newest_t < start_ms {
+            return false;
+        }
+        let any = |samples: &[(TimeMs, Arc<Histogram>)]| !within(samples, start_ms, end_ms).is_empty();
+        self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms)
+            || self.histograms.get(&id).is_some_and(|samples| any(samples))
+            || self
+                .late
+                .get(&id)
+                .is_some_and(|late| any(&late.histograms) || !within(&late.floats, start_ms, end_ms).is_empty())
+    }
+
+    /// Copies what the series have from `start_ms` to `end_ms`; those without a sample there are left out, as far as
+    /// that can be seen without unpacking.
+    pub(crate) fn view(&self, ids: &[u32], start_ms: TimeMs, end_ms: TimeMs) -> HeadView {
+        let mut pages = Vec::new();
+        let mut series = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(entry) = self.series.get(*id as usize) else { continue };
+            let first_page = pages.len();
+            for page in self.pages.chain(entry.page) {
+                if page.first_t() <= end_ms {
+                    pages.push(*page);
+                }
+                if page.first_t() <= start_ms {
+                    break;
+                }
+            }
+            // The newest sample of a series without histograms is a float of its last page.
+            if entry.newest_t < start_ms {
+                pages.truncate(first_page);
+            }
+            let histograms = self.histograms.get(id).map(|all| within(all, start_ms, end_ms)).unwrap_or_default();
+            let late = self.late.get(id).map(|late| Late {
+                floats: within(&late.floats, start_ms, end_ms),
+                histograms: within(&late.histograms, start_ms, end_ms),
+            });
+            let late = late.filter(|late| !late.floats.is_empty() || !late.histograms.is_empty());
+            if first_page < pages.len() || !histograms.is_empty() || late.is_some() {
+                let labels = entry.labels.clone();
+                series.push(HeadSeries { labels, pages: first_page..pages.len(), histograms, late });
+            }
+        }
+        HeadView { series, pages: Arc::new(pages) }
+    }
+}
+
+fn within<V: Clone>(samples: &[(TimeMs, V)], start_ms: TimeMs, end_ms: TimeMs) -> Vec<(TimeMs, V)> {
+    let from = samples.partition_point(|(t, _)| *t < start_ms);
+    let to = samples.partition_point(|(t, _)| *t <= end_ms);
+    samples.get(from..to).unwrap_or_default().to_vec()
+}
+
+impl HeadSeries {
+    /// Its samples as up to four sequences in order of time: floats, histograms, and the late ones of both.
+    pub(crate) fn runs(self, pages: &[Page], start_ms: TimeMs, end_ms: TimeMs) -> Vec<SampleRun> {
+        let mut runs = Vec::new();
+        let pages = pages.get(self.pages).unwrap_or_default();
+        if !pages.is_empty() {
+            let count = pages.iter().map(Page::count).sum();
+            let (mut t_ms, mut values) = (Vec::with_capacity(count), Vec::with_capacity(count));
+            pages.iter().rev().for_each(|page| page.decode(&mut t_ms, &mut values));
+            runs.extend(floats_within(t_ms, values, start_ms, end_ms));
+        }
+        let late = self.late.unwrap_or_default();
+        for histograms in [self.histograms, late.histograms] {
+            let (t_ms, values) = histograms.into_iter().unzip();
+            runs.extend(histograms_within(t_ms, values, start_ms, end_ms));
+        }
+        let (t_ms, values) = late.floats.into_iter().unzip();
+        runs.extend(floats_within(t_ms, values, start_ms, end_ms));
+        runs
+    }
+}

@@ -1,0 +1,480 @@
+//! The record of one batch in the log of the metrics store: new series, then samples in columns.
+//!
+//! ```text
+//! kind u8 = 1
+//! definitions  n, n × (reference, length, packed labels)
+//! floats       n, references as runs, times as runs, n numbers
+//! histograms   n, references as runs, times as runs, n histograms
+//! exemplars    n, n × (reference, time zigzag, number, length, packed labels)
+//! metadata     n, n × (kind u8, length, family, length, help, length, unit)
+//! ```
+//!
+//! Counts, lengths and references are varints, numbers as in [`super::histogram::put_number`]. A column of runs is a
+//! sequence of (difference to the value before, zigzag; how often it repeats), from 0 on: the references of a scrape
+//! count up and its times are all the same, so both columns take a few bytes.
+//!
+//! A record stands for itself: its values are not differences to those of earlier records, so damage to one record
+//! makes no other one unreadable. A reference means the latest definition before it in the log.
+//!
+//! Not here: who checks what the samples mean (`store-series`). `docs/format/series-wal.md` has every byte.
+//! Invariant: decoding allocates no more than a small multiple of the bytes it is given.
+
+use std::sync::Arc;
+
+use homeostat_model::{Histogram, TimeMs};
+use thiserror::Error;
+
+use super::histogram;
+use crate::varint;
+
+/// First byte of a record of a batch.
+const KIND_BATCH: u8 = 1;
+
+/// What a metric family is, as its source says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the types of the exposition formats, named as there")]
+pub enum MetricKind {
+    #[default]
+    Unknown,
+    Counter,
+    Gauge,
+    Histogram,
+    GaugeHistogram,
+    Summary,
+    Info,
+    StateSet,
+}
+
+impl MetricKind {
+    const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Counter,
+        Self::Gauge,
+        Self::Histogram,
+        Self::GaugeHistogram,
+        Self::Summary,
+        Self::Info,
+        Self::StateSet,
+    ];
+
+    /// As the metadata API of Prometheus names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Summary => "summary",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+        }
+    }
+}
+
+/// What is known about a metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataRef<'a> {
+    /// Name of the family.
+    pub family: &'a str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Text for people.
+    pub help: &'a str,
+    /// Unit, as OpenMetrics has it; may be empty.
+    pub unit: &'a str,
+}
+
+/// An exemplar of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExemplarRef<'a> {
+    /// The series.
+    pub series: u64,
+    /// When it was observed.
+    pub t_ms: TimeMs,
+    /// What was observed.
+    pub value: f64,
+    /// Its own labels, packed.
+    pub labels: &'a str,
+}
+
+/// Collects a batch; keeps its memory for the next one.
+#[derive(Debug, Default)]
+pub struct RecordBuilder {
+    definitions: Counted,
+    floats: Counted,
+    float_refs: Runs,
+    float_times: Runs,
+    histograms: Counted,
+    histogram_refs: Runs,
+    histogram_times: Runs,
+    exemplars: Counted,
+    metadata: Counted,
+    out: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Counted {
+    fn clear(&mut self) {
+        self.count = 0;
+        self.bytes.clear();
+    }
+}
+
+impl RecordBuilder {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        for part in
+            [&mut self.definitions, &mut self.floats, &mut self.histograms, &mut self.exemplars, &mut self.metadata]
+        {
+            part.clear();
+        }
+        for runs in [&mut self.float_refs, &mut self.float_times, &mut self.histogram_refs, &mut self.histogram_times] {
+            runs.clear();
+        }
+        self.out.clear();
+    }
+
+    /// Returns true when nothing was added.
+    pub fn is_empty(&self) -> bool {
+        [&self.definitions, &self.floats, &self.histograms, &self.exemplars, &self.metadata]
+            .iter()
+            .all(|part| part.count == 0)
+    }
+
+    /// Says what a reference means from this record on.
+    pub fn define(&mut self, series: u64, packed_labels: &str) {
+        self.definitions.count += 1;
+        varint::put(series, &mut self.definitions.bytes);
+        put_text(packed_labels, &mut self.definitions.bytes);
+    }
+
+    /// Adds a float.
+    #[inline]
+    pub fn float(&mut self, series: u64, t_ms: TimeMs, value: f64) {
+        self.floats.count += 1;
+        self.float_refs.push(series as i64);
+        self.float_times.push(t_ms);
+        histogram::put_number(value, &mut self.floats.bytes);
+    }
+
+    /// Adds a histogram.
+    pub fn histogram(&mut self, series: u64, t_ms: TimeMs, value: &Histogram) {
+        self.histograms.count += 1;
+        self.histogram_refs.push(series as i64);
+        self.histogram_times.push(t_ms);
+        histogram::put(value, &mut self.histograms.bytes);
+    }
+
+    /// Adds an exemplar.
+    pub fn exemplar(&mut self, exemplar: ExemplarRef<'_>) {
+        let out = &mut self.exemplars;
+        out.count += 1;
+        varint::put(exemplar.series, &mut out.bytes);
+        varint::put(varint::zigzag(exemplar.t_ms), &mut out.bytes);
+        histogram::put_number(exemplar.value, &mut out.bytes);
+        put_text(exemplar.labels, &mut out.bytes);
+    }
+
+    /// Adds what is known about a family.
+    pub fn metadata(&mut self, metadata: MetadataRef<'_>) {
+        let out = &mut self.metadata;
+        out.count += 1;
+        out.bytes.push(MetricKind::ALL.iter().position(|kind| *kind == metadata.kind).unwrap_or(0) as u8);
+        for text in [metadata.family, metadata.help, metadata.unit] {
+            put_text(text, &mut out.bytes);
+        }
+    }
+
+    /// Bytes of the record so far, about.
+    pub fn len_estimate(&self) -> usize {
+        let parts = [&self.definitions, &self.floats, &self.histograms, &self.exemplars, &self.metadata];
+        let runs = [&self.float_refs, &self.float_times, &self.histogram_refs, &self.histogram_times];
+        parts.iter().map(|part| part.bytes.len()).sum::<usize>()
+            + runs.iter().map(|runs| runs.bytes.len()).sum::<usize>()
+            + 64
+    }
+
+    /// The record's bytes.
+    pub fn finish(&mut self) -> &[u8] {
+        let out = &mut self.out;
+        out.clear();
+        out.push(KIND_BATCH);
+        varint::put(self.definitions.count, out);
+        out.extend_from_slice(&self.definitions.bytes);
+        for (part, refs, times) in [
+            (&self.floats, &mut self.float_refs, &mut self.float_times),
+            (&self.histograms, &mut self.histogram_refs, &mut self.histogram_times),
+        ] {
+            varint::put(part.count, out);
+            out.extend_from_slice(refs.finish());
+            out.extend_from_slice(times.finish());
+            out.extend_from_slice(&part.bytes);
+        }
+        for part in [&self.exemplars, &self.metadata] {
+            varint::put(part.count, out);
+            out.extend_from_slice(&part.bytes);
+        }
+        out
+    }
+}
+
+/// A column of numbers as differences and how often each repeats.
+#[derive(Debug, Default)]
+struct Runs {
+    bytes: Vec<u8>,
+    last: i64,
+    delta: i64,
+    run: u64,
+}
+
+impl Runs {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        (self.last, self.delta, self.run) = (0, 0, 0);
+    }
+
+    #[inline]
+    fn push(&mut self, value: i64) {
+        let delta = value.wrapping_sub(self.last);
+        self.last = value;
+        if self.run > 0 && delta == self.delta {
+            self.run += 1;
+            return;
+        }
+        self.flush();
+        (self.delta, self.run) = (delta, 1);
+    }
+
+    fn flush(&mut self) {
+        if self.run > 0 {
+            varint::put(varint::zigzag(self.delta), &mut self.bytes);
+            varint::put(self.run, &mut self.bytes);
+        }
+        self.run = 0;
+    }
+
+    fn finish(&mut self) -> &[u8] {
+        self.flush();
+        &self.bytes
+    }
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    varint::put(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A record as read.
+#[derive(Debug, Default)]
+pub struct Record<'a> {
+    /// What references mean from here on: (reference, packed labels).
+    pub definitions: Vec<(u64, &'a str)>,
+    /// Floats.
+    pub floats: Column<f64>,
+    /// Histograms.
+    pub histograms: Column<Arc<Histogram>>,
+    /// Exemplars.
+    pub exemplars: Vec<ExemplarRef<'a>>,
+    /// Metadata.
+    pub metadata: Vec<MetadataRef<'a>>,
+}
+
+/// Samples of one kind; all three have the same length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column<V> {
+    /// Series.
+    pub series: Vec<u64>,
+    /// Times.
+    pub t_ms: Vec<TimeMs>,
+    /// Values.
+    pub values: Vec<V>,
+}
+
+impl<V> Default for Column<V> {
+    fn default() -> Self {
+        Self { series: Vec::new(), t_ms: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<V> Column<V> {
+    /// Iterates over (series, time, value).
+    pub fn iter(&self) -> impl Iterator<Item = (u64, TimeMs, &V)> {
+        self.series.iter().zip(&self.t_ms).zip(&self.values).map(|((series, t_ms), value)| (*series, *t_ms, value))
+    }
+}
+
+/// Bytes that are no record although their checksum fits: another program, or a fault of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no record of a batch: {what} at byte {at}")]
+pub struct RecordError {
+    /// Offset in the record.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// Reads a record.
+pub fn decode(payload: &[u8]) -> Result<Record<'_>, RecordError> {
+    let mut reader = Reader { whole: payload.len(), rest: payload };
+    if reader.byte()? != KIND_BATCH {
+        return Err(RecordError { at: 0, what: "an unknown kind" });
+    }
+    let mut record = Record::default();
+    for _ in 0..reader.count()? {
+        record.definitions.push((reader.number()?, reader.text()?));
+    }
+    record.floats = reader.column(histogram::take_number, "a float")?;
+    record.histograms = reader.column(|rest| histogram::take(rest).map(Arc::new), "a histogram")?;
+    for _ in 0..reader.count()? {
+        let (series, t_ms) = (reader.number()?, varint::unzigzag(reader.number()?));
+        let value = histogram::take_number(&mut reader.rest).ok_or(reader.error("a float"))?;
+        record.exemplars.push(ExemplarRef { series, t_ms, value, labels: reader.text()? });
+    }
+    for _ in 0..reader.count()? {
+        let kind = MetricKind::ALL.get(usize::from(reader.byte()?)).copied().ok_or(reader.error("a kind of metric"))?;
+        record.metadata.push(MetadataRef { kind, family: reader.text()?, help: reader.text()?, unit: reader.text()? });
+    }
+    if reader.rest.is_empty() { Ok(record) } else { Err(reader.error("bytes behind the end")) }
+}
+
+struct Reader<'a> {
+    whole: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, what: &'static str) -> RecordError {
+        RecordError { at: self.whole - self.rest.len(), what }
+    }
+
+    fn byte(&mut self) -> Result<u8, RecordError> {
+        let (&byte, rest) = self.rest.split_first().ok_or(self.error("a byte is missing"))?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    fn number(&mut self) -> Result<u64, RecordError> {
+        varint::take(&mut self.rest).ok_or(self.error("a number"))
+    }
+
+    /// A number of things of which each takes a byte at least.
+    fn count(&mut self) -> Result<usize, RecordError> {
+        let count = self.number()?;
+        if (self.rest.len() as u64) < count {
+            return Err(self.error("more entries than bytes"));
+        }
+        Ok(count as usize)
+    }
+
+    fn text(&mut self) -> Result<&'a str, RecordError> {
+        let len = self.number()?;
+        let error = self.error("a text");
+        let (text, rest) = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)).ok_or(error)?;
+        self.rest = rest;
+        std::str::from_utf8(text).map_err(|_| error)
+    }
+
+    fn runs(&mut self, count: usize) -> Result<Vec<i64>, RecordError> {
+        let mut values = Vec::with_capacity(count);
+        let mut last = 0_i64;
+        while values.len() < count {
+            let delta = varint::unzigzag(self.number()?);
+            let run = self.number()?;
+            if run == 0 || run > (count - values.len()) as u64 {
+                return Err(self.error("a run that does not fit"));
+            }
+            for _ in 0..run {
+                last = last.wrapping_add(delta);
+                values.push(last);
+            }
+        }
+        Ok(values)
+    }
+
+    fn column<V>(
+        &mut self,
+        take: impl Fn(&mut &'a [u8]) -> Option<V>,
+        what: &'static str,
+    ) -> Result<Column<V>, RecordError> {
+        let count = self.count()?;
+        let series = self.runs(count)?.into_iter().map(|series| series as u64).collect();
+        let t_ms = self.runs(count)?;
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            values.push(take(&mut self.rest).ok_or(self.error(what))?);
+        }
+        Ok(Column { series, t_ms, values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample_record() -> Vec<u8> {
+        let mut builder = RecordBuilder::default();
+        builder.define(7, "\u{1}a\u{1}b");
+        builder.define(8, "");
+        builder.float(7, i64::MIN, f64::NAN);
+        builder.float(8, i64::MAX, -0.0);
+        builder.float(9, i64::MAX, 12.5);
+        builder.histogram(7, 5, &Histogram { count: 1.0, zero_count: 1.0, ..Histogram::default() });
+        builder.exemplar(ExemplarRef { series: 8, t_ms: -1, value: 0.1, labels: "\u{1}t\u{1}x" });
+        builder.metadata(MetadataRef { family: "up", kind: MetricKind::Gauge, help: "Says hello.", unit: "" });
+        builder.finish().to_vec()
+    }
+
+    #[test]
+    fn a_record_comes_back_and_every_cut_is_noticed() {
+        let bytes = sample_record();
+        let record = decode(&bytes).unwrap();
+        assert_eq!(record.definitions, [(7, "\u{1}a\u{1}b"), (8, "")]);
+        let floats: Vec<_> = record.floats.iter().map(|(s, t, v)| (s, t, v.to_bits())).collect();
+        let expected = [(7, i64::MIN, f64::NAN), (8, i64::MAX, -0.0), (9, i64::MAX, 12.5)];
+        assert_eq!(floats, expected.map(|(s, t, v)| (s, t, v.to_bits())));
+        assert_eq!(record.histograms.values.len(), 1);
+        assert_eq!(record.exemplars.len(), 1);
+        assert_eq!(record.metadata[0].help, "Says hello.");
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_scrape_takes_little_more_than_its_values() {
+        let mut builder = RecordBuilder::default();
+        for series in 100..1100 {
+            builder.float(series, 1_700_000_000_000, 0.0);
+        }
+        assert!(builder.finish().len() < 1000 + 30);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_samples_come_back(
+            samples in proptest::collection::vec((any::<u64>(), any::<i64>(), any::<u64>()), 0..50),
+        ) {
+            let mut builder = RecordBuilder::default();
+            for (series, t_ms, bits) in &samples {
+                builder.float(*series, *t_ms, f64::from_bits(*bits));
+            }
+            let record = decode(builder.finish()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let back: Vec<_> = record.floats.iter().map(|(s, t, v)| (s, t, v.to_bits())).collect();
+            prop_assert_eq!(back, samples);
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            decode(&bytes).ok();
+            decode(&[&[KIND_BATCH], bytes.as_slice()].concat()).ok();
+        }
+    }
+}
