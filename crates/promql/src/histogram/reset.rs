@@ -42,6 +42,9 @@ fn exponential_fell(now: &Histogram, before: &Histogram) -> bool {
     }
     let side_fell = |now_side: &Buckets, side: &Buckets| {
         let (spans, counts) = fitted(side, before, now.schema, threshold);
+        if *spans == now_side.spans {
+            return now_side.counts.iter().zip(&*counts).any(|(now, before)| now < before);
+        }
         any_fell(indexed(&now_side.spans, &now_side.counts), indexed(&spans, &counts))
     };
     now.zero_count < zero_count_within(before, threshold)
