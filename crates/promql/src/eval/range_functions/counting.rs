@@ -17,13 +17,18 @@ pub(super) fn changes(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Not
 }
 
 pub(super) fn resets(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
-    count_pairs(window, |before, after| after < before, |before, after| detect_reset(after, before))
+    count_pairs(window, fell, |before, after| detect_reset(after, before))
 }
 
 /// A value differs from another unless both are `NaN`.
 #[expect(clippy::float_cmp, reason = "a change is a change, however small")]
-fn floats_differ(before: f64, after: f64) -> bool {
+pub(super) fn floats_differ(before: f64, after: f64) -> bool {
     before != after && !(before.is_nan() && after.is_nan())
+}
+
+/// A counter that fell was reset.
+pub(super) fn fell(before: f64, after: f64) -> bool {
+    after < before
 }
 
 /// How many samples, compared with the one before, count: of the same kind those that are said to, others always.

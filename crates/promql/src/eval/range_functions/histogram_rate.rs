@@ -42,8 +42,22 @@ pub(super) fn increase(
     per_s: f64,
     findings: &mut Findings,
 ) -> Option<Histogram> {
+    let pairs = window.values.iter().zip(window.values.iter().skip(1)).enumerate();
+    let resets = pairs.filter(|(_, (before, after))| kind == Kind::Counter && detect_reset(after, before));
+    let resets: Vec<_> = resets.map(|(index, _)| index + 1).collect();
+    increase_with_resets(window, kind, &resets, per_s, findings)
+}
+
+/// As [`increase`], given the indices of the samples before which a counter was reset, ascending.
+pub(super) fn increase_with_resets(
+    window: HistogramWindow<'_>,
+    kind: Kind,
+    resets: &[usize],
+    per_s: f64,
+    findings: &mut Findings,
+) -> Option<Histogram> {
     let ([first, .., _], [first_ms, .., last_ms]) = (window.values, window.t_ms) else { return None };
-    let mut result = between_samples(window.values, kind, findings)?;
+    let mut result = between_samples(window.values, kind, resets, findings)?;
     let coverage = Coverage {
         start_ms: window.start_ms,
         end_ms: window.end_ms,
@@ -57,12 +71,17 @@ pub(super) fn increase(
 }
 
 /// The increase or difference from the first to the last of at least two samples.
-fn between_samples(values: &[Arc<Histogram>], kind: Kind, findings: &mut Findings) -> Option<Histogram> {
+fn between_samples(
+    values: &[Arc<Histogram>],
+    kind: Kind,
+    resets: &[usize],
+    findings: &mut Findings,
+) -> Option<Histogram> {
     let [first, second, ..] = values else { return None };
     let last = values.last()?;
     findings.see(kind == Kind::Counter && (is_gauge(first) || is_gauge(last)), Finding::NotACounter);
     // A sample just before a reset adds nothing that needs its layout: its place is taken by an empty one.
-    let forgotten = (kind == Kind::Counter && detect_reset(second, first)).then(|| empty_like(second));
+    let forgotten = (resets.first() == Some(&1)).then(|| empty_like(second));
     let begin: &Histogram = forgotten.as_ref().unwrap_or(first);
     findings.same_schemas(begin, last)?;
     let between = values.get(1..values.len() - 1).unwrap_or_default();
@@ -81,7 +100,15 @@ fn between_samples(values: &[Arc<Histogram>], kind: Kind, findings: &mut Finding
     reduce_resolution(&mut result, schema);
     findings.subtracted(sub(&mut result, begin))?;
     match kind {
-        Kind::Counter => add_lost_at_resets(&mut result, begin, values.get(1..)?, findings)?,
+        Kind::Counter => {
+            for index in resets {
+                let before = if *index == 1 { begin } else { values.get(index - 1)? };
+                // Of a forgotten sample the hint may still say that it was reset.
+                if *index > 1 || detect_reset(second, begin) {
+                    findings.added(add(&mut result, before))?;
+                }
+            }
+        }
         Kind::Gauge => findings.see(!is_gauge(first) || !is_gauge(last), Finding::NotAGauge),
     }
     result.reset_hint = ResetHint::Gauge;
@@ -91,23 +118,6 @@ fn between_samples(values: &[Arc<Histogram>], kind: Kind, findings: &mut Finding
 
 fn empty_like(layout: &Histogram) -> Histogram {
     Histogram { schema: layout.schema, custom_bounds: Arc::clone(&layout.custom_bounds), ..Histogram::default() }
-}
-
-/// Adds to a result what was there just before each reset; `None` when that does not fit.
-fn add_lost_at_resets(
-    result: &mut Histogram,
-    begin: &Histogram,
-    rest: &[Arc<Histogram>],
-    findings: &mut Findings,
-) -> Option<()> {
-    let mut before = begin;
-    for sample in rest {
-        if detect_reset(sample, before) {
-            findings.added(add(result, before))?;
-        }
-        before = sample;
-    }
-    Some(())
 }
 
 /// The increase or difference between the ends of an extended window, divided by `per_s`; `None` when no sample says

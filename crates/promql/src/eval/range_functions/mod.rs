@@ -10,7 +10,8 @@
 //!
 //! Not here: which samples a window holds, labels and names of results, and how `absent_over_time` looks at all series
 //! together (`eval`).
-//! Invariants: nothing is kept between calls; results are those of Prometheus 3, including the order of additions.
+//! Invariants: [`find`] gives functions that keep nothing between calls, [`RangeFunction`] remembers and answers the same;
+//! results are those of Prometheus 3, including the order of additions.
 //! Source: prometheus.io/docs/prometheus/latest/querying/functions; `promql/functions.go` of Prometheus.
 
 mod counting;
@@ -23,6 +24,7 @@ mod merged;
 pub(crate) mod notes;
 mod over_time;
 pub(crate) mod rate;
+mod sliding;
 mod slopes;
 pub mod smoothed;
 pub(crate) mod spread;
@@ -35,6 +37,7 @@ mod trend;
 
 use crate::eval::window::RangeFn;
 
+pub use sliding::RangeFunction;
 pub use slopes::{BadFactor, check_factors};
 
 /// The function over ranges of this name; `None` for every other name. Of `absent_over_time` this is the part that looks

@@ -38,9 +38,23 @@ pub(super) struct FloatWindow<'a> {
 /// The extrapolated increase (`Counter`) or difference (`Gauge`) over the whole window, divided by `per_s`; `None` with
 /// fewer than two samples.
 pub(super) fn increase(window: FloatWindow<'_>, kind: Kind, per_s: f64) -> Option<f64> {
+    if kind == Kind::Gauge || !is_ever_reset(window.values) {
+        return increase_with_lost(window, kind, std::iter::empty(), per_s);
+    }
+    let pairs = window.values.iter().zip(window.values.iter().skip(1));
+    let lost = pairs.filter(|(before, after)| after < before).map(|(before, _)| *before);
+    increase_with_lost(window, kind, lost, per_s)
+}
+
+/// As [`increase`], given the values just before each reset.
+pub(super) fn increase_with_lost(
+    window: FloatWindow<'_>,
+    kind: Kind,
+    lost: impl Iterator<Item = f64>,
+    per_s: f64,
+) -> Option<f64> {
     let ([first, .., last], [first_ms, .., last_ms]) = (window.values, window.t_ms) else { return None };
-    let moved = last - first;
-    let counted = if kind == Kind::Counter { with_lost_at_resets(moved, window.values) } else { moved };
+    let counted = lost.fold(last - first, |sum, before| sum + before);
     let coverage = Coverage {
         start_ms: window.start_ms,
         end_ms: window.end_ms,
@@ -52,14 +66,11 @@ pub(super) fn increase(window: FloatWindow<'_>, kind: Kind, per_s: f64) -> Optio
     Some(counted * (coverage.factor(counter) / per_s))
 }
 
-/// A movement from the first to the last value with the values just before each reset added.
-fn with_lost_at_resets(moved: f64, values: &[f64]) -> f64 {
-    // Resets are rare: a pass without a branch per sample finds out whether there is any.
-    let pairs = || values.iter().zip(values.iter().skip(1));
-    if pairs().map(|(before, after)| usize::from(after < before)).sum::<usize>() == 0 {
-        return moved;
-    }
-    pairs().filter(|(before, after)| after < before).fold(moved, |sum, (before, _)| sum + before)
+/// Resets are rare: a pass without a branch per sample finds out whether there is any.
+fn is_ever_reset(values: &[f64]) -> bool {
+    let firsts = values.split_last().map_or(values, |(_, firsts)| firsts);
+    let seconds = values.split_first().map_or(values, |(_, seconds)| seconds);
+    firsts.iter().zip(seconds).map(|(before, after)| usize::from(after < before)).sum::<usize>() > 0
 }
 
 /// The increase or difference between the ends of an extended window, whose samples reach beyond it; `None` when none

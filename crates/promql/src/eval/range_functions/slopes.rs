@@ -69,14 +69,18 @@ fn histograms_moved(window: &Window<'_>, kind: Kind, per_s: f64, findings: &mut 
 }
 
 /// Computes a histogram and tells what was noticed on the way.
-fn telling(place: &Place<'_>, notes: &mut Notes, compute: impl FnOnce(&mut Findings) -> Option<Histogram>) -> Answer {
+pub(super) fn telling(
+    place: &Place<'_>,
+    notes: &mut Notes,
+    compute: impl FnOnce(&mut Findings) -> Option<Histogram>,
+) -> Answer {
     let mut findings = Findings::default();
     let result = compute(&mut findings);
     findings.tell(place, notes);
     result.map(|histogram| SampleValue::Histogram(Arc::new(histogram)))
 }
 
-fn in_seconds(ms: i64) -> f64 {
+pub(super) fn in_seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 

@@ -21,21 +21,43 @@ pub(super) fn variance(values: &[f64]) -> f64 {
 /// The `q`-quantile of the values, between neighbours by their distance: -Inf below 0, +Inf above 1, NaN for NaN and of
 /// none. `NaN`s among the values count as the smallest. Changes the order of the values.
 pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    let rank = q * (values.len() - 1) as f64;
-    let weight = rank - rank.floor();
-    let (_, lower, above) = values.select_nth_unstable_by(rank as usize, nan_first);
+    let Some((rank, weight)) = rank(q, values.len()) else { return outside(q) };
+    let (_, lower, above) = values.select_nth_unstable_by(rank, nan_first);
     let lower = *lower;
     let upper = above.iter().copied().min_by(nan_first).unwrap_or(lower);
-    // Also with a weight of zero: Prometheus has NaN where an infinity comes next.
+    between(lower, upper, weight)
+}
+
+/// As [`quantile`], of values in ascending order.
+pub(super) fn quantile_of_sorted(q: f64, values: &[f64]) -> f64 {
+    let Some((rank, weight)) = rank(q, values.len()) else { return outside(q) };
+    match values.get(rank..) {
+        Some([lower, upper, ..]) => between(*lower, *upper, weight),
+        Some([lower]) => between(*lower, *lower, weight),
+        _ => f64::NAN,
+    }
+}
+
+/// Index of the value below a quantile and how far it is on the way to the next, 0 to 1; `None` when there is none.
+fn rank(q: f64, len: usize) -> Option<(usize, f64)> {
+    let last = len.checked_sub(1).filter(|_| (0.0..=1.0).contains(&q))?;
+    let rank = q * last as f64;
+    Some((rank as usize, rank - rank.floor()))
+}
+
+/// What quantiles outside of 0 to 1 are, and those of no values.
+fn outside(q: f64) -> f64 {
+    if q < 0.0 {
+        f64::NEG_INFINITY
+    } else if q > 1.0 {
+        f64::INFINITY
+    } else {
+        f64::NAN
+    }
+}
+
+/// Also with a weight of zero both count: Prometheus has NaN where an infinity comes next.
+fn between(lower: f64, upper: f64, weight: f64) -> f64 {
     lower * (1.0 - weight) + upper * weight
 }
 
@@ -51,9 +73,10 @@ pub(super) fn median_absolute_deviation(values: &mut [f64]) -> f64 {
     quantile(0.5, values)
 }
 
+/// Ascending, `NaN`s first, and of the zeros the negative one.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that sorting asks for")]
-fn nan_first(a: &f64, b: &f64) -> Ordering {
-    a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+pub(super) fn nan_first(a: &f64, b: &f64) -> Ordering {
+    b.is_nan().cmp(&a.is_nan()).then_with(|| a.total_cmp(b))
 }
 
 #[cfg(test)]

@@ -63,7 +63,22 @@ impl Columns {
         columns
     }
 
-    /// The window from one second to another.
+    /// A window with only the samples that lie in it.
+    pub(super) fn cut<'a>(&'a self, window: Window<'_>) -> Window<'a> {
+        let inside = |t_ms: &[TimeMs]| {
+            t_ms.partition_point(|at| *at <= window.start_ms)..t_ms.partition_point(|at| *at <= window.end_ms)
+        };
+        let (floats, histograms) = (inside(&self.floats_t), inside(&self.histograms_t));
+        Window {
+            floats_t: &self.floats_t[floats.clone()],
+            floats: &self.floats[floats],
+            histograms_t: &self.histograms_t[histograms.clone()],
+            histograms: &self.histograms[histograms],
+            ..window
+        }
+    }
+
+    /// The window from one second to another, with all samples.
     pub(super) fn window(&self, start_s: f64, end_s: f64, extend: Extend) -> Window<'_> {
         Window {
             floats_t: &self.floats_t,
