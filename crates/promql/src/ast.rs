@@ -103,6 +103,30 @@ impl Expr {
         }
     }
 
+    /// The expressions right within this one, in the order in which they are printed.
+    pub fn children(&self) -> Vec<&Self> {
+        match &self.kind {
+            ExprKind::Number(_)
+            | ExprKind::Seconds(_)
+            | ExprKind::Text(_)
+            | ExprKind::Vector(_)
+            | ExprKind::Matrix(_) => Vec::new(),
+            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => vec![inner],
+            ExprKind::Binary(binary) => vec![&binary.left, &binary.right],
+            ExprKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+            ExprKind::Call(call) => call.args.iter().collect(),
+            ExprKind::Subquery(subquery) => vec![&subquery.expr],
+        }
+    }
+
+    /// Calls a function for this expression and then for all within it.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
+        visit(self);
+        for child in self.children() {
+            child.walk(visit);
+        }
+    }
+
     /// The expression without the parentheses around it.
     pub fn unwrap_parens(&self) -> &Self {
         let mut inner = self;

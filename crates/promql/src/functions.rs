@@ -10,9 +10,9 @@ use crate::ast::ValueType::{self, Matrix, Scalar, Text, Vector};
 pub struct Function {
     /// As written in a query.
     pub name: &'static str,
-    /// Types of its arguments, optional ones at the end.
+    /// Types of its arguments. What holds for further ones holds for the last.
     pub args: &'static [ValueType],
-    /// How many of the arguments at the end may be missing; the last may be repeated when [`Arity::Repeated`].
+    /// Whether the last argument may be missing or repeated.
     pub arity: Arity,
     /// Type of its result.
     pub returns: ValueType,
@@ -23,12 +23,33 @@ pub struct Function {
 /// How many arguments a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arity {
-    /// All of them.
+    /// Each of them once.
     Exact,
-    /// So many at the end may be missing.
+    /// The last one may be missing, or stand up to so many times.
     Optional(usize),
-    /// The last one may stand any number of times, also never.
+    /// The last one may be missing, or stand any number of times.
     Repeated,
+}
+
+impl Function {
+    /// The fewest and the most arguments; no most when any number may stand.
+    pub fn args_min_max(&self) -> (usize, Option<usize>) {
+        let all = self.args.len();
+        let before_last = all.saturating_sub(1);
+        match self.arity {
+            Arity::Exact => (all, Some(all)),
+            Arity::Optional(times) => (before_last, Some(before_last + times)),
+            Arity::Repeated => (before_last, None),
+        }
+    }
+
+    /// The type of an argument by its place, from 0; `None` for one too many.
+    pub fn arg_type(&self, at: usize) -> Option<ValueType> {
+        match self.args_min_max() {
+            (_, Some(most)) if most <= at => None,
+            _ => self.args.get(at).or(self.args.last()).copied(),
+        }
+    }
 }
 
 /// The function of a name. Names are read as they are written: `Rate` is none.
@@ -60,8 +81,8 @@ const fn exact(name: &'static str, args: &'static [ValueType], returns: ValueTyp
     Function { name, args, arity: Arity::Exact, returns, experimental: false }
 }
 
-const fn optional(name: &'static str, args: &'static [ValueType], missing: usize, returns: ValueType) -> Function {
-    Function { name, args, arity: Arity::Optional(missing), returns, experimental: false }
+const fn optional(name: &'static str, args: &'static [ValueType], returns: ValueType) -> Function {
+    Function { name, args, arity: Arity::Optional(1), returns, experimental: false }
 }
 
 const fn repeated(name: &'static str, args: &'static [ValueType], returns: ValueType) -> Function {
@@ -71,10 +92,6 @@ const fn repeated(name: &'static str, args: &'static [ValueType], returns: Value
 const fn experimental(function: Function) -> Function {
     Function { experimental: true, ..function }
 }
-
-/// A histogram, a label and one to ten quantiles.
-const HISTOGRAM_QUANTILES: [ValueType; 12] =
-    [Vector, Text, Scalar, Scalar, Scalar, Scalar, Scalar, Scalar, Scalar, Scalar, Scalar, Scalar];
 
 /// Sorted by name.
 static FUNCTIONS: [Function; 90] = [
@@ -96,10 +113,10 @@ static FUNCTIONS: [Function; 90] = [
     exact("cos", &[Vector], Vector),
     exact("cosh", &[Vector], Vector),
     exact("count_over_time", &[Matrix], Vector),
-    optional("day_of_month", &[Vector], 1, Vector),
-    optional("day_of_week", &[Vector], 1, Vector),
-    optional("day_of_year", &[Vector], 1, Vector),
-    optional("days_in_month", &[Vector], 1, Vector),
+    optional("day_of_month", &[Vector], Vector),
+    optional("day_of_week", &[Vector], Vector),
+    optional("day_of_year", &[Vector], Vector),
+    optional("days_in_month", &[Vector], Vector),
     exact("deg", &[Vector], Vector),
     exact("delta", &[Matrix], Vector),
     exact("deriv", &[Matrix], Vector),
@@ -112,14 +129,20 @@ static FUNCTIONS: [Function; 90] = [
     exact("histogram_count", &[Vector], Vector),
     exact("histogram_fraction", &[Scalar, Scalar, Vector], Vector),
     exact("histogram_quantile", &[Scalar, Vector], Vector),
-    experimental(optional("histogram_quantiles", &HISTOGRAM_QUANTILES, 9, Vector)),
+    Function {
+        name: "histogram_quantiles",
+        args: &[Vector, Text, Scalar, Scalar],
+        arity: Arity::Optional(9),
+        returns: Vector,
+        experimental: true,
+    },
     exact("histogram_stddev", &[Vector], Vector),
     exact("histogram_stdvar", &[Vector], Vector),
     exact("histogram_sum", &[Vector], Vector),
-    optional("hour", &[Vector], 1, Vector),
+    optional("hour", &[Vector], Vector),
     exact("idelta", &[Matrix], Vector),
     exact("increase", &[Matrix], Vector),
-    experimental(optional("info", &[Vector, Vector], 1, Vector)),
+    experimental(optional("info", &[Vector, Vector], Vector)),
     exact("irate", &[Matrix], Vector),
     repeated("label_join", &[Vector, Text, Text, Text], Vector),
     exact("label_replace", &[Vector, Text, Text, Text, Text], Vector),
@@ -132,8 +155,8 @@ static FUNCTIONS: [Function; 90] = [
     exact("max_over_time", &[Matrix], Vector),
     experimental(exact("min_of", &[Scalar, Scalar], Scalar)),
     exact("min_over_time", &[Matrix], Vector),
-    optional("minute", &[Vector], 1, Vector),
-    optional("month", &[Vector], 1, Vector),
+    optional("minute", &[Vector], Vector),
+    optional("month", &[Vector], Vector),
     exact("pi", &[], Scalar),
     exact("predict_linear", &[Matrix, Scalar], Vector),
     exact("present_over_time", &[Matrix], Vector),
@@ -142,7 +165,7 @@ static FUNCTIONS: [Function; 90] = [
     experimental(exact("range", &[], Scalar)),
     exact("rate", &[Matrix], Vector),
     exact("resets", &[Matrix], Vector),
-    optional("round", &[Vector, Scalar], 1, Vector),
+    optional("round", &[Vector, Scalar], Vector),
     exact("scalar", &[Vector], Scalar),
     exact("sgn", &[Vector], Vector),
     exact("sin", &[Vector], Vector),
@@ -167,7 +190,7 @@ static FUNCTIONS: [Function; 90] = [
     experimental(exact("ts_of_max_over_time", &[Matrix], Vector)),
     experimental(exact("ts_of_min_over_time", &[Matrix], Vector)),
     exact("vector", &[Scalar], Vector),
-    optional("year", &[Vector], 1, Vector),
+    optional("year", &[Vector], Vector),
 ];
 
 #[cfg(test)]
@@ -179,6 +202,18 @@ mod tests {
         assert!(FUNCTIONS.is_sorted_by(|a, b| a.name < b.name));
         assert!(FUNCTIONS.iter().all(|f| function(f.name) == Some(f)));
         assert!(function("Rate").is_none() && function("").is_none());
+    }
+
+    #[test]
+    fn further_arguments_have_the_type_of_the_last() {
+        let quantiles = function("histogram_quantiles").unwrap();
+        assert_eq!(quantiles.args_min_max(), (3, Some(12)));
+        assert_eq!([1, 2, 11, 12].map(|at| quantiles.arg_type(at)), [Some(Text), Some(Scalar), Some(Scalar), None]);
+        let join = function("label_join").unwrap();
+        assert_eq!((join.args_min_max(), join.arg_type(9)), ((3, None), Some(Text)));
+        let time = function("time").unwrap();
+        assert_eq!((time.args_min_max(), time.arg_type(0)), ((0, Some(0)), None));
+        assert_eq!(function("info").unwrap().args_min_max(), (1, Some(2)));
     }
 
     #[test]

@@ -81,6 +81,9 @@ pub(crate) struct Token {
     pub(crate) span: ByteSpan,
 }
 
+/// What separates words and means nothing.
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// Cuts a text into tokens. The last one is [`TokenKind::End`] or [`TokenKind::Error`].
 pub(crate) fn tokenize(text: &str) -> Vec<Token> {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), parens: 0, inside: Inside::Nothing };
@@ -141,7 +144,7 @@ impl Lexer<'_> {
     fn skip_blanks(&mut self) {
         loop {
             let rest = self.rest();
-            let blank = rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
+            let blank = rest.len() - rest.trim_start_matches(BLANKS).len();
             let comment = rest.get(blank..).filter(|rest| rest.starts_with('#'));
             let comment_len = comment.map(|rest| rest.find(['\n', '\r']).unwrap_or(rest.len()));
             self.at += blank + comment_len.unwrap_or(0);
@@ -280,8 +283,20 @@ impl Lexer<'_> {
         let len = word_len(self.rest(), true);
         let word = self.rest().get(..len).unwrap_or_default();
         let name = if word.contains(':') { TokenKind::MetricIdentifier } else { TokenKind::Identifier };
-        let kind = keyword(word).unwrap_or(name);
+        let kind = match keyword(word) {
+            // Young keywords are names as before unless a parenthesis follows, so that no old query breaks.
+            Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
+                if !self.parenthesis_after(len) =>
+            {
+                name
+            }
+            keyword => keyword.unwrap_or(name),
+        };
         self.push(kind, len)
+    }
+
+    fn parenthesis_after(&self, len: usize) -> bool {
+        self.rest().get(len..).is_some_and(|rest| rest.trim_start_matches(BLANKS).starts_with('('))
     }
 
     fn number(&mut self) -> bool {

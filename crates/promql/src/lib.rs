@@ -20,6 +20,7 @@ pub mod matcher;
 pub mod note;
 mod number_text;
 pub mod parser;
+pub mod print;
 pub mod quote;
 pub mod source;
 

@@ -60,7 +60,9 @@ fn duration(bytes: &[u8], from: usize) -> Scanned {
     let mut at = from;
     loop {
         if !bytes.get(at).is_some_and(|byte| b"smhdwy".contains(byte)) {
-            return Scanned::Bad(at);
+            // What spoils the number is shown with it.
+            let spoils = at == from && bytes.get(at).is_some_and(|byte| b"._eE".contains(byte));
+            return Scanned::Bad(at + usize::from(spoils));
         }
         at += 1 + usize::from(bytes.get(at + 1) == Some(&b's'));
         let (number_end, _) = digits_len(bytes, at, u8::is_ascii_digit);
@@ -97,13 +99,13 @@ mod tests {
             ("5m", Duration(2)),
             ("1h30m5s10ms]", Duration(11)),
             ("1.5m", Duration(4)),
-            ("1__0", Bad(2)),
+            ("1__0", Bad(3)),
             ("1_", Bad(2)),
             ("0x", Bad(2)),
             ("1e", Bad(2)),
             ("1foo", Bad(1)),
             ("5mm", Bad(3)),
-            ("1.2.3", Bad(3)),
+            ("1.2.3", Bad(4)),
             ("5m3", Bad(3)),
         ] {
             assert_eq!(scan(text), expected, "{text}");

@@ -1,37 +1,38 @@
 //! Checks of a complete tree: types, numbers of arguments, and what may not stand together.
 
+use std::collections::HashSet;
+
 use super::tokens::Parser;
 use crate::{
     ast::{
         Aggregate, Binary, ByteSpan, Call, Expr, ExprKind, Extend, Group, MatchLabels, Matching, Subquery, ValueType,
         VectorSelector,
     },
-    functions::{Arity, anchored_functions, smoothed_functions},
+    functions::{anchored_functions, smoothed_functions},
     quote::quote,
 };
 use homeostat_model::labels::METRIC_NAME;
 
-/// Notes everything that is wrong with a tree. Matching that has no meaning between scalars is removed.
-pub(super) fn check(parser: &mut Parser<'_>, expr: &mut Expr) {
+/// Notes everything that is wrong with a tree, and returns the type of its value. Matching that has no meaning between
+/// scalars is removed.
+pub(super) fn check(parser: &mut Parser<'_>, expr: &mut Expr) -> ValueType {
     let span = expr.span;
     match &mut expr.kind {
-        ExprKind::Number(_) | ExprKind::Seconds(_) | ExprKind::Text(_) => {}
+        ExprKind::Number(_) | ExprKind::Seconds(_) => ValueType::Scalar,
+        ExprKind::Text(_) => ValueType::Text,
         ExprKind::Paren(inner) => check(parser, inner),
-        ExprKind::Unary(_, inner) => {
-            check(parser, inner);
-            let got = inner.value_type();
-            if !is_operand(got) {
-                let got = quote(got.documented());
-                let message =
-                    format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}");
-                parser.error(span, message);
-            }
-        }
+        ExprKind::Unary(_, inner) => check_unary(parser, inner, span),
         ExprKind::Binary(binary) => check_binary(parser, binary, span),
         ExprKind::Aggregate(aggregate) => check_aggregate(parser, aggregate),
         ExprKind::Call(call) => check_call(parser, call, span),
-        ExprKind::Vector(vector) => check_selector(parser, vector, span, true),
-        ExprKind::Matrix(matrix) => check_selector(parser, &matrix.vector, matrix.vector_span, true),
+        ExprKind::Vector(vector) => {
+            check_selector(parser, vector, span, true);
+            ValueType::Vector
+        }
+        ExprKind::Matrix(matrix) => {
+            check_selector(parser, &matrix.vector, matrix.vector_span, true);
+            ValueType::Matrix
+        }
         ExprKind::Subquery(subquery) => check_subquery(parser, subquery, span),
     }
 }
@@ -41,51 +42,50 @@ fn is_operand(value_type: ValueType) -> bool {
 }
 
 fn expect_type(parser: &mut Parser<'_>, expr: &mut Expr, expected: ValueType, context: &str) {
-    check(parser, expr);
-    let got = expr.value_type();
+    let got = check(parser, expr);
     if got != expected {
         let message = format!("expected type {} in {context}, got {}", expected.documented(), got.documented());
         parser.error(expr.span, message);
     }
 }
 
-fn check_aggregate(parser: &mut Parser<'_>, aggregate: &mut Aggregate) {
+fn check_unary(parser: &mut Parser<'_>, operand: &mut Expr, span: ByteSpan) -> ValueType {
+    let got = check(parser, operand);
+    if !is_operand(got) {
+        let message = "unary expression only allowed on expressions of type scalar or instant vector, got";
+        parser.error(span, format!("{message} {}", quote(got.documented())));
+    }
+    got
+}
+
+fn check_aggregate(parser: &mut Parser<'_>, aggregate: &mut Aggregate) -> ValueType {
     expect_type(parser, &mut aggregate.expr, ValueType::Vector, "aggregation expression");
     if let (Some(param), Some(expected)) = (&mut aggregate.param, aggregate.op.param_type()) {
         expect_type(parser, param, expected, "aggregation parameter");
     }
+    ValueType::Vector
 }
 
-fn check_subquery(parser: &mut Parser<'_>, subquery: &mut Subquery, span: ByteSpan) {
-    check(parser, &mut subquery.expr);
-    let got = subquery.expr.value_type();
+fn check_subquery(parser: &mut Parser<'_>, subquery: &mut Subquery, span: ByteSpan) -> ValueType {
+    let got = check(parser, &mut subquery.expr);
     if got != ValueType::Vector {
         parser.error(span, format!("subquery is only allowed on instant vector, got {} instead", got.as_str()));
     }
+    ValueType::Matrix
 }
 
-fn check_binary(parser: &mut Parser<'_>, binary: &mut Binary, span: ByteSpan) {
-    check(parser, &mut binary.left);
-    check(parser, &mut binary.right);
-    let (left, right) = (binary.left.value_type(), binary.right.value_type());
-    let op = binary.op;
+fn check_binary(parser: &mut Parser<'_>, binary: &mut Binary, span: ByteSpan) -> ValueType {
+    let (left, right) = (check(parser, &mut binary.left), check(parser, &mut binary.right));
+    let (op, scalars) = (binary.op, (left, right) == (ValueType::Scalar, ValueType::Scalar));
     if binary.returns_bool && !op.is_comparison() {
         parser.error(binary.op_span, "bool modifier can only be used on comparison operators");
     }
-    let scalars = (left, right) == (ValueType::Scalar, ValueType::Scalar);
     if scalars && op.is_comparison() && !binary.returns_bool {
         parser.error(binary.op_span, "comparisons between scalars must use BOOL modifier");
     }
-    if let (MatchLabels::On(on), Group::Left(include) | Group::Right(include)) =
-        (&binary.matching.labels, &binary.matching.group)
-    {
-        for label in on.iter().filter(|label| include.contains(label)) {
-            let message = format!("label {} must not occur in ON and GROUP clause at once", quote(label));
-            parser.error(binary.op_span, message);
-        }
-    }
-    for operand in [&binary.left, &binary.right] {
-        if !is_operand(operand.value_type()) {
+    check_included(parser, binary);
+    for (operand, got) in [(&binary.left, left), (&binary.right, right)] {
+        if !is_operand(got) {
             parser.error(operand.span, "binary expression must contain only scalar and instant vector types");
         }
     }
@@ -98,6 +98,21 @@ fn check_binary(parser: &mut Parser<'_>, binary: &mut Binary, span: ByteSpan) {
     if op.is_set() && [left, right].contains(&ValueType::Scalar) {
         let message = format!("set operator {} not allowed in binary scalar expression", quote(op.as_str()));
         parser.error(span, message);
+    }
+    if scalars { ValueType::Scalar } else { ValueType::Vector }
+}
+
+/// A label that is matched on is the same on both sides and cannot be taken from one.
+fn check_included(parser: &mut Parser<'_>, binary: &Binary) {
+    let (MatchLabels::On(on), Group::Left(include) | Group::Right(include)) =
+        (&binary.matching.labels, &binary.matching.group)
+    else {
+        return;
+    };
+    let include: HashSet<_> = include.iter().collect();
+    for label in on.iter().filter(|label| include.contains(label)) {
+        let message = format!("label {} must not occur in ON and GROUP clause at once", quote(label));
+        parser.error(binary.op_span, message);
     }
 }
 
@@ -126,7 +141,7 @@ fn check_no_matching(parser: &mut Parser<'_>, matching: &Matching, span: ByteSpa
     }
 }
 
-fn check_call(parser: &mut Parser<'_>, call: &mut Call, span: ByteSpan) {
+fn check_call(parser: &mut Parser<'_>, call: &mut Call, span: ByteSpan) -> ValueType {
     let function = call.function;
     check_arity(parser, call, span);
     if function.name == "info" {
@@ -134,37 +149,29 @@ fn check_call(parser: &mut Parser<'_>, call: &mut Call, span: ByteSpan) {
     }
     let context = format!("call to function {}", quote(function.name));
     for (at, arg) in call.args.iter_mut().enumerate() {
-        let (Some(expected), true) = (
-            function.args.get(at).or(function.args.last()),
-            at < function.args.len() || function.arity != Arity::Exact,
-        ) else {
-            break;
-        };
+        // One too many was told, and whether it is right in itself does not matter.
+        let Some(expected) = function.arg_type(at) else { break };
         match &arg.kind {
             // The second argument of `info` chooses labels and may be empty.
             ExprKind::Vector(vector) if function.name == "info" && at == 1 => {
                 check_selector(parser, vector, arg.span, false);
             }
-            _ => expect_type(parser, arg, *expected, &context),
+            _ => expect_type(parser, arg, expected, &context),
         }
         check_extend(parser, arg, function.name);
     }
+    function.returns
 }
 
 fn check_arity(parser: &mut Parser<'_>, call: &Call, span: ByteSpan) {
-    let (name, all, got) = (quote(call.function.name), call.function.args.len(), call.args.len());
-    let message = match call.function.arity {
-        Arity::Exact if got != all => format!("expected {all} argument(s) in call to {name}, got {got}"),
-        Arity::Optional(missing) if got < all - missing => {
-            format!("expected at least {} argument(s) in call to {name}, got {got}", all - missing)
-        }
-        Arity::Optional(_) if all < got => format!("expected at most {all} argument(s) in call to {name}, got {got}"),
-        Arity::Repeated if got < all - 1 => {
-            format!("expected at least {} argument(s) in call to {name}, got {got}", all - 1)
-        }
+    let (name, got) = (quote(call.function.name), call.args.len());
+    let expected = match call.function.args_min_max() {
+        (least, Some(most)) if least == most && got != most => format!("{most}"),
+        (least, _) if got < least => format!("at least {least}"),
+        (_, Some(most)) if most < got => format!("at most {most}"),
         _ => return,
     };
-    parser.error(span, message);
+    parser.error(span, format!("expected {expected} argument(s) in call to {name}, got {got}"));
 }
 
 /// The second argument of `info` is a selector without a name before its braces.

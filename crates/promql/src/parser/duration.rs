@@ -36,10 +36,10 @@ impl Parser<'_> {
             return Err(self.unexpected(context, expected));
         }
         let mut duration = self.duration(RANGE, 0)?.duration;
-        if duration.seconds().is_some_and(|seconds| seconds <= 0.0) {
+        duration.settle();
+        if matches!(duration.kind, DurationKind::Millis(..=0)) {
             self.error(duration.span, "duration must be greater than 0");
         }
-        duration.settle();
         Ok(duration)
     }
 
@@ -160,16 +160,14 @@ impl Parser<'_> {
         }
     }
 
-    /// `( d )`. Around a single number parentheses say nothing and are left out.
+    /// `( d )`. Parentheses right within parentheses are left out.
     fn duration_paren(&mut self, place: Place) -> Parsed<(DurationKind, usize)> {
         self.take();
         let inner = self.duration(place, 0)?;
         self.expect(&TokenKind::RightParen, place)?;
         self.computes(inner.duration.span);
         match inner.duration.kind {
-            kind @ (DurationKind::Millis(_) | DurationKind::Number(_) | DurationKind::Paren(_)) => {
-                Ok((kind, inner.height))
-            }
+            kind @ DurationKind::Paren(_) => Ok((kind, inner.height)),
             kind => {
                 let height = self.height_over(inner.height)?;
                 Ok((DurationKind::Paren(Box::new(Duration { kind, span: inner.duration.span })), height))

@@ -91,9 +91,9 @@ impl Parser<'_> {
         if *self.peek() == TokenKind::LeftParen { self.grouping_labels() } else { Ok(Vec::new()) }
     }
 
-    /// `fill (x)`, or one or both of `fill_left (x)` and `fill_right (x)`. Without a parenthesis they are names.
+    /// `fill (x)`, or one or both of `fill_left (x)` and `fill_right (x)`.
     fn fills(&mut self, matching: &mut Matching) -> Parsed<()> {
-        while *self.peek_after(1) == TokenKind::LeftParen {
+        loop {
             let untouched = matching.fill_left.is_none() && matching.fill_right.is_none();
             match self.peek() {
                 TokenKind::Keyword(Keyword::Fill) if untouched => {
@@ -106,15 +106,14 @@ impl Parser<'_> {
                 TokenKind::Keyword(Keyword::FillRight) if matching.fill_right.is_none() => {
                     matching.fill_right = Some(self.fill_value()?);
                 }
-                _ => break,
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 
     fn fill_value(&mut self) -> Parsed<f64> {
-        self.take(); // The keyword and the parenthesis that were seen.
         self.take();
+        self.take_if(&TokenKind::LeftParen).ok_or_else(|| self.unexpected("fill modifier", "\"(\""))?;
         let value = self.signed_number().ok_or_else(|| self.unexpected("fill modifier", "number"))?;
         self.take_if(&TokenKind::RightParen).ok_or_else(|| self.unexpected("fill modifier", "\")\""))?;
         Ok(value)

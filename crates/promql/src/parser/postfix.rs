@@ -7,8 +7,9 @@ use super::{
     tokens::{Parsed, Parser},
 };
 use crate::{
-    ast::{At, ByteSpan, Duration, Expr, ExprKind, Extend, MatrixSelector, Shift, Subquery},
+    ast::{At, ByteSpan, Duration, DurationKind, Expr, ExprKind, Extend, MatrixSelector, Shift, Subquery},
     lexer::{Keyword, TokenKind},
+    number_text,
 };
 
 impl Parser<'_> {
@@ -44,7 +45,7 @@ impl Parser<'_> {
         let whole = join(span, brackets);
         match kind {
             ExprKind::Vector(vector) => {
-                if vector.shift.offset.is_some() {
+                if is_offset(&vector.shift) {
                     self.error(brackets, "no offset modifiers allowed before range");
                 } else if vector.shift.at.is_some() {
                     self.error(brackets, "no @ modifiers allowed before range");
@@ -82,7 +83,7 @@ impl Parser<'_> {
                 before,
                 "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
             ),
-            Some(shift) if shift.offset.is_some() => self.error(before, "offset may not be set multiple times"),
+            Some(shift) if is_offset(shift) => self.error(before, "offset may not be set multiple times"),
             Some(shift) => shift.offset = Some(offset),
         }
         expr.span = join(before, self.last_span());
@@ -122,7 +123,8 @@ impl Parser<'_> {
         let seconds = self.signed_number().ok_or_else(|| self.unexpected("@", "timestamp"))?;
         // The bounds are those of seconds, the value is kept in milliseconds: what lies between is cut off.
         if !seconds.is_finite() || (i64::MAX as f64) <= seconds.abs() {
-            self.error(before, format!("timestamp out of bounds for @ modifier: {seconds:.6}"));
+            let seconds = if seconds.is_finite() { format!("{seconds:.6}") } else { number_text::shortest(seconds) };
+            self.error(before, format!("timestamp out of bounds for @ modifier: {seconds}"));
         }
         Ok(At::Time((seconds * 1000.0).round() as i64))
     }
@@ -148,6 +150,11 @@ impl Parser<'_> {
         *present = extend;
         expr.span = join(before, span);
     }
+}
+
+/// Returns true when there is an offset. One that is written as 0 is none.
+fn is_offset(shift: &Shift) -> bool {
+    shift.offset.as_ref().is_some_and(|offset| offset.kind != DurationKind::Millis(0))
 }
 
 /// The shift of what can be shifted.

@@ -23,7 +23,14 @@ impl Parser<'_> {
             | TokenKind::Op(BinaryOp::And | BinaryOp::Or | BinaryOp::Unless) => true,
             TokenKind::Keyword(keyword) => !matches!(
                 keyword,
-                Keyword::Bool | Keyword::On | Keyword::Ignoring | Keyword::GroupLeft | Keyword::GroupRight
+                Keyword::Bool
+                    | Keyword::On
+                    | Keyword::Ignoring
+                    | Keyword::GroupLeft
+                    | Keyword::GroupRight
+                    | Keyword::Fill
+                    | Keyword::FillLeft
+                    | Keyword::FillRight
             ),
             _ => false,
         }

@@ -9,6 +9,9 @@ use crate::{
     quote::quote,
 };
 
+/// Mistakes that are told of one query. Each may quote a name as long as the query, so there are few.
+const ERRORS_MAX: usize = 16;
+
 /// The query is wrong and cannot be read further; the reason is among the errors.
 #[derive(Debug)]
 pub(super) struct Stop;
@@ -142,12 +145,18 @@ impl<'a> Parser<'a> {
 
     /// Notes a mistake and goes on.
     pub(super) fn error(&mut self, span: ByteSpan, text: impl Into<String>) {
-        self.errors.push(ParseError { text: text.into(), span, kind: ParseErrorKind::Parse, line_column: None });
+        self.note(ParseErrorKind::Parse, span, text.into());
     }
 
     /// Notes a mistake that Prometheus finds when it evaluates.
     pub(super) fn execution_error(&mut self, span: ByteSpan, text: impl Into<String>) {
-        self.errors.push(ParseError { text: text.into(), span, kind: ParseErrorKind::Execution, line_column: None });
+        self.note(ParseErrorKind::Execution, span, text.into());
+    }
+
+    fn note(&mut self, kind: ParseErrorKind, span: ByteSpan, text: String) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(ParseError { text, span, kind, line_column: None });
+        }
     }
 
     /// Notes a mistake behind which nothing can be read.
