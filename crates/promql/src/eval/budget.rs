@@ -1,0 +1,95 @@
+//! What one query may hold at a time: samples and bytes.
+//!
+//! Whoever keeps values takes from the budget and gives back what it took when the values go; [`Held`] does the second
+//! part by itself.
+
+use std::{cell::Cell, rc::Rc};
+
+use super::{error::EvalError, limits::Limits};
+
+/// What one query may hold, and what it holds.
+#[derive(Debug)]
+pub struct Budget {
+    samples: Cell<u64>,
+    bytes: Cell<u64>,
+    limits: Limits,
+}
+
+impl Budget {
+    /// A budget of which nothing is taken yet.
+    pub fn new(limits: Limits) -> Rc<Self> {
+        Rc::new(Self { samples: Cell::new(0), bytes: Cell::new(0), limits })
+    }
+
+    fn take(&self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+        self.samples.set(self.samples.get().saturating_add(samples));
+        self.bytes.set(self.bytes.get().saturating_add(bytes));
+        if self.samples.get() > self.limits.samples_max {
+            return Err(EvalError::TooManySamples { limit: self.limits.samples_max });
+        }
+        if self.bytes.get() > self.limits.memory_bytes_max {
+            return Err(EvalError::TooMuchMemory { limit: self.limits.memory_bytes_max });
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, samples: u64, bytes: u64) {
+        self.samples.set(self.samples.get().saturating_sub(samples));
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+}
+
+/// A part of the budget, given back when this goes.
+#[derive(Debug)]
+pub struct Held {
+    budget: Rc<Budget>,
+    samples: u64,
+    bytes: u64,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn new(budget: &Rc<Budget>) -> Self {
+        Self { budget: Rc::clone(budget), samples: 0, bytes: 0 }
+    }
+
+    /// Takes more; an error when the budget does not have it.
+    pub fn add(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+        self.samples += samples;
+        self.bytes += bytes;
+        self.budget.take(samples, bytes)
+    }
+
+    /// Holds exactly this from now on.
+    pub fn set(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+        self.budget.give_back(self.samples, self.bytes);
+        (self.samples, self.bytes) = (0, 0);
+        self.add(samples, bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.give_back(self.samples, self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_is_given_back() {
+        let budget = Budget::new(Limits { samples_max: 10, ..Limits::default() });
+        let mut a = Held::new(&budget);
+        assert!(a.add(8, 100).is_ok());
+        {
+            let mut b = Held::new(&budget);
+            assert!(matches!(b.add(3, 0), Err(EvalError::TooManySamples { limit: 10 })));
+        }
+        let mut c = Held::new(&budget);
+        assert!(c.add(2, 0).is_ok() && c.set(1, 0).is_ok() && a.set(9, 0).is_ok());
+        drop((a, c));
+        assert_eq!((budget.samples.get(), budget.bytes.get()), (0, 0));
+    }
+}

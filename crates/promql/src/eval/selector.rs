@@ -1,0 +1,211 @@
+//! Instant selectors: at every step the newest sample within the lookback.
+//!
+//! Samples come run by run; what is needed of the past is one sample. Between two steps the place in a run is found by
+//! growing jumps, so that a month at one-hour steps does not look at every sample of 15 seconds.
+//!
+//! Source: prometheus.io/docs/prometheus/latest/querying/basics, "Staleness"; the lookback is open at its left end.
+
+use homeostat_model::{SampleRun, SampleValue, TimeMs};
+
+use super::{
+    duration::Shifted,
+    error::{EvalError, execution},
+    evaluator::{Evaluator, Sink},
+    series::{Series, braced},
+    smoothed,
+    steps::Steps,
+};
+use crate::{
+    ast::{ByteSpan, Extend, VectorSelector},
+    matcher::Matcher,
+    source::{Select, SelectedSeries},
+};
+
+/// What of a sample becomes the value at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Its value.
+    Value,
+    /// Its time in seconds.
+    Seconds,
+    /// The time of a number in milliseconds; a histogram is an error. For info metrics.
+    InfoMillis,
+}
+
+/// Hands on the series of a selector.
+pub(super) fn rows(
+    ev: &Evaluator<'_>,
+    selector: &VectorSelector,
+    span: ByteSpan,
+    sink: &mut Sink<'_>,
+) -> Result<(), EvalError> {
+    if selector.extend == Extend::Smoothed {
+        return smoothed::rows(ev, selector, span, sink);
+    }
+    let shift = ev.shifted(&selector.shift)?;
+    taken(ev, &selector.matchers, shift, Take::Value, sink)
+}
+
+/// Hands on what is taken of the samples of a selector.
+pub(super) fn taken(
+    ev: &Evaluator<'_>,
+    matchers: &[Matcher],
+    shift: Shifted,
+    take: Take,
+    sink: &mut Sink<'_>,
+) -> Result<(), EvalError> {
+    let looked_at = References::new(ev, shift);
+    let lookback_ms = ev.query.options.lookback_ms;
+    let select = Select {
+        matchers,
+        start_ms: looked_at.first_ms.saturating_sub(lookback_ms.saturating_sub(1)),
+        end_ms: looked_at.last_ms(),
+    };
+    let mut series = Series::default();
+    for selected in ev.query.source.select(&select)? {
+        ev.check_cancelled()?;
+        series.clear();
+        series.drop_name = false;
+        pick(selected, &looked_at, lookback_ms, take, &mut series)?;
+        if series.is_empty() {
+            continue;
+        }
+        if take == Take::InfoMillis && series.has_histograms() {
+            let labels = braced(&series.labels);
+            return Err(execution(format!("this should be an info metric, with float samples: {labels}")));
+        }
+        if looked_at.stands_still() {
+            series.repeat(ev.steps.count);
+        }
+        sink(&mut series)?;
+    }
+    Ok(())
+}
+
+/// The instants that are looked at, in the order of the steps. With `@` it is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct References {
+    pub(super) first_ms: TimeMs,
+    pub(super) step_ms: i64,
+    pub(super) count: usize,
+    steps: usize,
+}
+
+impl References {
+    pub(super) fn new(ev: &Evaluator<'_>, shift: Shifted) -> Self {
+        let Steps { start_ms, step_ms, count } = ev.steps;
+        let looks = if shift.at_ms.is_some() { count.min(1) } else { count };
+        Self { first_ms: shift.reference(start_ms), step_ms, count: looks, steps: count }
+    }
+
+    pub(super) fn time(&self, index: usize) -> TimeMs {
+        self.first_ms.saturating_add((index as i64).saturating_mul(self.step_ms))
+    }
+
+    pub(super) fn last_ms(&self) -> TimeMs {
+        self.time(self.count.saturating_sub(1))
+    }
+
+    /// Returns true when one look serves several steps.
+    pub(super) fn stands_still(&self) -> bool {
+        self.count < self.steps
+    }
+}
+
+/// Fills a series with what is found at each reference.
+fn pick(
+    selected: SelectedSeries<'_>,
+    looked_at: &References,
+    lookback_ms: i64,
+    take: Take,
+    series: &mut Series,
+) -> Result<(), EvalError> {
+    series.labels = selected.labels;
+    let mut last: Option<(TimeMs, SampleValue)> = None;
+    let mut step = 0;
+    let mut settle = |t_ms: TimeMs, value: &SampleValue, step: usize, looked_ms: TimeMs| {
+        if looked_ms.saturating_sub(t_ms) < lookback_ms && !value.is_stale() {
+            put(series, step, take, t_ms, value);
+        }
+    };
+    for run in selected.runs {
+        let run = run?;
+        let times = run.times();
+        let mut from = 0;
+        while step < looked_at.count {
+            let looked_ms = looked_at.time(step);
+            let until = from + gallop(times.get(from..).unwrap_or_default(), looked_ms);
+            if until == times.len() {
+                break; // The next run may hold a newer one.
+            }
+            match until.checked_sub(1) {
+                Some(at) => {
+                    if let Some((t_ms, value)) = sample(&run, at) {
+                        settle(t_ms, &value, step, looked_ms);
+                    }
+                }
+                None => {
+                    if let Some((t_ms, value)) = &last {
+                        settle(*t_ms, value, step, looked_ms);
+                    }
+                }
+            }
+            from = until;
+            step += 1;
+        }
+        last = sample(&run, times.len().saturating_sub(1)).or(last);
+    }
+    let Some((t_ms, value)) = last else { return Ok(()) };
+    while step < looked_at.count && looked_at.time(step).saturating_sub(t_ms) < lookback_ms {
+        settle(t_ms, &value, step, looked_at.time(step));
+        step += 1;
+    }
+    Ok(())
+}
+
+fn put(series: &mut Series, step: usize, take: Take, t_ms: TimeMs, value: &SampleValue) {
+    match take {
+        Take::Value => series.push(step, value.clone()),
+        Take::Seconds => series.push_float(step, t_ms as f64 / 1000.0),
+        Take::InfoMillis => match value {
+            SampleValue::Float(_) => series.push_float(step, t_ms as f64),
+            SampleValue::Histogram(_) => series.push(step, value.clone()),
+        },
+    }
+}
+
+fn sample(run: &SampleRun, at: usize) -> Option<(TimeMs, SampleValue)> {
+    Some(match run {
+        SampleRun::Floats { t_ms, values } => (*t_ms.get(at)?, SampleValue::Float(*values.get(at)?)),
+        SampleRun::Histograms { t_ms, values } => {
+            (*t_ms.get(at)?, SampleValue::Histogram(std::sync::Arc::clone(values.get(at)?)))
+        }
+    })
+}
+
+/// How many of the ascending times are at or before an instant. Looks near the beginning first.
+#[inline]
+pub(super) fn gallop(times: &[TimeMs], until_ms: TimeMs) -> usize {
+    let mut jump = 1;
+    while times.get(jump - 1).is_some_and(|t_ms| *t_ms <= until_ms) {
+        jump *= 2;
+    }
+    let near = times.get(jump / 2..times.len().min(jump)).unwrap_or_default();
+    jump / 2 + near.partition_point(|t_ms| *t_ms <= until_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gallop;
+
+    #[test]
+    fn jumps_find_what_a_search_finds() {
+        let times: Vec<i64> = (0..100).map(|i| i * 3).collect();
+        for from in [0, 1, 50, 99, 100] {
+            let rest = &times[from..];
+            for until in -1..305 {
+                assert_eq!(gallop(rest, until), rest.partition_point(|t| *t <= until), "{from} {until}");
+            }
+        }
+    }
+}
