@@ -9,7 +9,7 @@ use super::{error::EvalError, limits::Limits};
 
 /// What one query may hold, and what it holds.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     samples: Cell<u64>,
     bytes: Cell<u64>,
     limits: Limits,
@@ -17,7 +17,7 @@ pub struct Budget {
 
 impl Budget {
     /// A budget of which nothing is taken yet.
-    pub fn new(limits: Limits) -> Rc<Self> {
+    pub(super) fn new(limits: Limits) -> Rc<Self> {
         Rc::new(Self { samples: Cell::new(0), bytes: Cell::new(0), limits })
     }
 
@@ -41,7 +41,7 @@ impl Budget {
 
 /// A part of the budget, given back when this goes.
 #[derive(Debug)]
-pub struct Held {
+pub(super) struct Held {
     budget: Rc<Budget>,
     samples: u64,
     bytes: u64,
@@ -49,19 +49,19 @@ pub struct Held {
 
 impl Held {
     /// Nothing yet.
-    pub fn new(budget: &Rc<Budget>) -> Self {
+    pub(super) fn new(budget: &Rc<Budget>) -> Self {
         Self { budget: Rc::clone(budget), samples: 0, bytes: 0 }
     }
 
     /// Takes more; an error when the budget does not have it.
-    pub fn add(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+    pub(super) fn add(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
         self.samples += samples;
         self.bytes += bytes;
         self.budget.take(samples, bytes)
     }
 
     /// Holds exactly this from now on.
-    pub fn set(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+    pub(super) fn set(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
         self.budget.give_back(self.samples, self.bytes);
         (self.samples, self.bytes) = (0, 0);
         self.add(samples, bytes)

@@ -109,9 +109,7 @@ fn shifts(expr: &Expr) -> Option<Vec<&Shift>> {
         ExprKind::Number(_) | ExprKind::Seconds(_) | ExprKind::Text(_) => None,
         ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => shifts(inner),
         ExprKind::Binary(binary) => shifts(&binary.left).or_else(|| shifts(&binary.right)),
-        ExprKind::Aggregate(aggregate) => {
-            shifts(&aggregate.expr).or_else(|| aggregate.param.as_ref().and_then(shifts))
-        }
+        ExprKind::Aggregate(aggregate) => shifts(&aggregate.expr).or_else(|| aggregate.param.as_ref().and_then(shifts)),
         ExprKind::Call(call) => call.args.iter().find_map(shifts),
         ExprKind::Vector(vector) => Some(vec![&vector.shift]),
         ExprKind::Matrix(matrix) => Some(vec![&matrix.vector.shift]),
@@ -175,7 +173,9 @@ fn enrich(series: &Series, infos: &Infos, wanted: &Wanted, results: &mut Matrix)
         if active.is_empty() && !wanted.keeps_unmatched() {
             continue;
         }
-        let same = |(part, _): &(Vec<&Series>, Series)| part.iter().map(|info| &info.labels).eq(active.iter().map(|info| &info.labels));
+        let same = |(part, _): &(Vec<&Series>, Series)| {
+            part.iter().map(|info| &info.labels).eq(active.iter().map(|info| &info.labels))
+        };
         let at = match parts.iter().position(same) {
             Some(at) => at,
             None => {

@@ -55,7 +55,15 @@ fn simple(name: &str) -> Option<fn(f64) -> f64> {
         "atanh" => f64::atanh,
         "rad" => |value| value * PI / 180.0,
         "deg" => |value| value * 180.0 / PI,
-        "sgn" => |value| if value < 0.0 { -1.0 } else if value > 0.0 { 1.0 } else { value },
+        "sgn" => |value| {
+            if value < 0.0 {
+                -1.0
+            } else if value > 0.0 {
+                1.0
+            } else {
+                value
+            }
+        },
         _ => return None,
     })
 }

@@ -24,10 +24,12 @@ pub(super) fn merge(series: &mut Vec<Series>) -> Result<(), EvalError> {
     let Some(place) = places(series) else { return Ok(()) };
     let mut merged: Vec<Series> = Vec::new();
     for (series, at) in std::mem::take(series).into_iter().zip(place) {
-        match merged.get_mut(at) {
-            Some(first) if !first.absorb(&series) => return Err(same_labels()),
-            Some(_) => {}
-            None => merged.push(series),
+        let Some(first) = merged.get_mut(at) else {
+            merged.push(series);
+            continue;
+        };
+        if !first.absorb(&series) {
+            return Err(same_labels());
         }
     }
     *series = merged;

@@ -16,13 +16,9 @@ use super::{
 };
 use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
+    functions::{anchored_functions, smoothed_functions},
     source::Select,
 };
-
-/// Functions that know what to do with the samples around an `anchored` window.
-const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
-/// Functions that know what to do with the samples around a `smoothed` window.
-const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 
 /// Visits the windows of all series of a range.
 pub(super) fn visit(ev: &Evaluator<'_>, range: &Expr, visitor: &mut impl Visitor) -> Result<(), EvalError> {
@@ -35,8 +31,7 @@ pub(super) fn visit(ev: &Evaluator<'_>, range: &Expr, visitor: &mut impl Visitor
 
 fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut impl Visitor) -> Result<(), EvalError> {
     let selector = &matrix.vector;
-    let windows =
-        Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend);
+    let windows = Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend);
     let select = Select {
         matchers: &selector.matchers,
         start_ms: windows.reach_start_ms(0).saturating_add(1),
@@ -53,8 +48,7 @@ fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut imp
 }
 
 fn visit_evaluated(ev: &Evaluator<'_>, subquery: &Subquery, visitor: &mut impl Visitor) -> Result<(), EvalError> {
-    let windows =
-        Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
+    let windows = Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
     let steps = inner_steps(ev, subquery, &windows)?;
     let mut columns = Columns::new(ev);
     ev.at(steps).any(&subquery.expr, &mut |series| {
@@ -90,7 +84,7 @@ pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut S
     let range = range.ok_or_else(|| execution(format!("function {name} needs a range")))?;
     check_extend(name, range)?;
     let refusal = if name == "double_exponential_smoothing" { refused_factors(ev, &params) } else { None };
-    let args: Vec<_> = call.args.iter().map(|arg| arg.span).collect();
+    let args: Vec<_> = call.args.iter().map(|arg| arg.unwrap_parens().span).collect();
     let mut caller = Caller {
         ev,
         function,
@@ -117,8 +111,8 @@ fn check_extend(name: &str, range: &Expr) -> Result<(), EvalError> {
     let ExprKind::Matrix(matrix) = &range.unwrap_parens().kind else { return Ok(()) };
     let (modifier, functions) = match matrix.vector.extend {
         Extend::None => return Ok(()),
-        Extend::Anchored => ("anchored", &ANCHORED[..]),
-        Extend::Smoothed => ("smoothed", &SMOOTHED[..]),
+        Extend::Anchored => ("anchored", anchored_functions()),
+        Extend::Smoothed => ("smoothed", smoothed_functions()),
     };
     if functions.contains(&name) {
         return Ok(());

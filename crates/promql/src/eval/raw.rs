@@ -18,7 +18,7 @@ use crate::ast::{Expr, ExprKind, Extend, Subquery};
 
 /// The samples of a series as they are, for a range as the result of a query.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RawSeries {
+pub(super) struct RawSeries {
     /// Its labels.
     pub labels: Labels,
     /// Numbers in order of time.
@@ -39,8 +39,7 @@ pub(super) fn raw(ev: &Evaluator<'_>, range: &Expr) -> Result<Vec<RawSeries>, Ev
 
 /// Series of a subquery may lose their names only now, and may be one and the same then.
 fn raw_evaluated(ev: &Evaluator<'_>, subquery: &Subquery) -> Result<Vec<RawSeries>, EvalError> {
-    let windows =
-        Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
+    let windows = Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
     let steps = inner_steps(ev, subquery, &windows)?;
     let mut matrix = Matrix::new(ev.query);
     ev.at(steps).any(&subquery.expr, &mut |series| {

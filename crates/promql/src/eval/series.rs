@@ -17,24 +17,24 @@ use homeostat_model::{
 };
 
 /// Returns true for the labels that go with the metric's name: itself, its type and its unit.
-pub fn is_metadata(name: &str) -> bool {
+pub(super) fn is_metadata(name: &str) -> bool {
     matches!(name, "__name__" | "__type__" | "__unit__")
 }
 
 /// The content of a cell without a number.
-pub fn absent() -> f64 {
+pub(super) fn absent() -> f64 {
     stale_marker()
 }
 
 /// Returns true for the content of a cell without a number.
 #[inline]
-pub fn is_absent(value: f64) -> bool {
+pub(super) fn is_absent(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }
 
 /// A series with its values at the steps of an evaluation.
 #[derive(Clone, Debug, Default)]
-pub struct Series {
+pub(super) struct Series {
     /// Its labels, still with a name that is to go when `drop_name` is set.
     pub labels: Labels,
     /// The name (and type and unit) goes at the end of the query ("delayed name removal").
@@ -46,77 +46,77 @@ pub struct Series {
 
 impl Series {
     /// A series without values.
-    pub fn new(labels: Labels, drop_name: bool) -> Self {
+    pub(super) fn new(labels: Labels, drop_name: bool) -> Self {
         Self { labels, drop_name, ..Self::default() }
     }
 
     /// A series with the same number at every step.
-    pub fn constant(labels: Labels, value: f64, steps: usize) -> Self {
+    pub(super) fn constant(labels: Labels, value: f64, steps: usize) -> Self {
         Self { labels, floats: vec![value; steps], ..Self::default() }
     }
 
     /// A series of a column of numbers that begins at a step; cells may be absent.
-    pub fn from_column(labels: Labels, drop_name: bool, first: usize, floats: Vec<f64>) -> Self {
+    pub(super) fn from_column(labels: Labels, drop_name: bool, first: usize, floats: Vec<f64>) -> Self {
         let mut series = Self { labels, drop_name, first, floats, histograms: Vec::new() };
         series.trim();
         series
     }
 
     /// The first step with a value; 0 when there is none.
-    pub fn first(&self) -> usize {
+    pub(super) fn first(&self) -> usize {
         self.first
     }
 
     /// The step behind the last one with a value.
-    pub fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.first + self.floats.len()
     }
 
     /// Returns true when there is no value at any step.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.floats.is_empty()
     }
 
     /// The cells of numbers from [`Series::first`] on.
-    pub fn floats(&self) -> &[f64] {
+    pub(super) fn floats(&self) -> &[f64] {
         &self.floats
     }
 
     /// The cells of numbers, to be changed. Absent cells must stay as they are, unless [`Series::trim`] follows.
-    pub fn floats_mut(&mut self) -> &mut [f64] {
+    pub(super) fn floats_mut(&mut self) -> &mut [f64] {
         &mut self.floats
     }
 
     /// The cells of histograms from [`Series::first`] on; empty when there is none at any step.
-    pub fn histograms(&self) -> &[Option<Arc<Histogram>>] {
+    pub(super) fn histograms(&self) -> &[Option<Arc<Histogram>>] {
         &self.histograms
     }
 
     /// The cells of histograms, to be changed; as [`Series::floats_mut`].
-    pub fn histograms_mut(&mut self) -> &mut [Option<Arc<Histogram>>] {
+    pub(super) fn histograms_mut(&mut self) -> &mut [Option<Arc<Histogram>>] {
         &mut self.histograms
     }
 
     /// Returns true when a step has a histogram.
-    pub fn has_histograms(&self) -> bool {
+    pub(super) fn has_histograms(&self) -> bool {
         !self.histograms.is_empty()
     }
 
     /// The number at a step.
     #[inline]
-    pub fn float(&self, step: usize) -> Option<f64> {
+    pub(super) fn float(&self, step: usize) -> Option<f64> {
         let value = *self.floats.get(step.checked_sub(self.first)?)?;
         (!is_absent(value)).then_some(value)
     }
 
     /// The histogram at a step.
     #[inline]
-    pub fn histogram(&self, step: usize) -> Option<&Arc<Histogram>> {
+    pub(super) fn histogram(&self, step: usize) -> Option<&Arc<Histogram>> {
         self.histograms.get(step.checked_sub(self.first)?)?.as_ref()
     }
 
     /// The value at a step.
-    pub fn value(&self, step: usize) -> Option<SampleValue> {
+    pub(super) fn value(&self, step: usize) -> Option<SampleValue> {
         match self.float(step) {
             Some(value) => Some(SampleValue::Float(value)),
             None => self.histogram(step).map(|histogram| SampleValue::Histogram(Arc::clone(histogram))),
@@ -125,18 +125,18 @@ impl Series {
 
     /// Returns true when there is a value at a step.
     #[inline]
-    pub fn has(&self, step: usize) -> bool {
+    pub(super) fn has(&self, step: usize) -> bool {
         self.float(step).is_some() || self.histogram(step).is_some()
     }
 
     /// Iterates over the steps with a value.
-    pub fn present(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(super) fn present(&self) -> impl Iterator<Item = usize> + '_ {
         (self.first..self.end()).filter(|step| self.has(*step))
     }
 
     /// Adds a number behind the last value; steps ascend.
     #[inline]
-    pub fn push_float(&mut self, step: usize, value: f64) {
+    pub(super) fn push_float(&mut self, step: usize, value: f64) {
         self.reach(step);
         self.floats.push(value);
         if !self.histograms.is_empty() {
@@ -145,7 +145,7 @@ impl Series {
     }
 
     /// Adds a histogram behind the last value; steps ascend.
-    pub fn push_histogram(&mut self, step: usize, histogram: Arc<Histogram>) {
+    pub(super) fn push_histogram(&mut self, step: usize, histogram: Arc<Histogram>) {
         self.reach(step);
         self.histograms.resize(self.floats.len(), None);
         self.floats.push(absent());
@@ -153,7 +153,7 @@ impl Series {
     }
 
     /// Adds a value behind the last one; steps ascend.
-    pub fn push(&mut self, step: usize, value: SampleValue) {
+    pub(super) fn push(&mut self, step: usize, value: SampleValue) {
         match value {
             SampleValue::Float(value) => self.push_float(step, value),
             SampleValue::Histogram(histogram) => self.push_histogram(step, histogram),
@@ -177,7 +177,7 @@ impl Series {
     }
 
     /// Takes the name away if it was to go at the end.
-    pub fn finish_name(&mut self) {
+    pub(super) fn finish_name(&mut self) {
         if self.drop_name {
             self.labels = self.labels.filtered(|name| !is_metadata(name));
             self.drop_name = false;
@@ -185,7 +185,7 @@ impl Series {
     }
 
     /// Repeats the value of the first step at all others.
-    pub fn repeat(&mut self, steps: usize) {
+    pub(super) fn repeat(&mut self, steps: usize) {
         self.floats.resize(steps, self.floats.first().copied().unwrap_or_else(absent));
         if let Some(histogram) = self.histograms.first().cloned() {
             self.histograms.resize(steps, histogram);
@@ -193,14 +193,14 @@ impl Series {
     }
 
     /// Takes all values away; memory is kept for the next ones.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.first = 0;
         self.floats.clear();
         self.histograms.clear();
     }
 
     /// Keeps the values of steps that `keep` says yes to.
-    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         for (at, cell) in self.floats.iter_mut().enumerate() {
             if keep(self.first + at) {
                 continue;
@@ -214,7 +214,7 @@ impl Series {
     }
 
     /// Takes all histograms away.
-    pub fn drop_histograms(&mut self) {
+    pub(super) fn drop_histograms(&mut self) {
         if !self.histograms.is_empty() {
             self.histograms.clear();
             self.trim();
@@ -222,13 +222,11 @@ impl Series {
     }
 
     /// Takes empty cells away at both ends.
-    pub fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         if self.histograms.iter().all(Option::is_none) {
             self.histograms.clear();
         }
-        let filled = |at: usize, cell: &f64| {
-            !is_absent(*cell) || self.histograms.get(at).is_some_and(Option::is_some)
-        };
+        let filled = |at: usize, cell: &f64| !is_absent(*cell) || self.histograms.get(at).is_some_and(Option::is_some);
         let Some(last) = self.floats.iter().enumerate().rposition(|(at, cell)| filled(at, cell)) else {
             return self.clear();
         };
@@ -244,7 +242,7 @@ impl Series {
 
     /// Takes over the values of a series with the same labels. Returns false when both have a value at the same step.
     #[must_use]
-    pub fn absorb(&mut self, other: &Self) -> bool {
+    pub(super) fn absorb(&mut self, other: &Self) -> bool {
         if (other.first..other.end()).any(|step| other.has(step) && self.has(step)) {
             return false;
         }
@@ -260,20 +258,20 @@ impl Series {
     }
 
     /// The number of samples that are held, as Prometheus counts them: one for a number, more for a histogram.
-    pub fn samples(&self) -> u64 {
+    pub(super) fn samples(&self) -> u64 {
         let floats = self.floats.iter().filter(|cell| !is_absent(**cell)).count() as u64;
         floats + self.histograms.iter().flatten().map(|histogram| histogram_samples(histogram)).sum::<u64>()
     }
 
     /// Bytes that are held on the heap, labels not counted.
-    pub fn heap_bytes(&self) -> u64 {
+    pub(super) fn heap_bytes(&self) -> u64 {
         let cells = self.floats.capacity() * size_of::<f64>();
         (cells + self.histograms.capacity() * size_of::<Option<Arc<Histogram>>>()) as u64
     }
 }
 
 /// Labels as errors of Prometheus show them: all in braces, the name among them.
-pub fn braced(labels: &Labels) -> String {
+pub(super) fn braced(labels: &Labels) -> String {
     let pairs = labels.iter().map(|(name, value)| {
         if is_plain_label_name(name) { format!("{name}={value:?}") } else { format!("{name:?}={value:?}") }
     });
@@ -281,7 +279,7 @@ pub fn braced(labels: &Labels) -> String {
 }
 
 /// How many samples a histogram counts for: its size in units of 16 bytes, that of a number with its time.
-pub fn histogram_samples(histogram: &Histogram) -> u64 {
+pub(super) fn histogram_samples(histogram: &Histogram) -> u64 {
     let side = |side: &homeostat_model::histogram::Buckets| side.spans.len() * 8 + side.counts.len() * 8;
     let bytes = 160 + side(&histogram.positive) + side(&histogram.negative) + histogram.custom_bounds.len() * 8;
     (bytes as u64 + 8) / 16
