@@ -8,11 +8,11 @@ use super::{
     columns::{Columns, Visitor, Windows},
     error::{EvalError, execution, same_labels},
     evaluator::{Evaluator, Sink},
-    range_functions::{self, check_factors},
+    range_functions::{RangeFunction, check_factors},
     scalar::Scalar,
     series::{Series, is_metadata},
     steps::Steps,
-    window::{Place, RangeFn, Window},
+    window::{Place, Window},
 };
 use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
@@ -72,7 +72,7 @@ pub(super) fn inner_steps(ev: &Evaluator<'_>, subquery: &Subquery, windows: &Win
 /// Hands on the results of a function over a range.
 pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut Sink<'_>) -> Result<(), EvalError> {
     let name = call.function.name;
-    let function = range_functions::find(name).ok_or_else(|| execution(format!("function {name} is unknown")))?;
+    let function = RangeFunction::find(name).ok_or_else(|| execution(format!("function {name} is unknown")))?;
     let mut range = None;
     let mut params = Vec::new();
     for arg in &call.args {
@@ -131,7 +131,7 @@ fn refused_factors(ev: &Evaluator<'_>, params: &[Scalar]) -> Option<String> {
 /// Asks the function about each window and hands on what it answers.
 struct Caller<'c, 's, 'q> {
     ev: &'c Evaluator<'q>,
-    function: RangeFn,
+    function: RangeFunction,
     params: Vec<Scalar>,
     buffer: Vec<f64>,
     varies: bool,
@@ -159,6 +159,7 @@ impl Visitor for Caller<'_, '_, '_> {
         self.metric.push_str(series.labels.metric().unwrap_or_default());
         self.from = Series::new(series.labels.clone(), series.drop_name);
         self.result.clear();
+        self.function.begin();
     }
 
     #[inline]
@@ -171,7 +172,7 @@ impl Visitor for Caller<'_, '_, '_> {
         }
         let place = Place { call: self.call, args: self.args, metric: &self.metric };
         let notes = &mut self.ev.query.notes.borrow_mut();
-        if let Some(value) = (self.function)(window, &self.buffer, &place, notes) {
+        if let Some(value) = self.function.answer(window, &self.buffer, &place, notes) {
             self.result.push(step, value);
         }
     }
