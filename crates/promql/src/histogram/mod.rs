@@ -45,7 +45,7 @@ pub use fraction::{Fraction, fraction};
 pub use layout::{compact, equal, reduce_resolution};
 pub use quantile::{NanEffect, Quantile, quantile};
 pub use reset::detect_reset;
-pub use stats::StatsReader;
+pub use stats::without_buckets;
 pub use sum::{HistogramMean, HistogramSum, Summed};
 pub use text::text;
 pub use trim::{trim_lower, trim_upper};
