@@ -1,6 +1,6 @@
 //! Scripts in the language of Prometheus' acceptance suite, run in this process over series in memory.
 //!
-//! `suite/` is the shared excerpt of that suite, `cases/` holds our own scripts. Values, notes, the texts of errors and
+//! `suite/` is the shared excerpt of that suite, `own/` holds our own scripts. Values, notes, the texts of errors and
 //! the order of results are compared; an instant query must also give what the same query gives at one step of a range.
 
 mod acceptance {
@@ -38,7 +38,7 @@ fn the_shared_suite_passes() {
 
 #[test]
 fn our_own_cases_pass() {
-    check("cases", 0);
+    check("own", 0);
 }
 
 fn check(folder: &str, cases_min: usize) {
