@@ -8,10 +8,10 @@
 use std::{ops::Range, sync::Arc};
 
 use homeostat_model::{
-    Histogram, Labels, TimeMs,
+    Histogram, Labels, MetricKind, TimeMs,
     labels::{LABEL_TEXT_BYTES_MAX, LabelsIter, pack_label},
 };
-use homeostat_wire::series::record::{MetricKind, RecordBuilder};
+use homeostat_wire::series::record::RecordBuilder;
 use thiserror::Error;
 
 /// Labels of one series at most: Prometheus has no limit, its users stay below 60. Every label costs an entry in the

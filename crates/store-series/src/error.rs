@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use homeostat_store_wal::Full;
-use homeostat_wire::series::record::RecordError;
+use homeostat_wire::series::Malformed;
 use thiserror::Error;
 
 /// Why a store cannot be opened.
@@ -21,7 +21,7 @@ pub enum OpenError {
         dir: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: RecordError,
+        source: Malformed,
     },
 }
 

@@ -52,7 +52,7 @@ mod store;
 pub use batch::{Batch, LABELS_BYTES_MAX, LABELS_MAX, LabelError};
 pub use error::{AppendError, OpenError};
 pub use exemplar::SeriesExemplars;
-pub use homeostat_wire::series::record::MetricKind;
+
 pub use metadata::Metadata;
 pub use options::{Durability, StoreOptions};
 pub use report::{Accepted, AppendReport, Reason, Rejection, Rejections, Ticket};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use homeostat_wire::series::record::{MetadataRef, MetricKind};
+use homeostat_model::MetricKind;
+use homeostat_wire::series::record::MetadataRef;
 
 /// Families at most; a large fleet has some ten thousand.
 const FAMILIES_MAX: usize = 100_000;

@@ -314,7 +314,7 @@ struct Replay {
     /// What references of the log mean.
     refs: HashMap<u64, u32, foldhash::fast::RandomState>,
     records: u64,
-    failed: Option<(u64, homeostat_wire::series::record::RecordError)>,
+    failed: Option<(u64, homeostat_wire::series::Malformed)>,
 }
 
 impl Replay {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, histogram::Buckets, sample::stale_marker};
-use homeostat_store_series::{AppendError, Batch, Durability, LabelQuery, MetricKind, Reason, StoreOptions};
+use homeostat_model::{Histogram, MetricKind, histogram::Buckets, sample::stale_marker};
+use homeostat_store_series::{AppendError, Batch, Durability, LabelQuery, Reason, StoreOptions};
 use homeostat_store_wal::SimDisk;
 
 use crate::{PATIENCE, Seen, floats, fresh, labels, matchers, open, pairs, put, read};

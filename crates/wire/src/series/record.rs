@@ -21,56 +21,16 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, TimeMs};
-use thiserror::Error;
+use homeostat_model::{Histogram, MetricKind, TimeMs};
 
-use super::histogram;
+use super::{
+    histogram,
+    reader::{Malformed, Reader},
+};
 use crate::varint;
 
 /// First byte of a record of a batch.
 const KIND_BATCH: u8 = 1;
-
-/// What a metric family is, as its source says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the types of the exposition formats, named as there")]
-pub enum MetricKind {
-    #[default]
-    Unknown,
-    Counter,
-    Gauge,
-    Histogram,
-    GaugeHistogram,
-    Summary,
-    Info,
-    StateSet,
-}
-
-impl MetricKind {
-    const ALL: [Self; 8] = [
-        Self::Unknown,
-        Self::Counter,
-        Self::Gauge,
-        Self::Histogram,
-        Self::GaugeHistogram,
-        Self::Summary,
-        Self::Info,
-        Self::StateSet,
-    ];
-
-    /// As the metadata API of Prometheus names it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::GaugeHistogram => "gaugehistogram",
-            Self::Summary => "summary",
-            Self::Info => "info",
-            Self::StateSet => "stateset",
-        }
-    }
-}
 
 /// What is known about a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +145,7 @@ impl RecordBuilder {
     pub fn metadata(&mut self, metadata: MetadataRef<'_>) {
         let out = &mut self.metadata;
         out.count += 1;
-        out.bytes.push(MetricKind::ALL.iter().position(|kind| *kind == metadata.kind).unwrap_or(0) as u8);
+        out.bytes.push(kind_byte(metadata.kind));
         for text in [metadata.family, metadata.help, metadata.unit] {
             put_text(text, &mut out.bytes);
         }
@@ -265,6 +225,26 @@ impl Runs {
     }
 }
 
+/// The kinds by their bytes, which stand on disk: new ones come at the end.
+const KINDS: [MetricKind; 8] = [
+    MetricKind::Unknown,
+    MetricKind::Counter,
+    MetricKind::Gauge,
+    MetricKind::Histogram,
+    MetricKind::GaugeHistogram,
+    MetricKind::Summary,
+    MetricKind::Info,
+    MetricKind::StateSet,
+];
+
+fn kind_byte(kind: MetricKind) -> u8 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or(0) as u8
+}
+
+fn kind_of(byte: u8) -> Option<MetricKind> {
+    KINDS.get(usize::from(byte)).copied()
+}
+
 fn put_text(text: &str, out: &mut Vec<u8>) {
     varint::put(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
@@ -309,21 +289,11 @@ impl<V> Column<V> {
     }
 }
 
-/// Bytes that are no record although their checksum fits: another program, or a fault of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no record of a batch: {what} at byte {at}")]
-pub struct RecordError {
-    /// Offset in the record.
-    pub at: usize,
-    /// What is wrong there.
-    pub what: &'static str,
-}
-
 /// Reads a record.
-pub fn decode(payload: &[u8]) -> Result<Record<'_>, RecordError> {
-    let mut reader = Reader { whole: payload.len(), rest: payload };
+pub fn decode(payload: &[u8]) -> Result<Record<'_>, Malformed> {
+    let mut reader = Reader::new(payload);
     if reader.byte()? != KIND_BATCH {
-        return Err(RecordError { at: 0, what: "an unknown kind" });
+        return Err(Malformed { at: 0, what: "an unknown kind" });
     }
     let mut record = Record::default();
     for _ in 0..reader.count()? {
@@ -337,50 +307,15 @@ pub fn decode(payload: &[u8]) -> Result<Record<'_>, RecordError> {
         record.exemplars.push(ExemplarRef { series, t_ms, value, labels: reader.text()? });
     }
     for _ in 0..reader.count()? {
-        let kind = MetricKind::ALL.get(usize::from(reader.byte()?)).copied().ok_or(reader.error("a kind of metric"))?;
+        let kind = kind_of(reader.byte()?).ok_or(reader.error("an unknown kind of metric"))?;
         record.metadata.push(MetadataRef { kind, family: reader.text()?, help: reader.text()?, unit: reader.text()? });
     }
-    if reader.rest.is_empty() { Ok(record) } else { Err(reader.error("bytes behind the end")) }
-}
-
-struct Reader<'a> {
-    whole: usize,
-    rest: &'a [u8],
+    reader.end()?;
+    Ok(record)
 }
 
 impl<'a> Reader<'a> {
-    fn error(&self, what: &'static str) -> RecordError {
-        RecordError { at: self.whole - self.rest.len(), what }
-    }
-
-    fn byte(&mut self) -> Result<u8, RecordError> {
-        let (&byte, rest) = self.rest.split_first().ok_or(self.error("a byte is missing"))?;
-        self.rest = rest;
-        Ok(byte)
-    }
-
-    fn number(&mut self) -> Result<u64, RecordError> {
-        varint::take(&mut self.rest).ok_or(self.error("a number"))
-    }
-
-    /// A number of things of which each takes a byte at least.
-    fn count(&mut self) -> Result<usize, RecordError> {
-        let count = self.number()?;
-        if (self.rest.len() as u64) < count {
-            return Err(self.error("more entries than bytes"));
-        }
-        Ok(count as usize)
-    }
-
-    fn text(&mut self) -> Result<&'a str, RecordError> {
-        let len = self.number()?;
-        let error = self.error("a text");
-        let (text, rest) = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len)).ok_or(error)?;
-        self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| error)
-    }
-
-    fn runs(&mut self, count: usize) -> Result<Vec<i64>, RecordError> {
+    fn runs(&mut self, count: usize) -> Result<Vec<i64>, Malformed> {
         let mut values = Vec::with_capacity(count);
         let mut last = 0_i64;
         while values.len() < count {
@@ -401,7 +336,7 @@ impl<'a> Reader<'a> {
         &mut self,
         take: impl Fn(&mut &'a [u8]) -> Option<V>,
         what: &'static str,
-    ) -> Result<Column<V>, RecordError> {
+    ) -> Result<Column<V>, Malformed> {
         let count = self.count()?;
         let series = self.runs(count)?.into_iter().map(|series| series as u64).collect();
         let t_ms = self.runs(count)?;

@@ -1,0 +1,81 @@
+//! Numbers of the same few bits, one behind the other, lowest bit first.
+//!
+//! Invariant: `unpack` reads no byte beyond the packed ones and never more than it is told.
+
+/// Bytes that `count` numbers of `width` bits take.
+pub const fn packed_bytes(count: usize, width: u32) -> usize {
+    (count * width as usize).div_ceil(8)
+}
+
+/// Appends numbers below 2^width.
+pub fn pack(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
+    let (mut word, mut filled) = (0_u128, 0);
+    for value in values {
+        word |= u128::from(value) << filled;
+        filled += width;
+        if filled >= 64 {
+            out.extend_from_slice(&(word as u64).to_le_bytes());
+            word >>= 64;
+            filled -= 64;
+        }
+    }
+    let rest = (word as u64).to_le_bytes();
+    out.extend_from_slice(rest.get(..filled.div_ceil(8) as usize).unwrap_or_default());
+}
+
+/// Appends `count` numbers of `width` bits, 64 at most; `None` when there are not enough bytes. Gives the bytes behind.
+pub fn unpack<'a>(bytes: &'a [u8], width: u32, count: usize, out: &mut Vec<u64>) -> Option<&'a [u8]> {
+    if 64 < width {
+        return None;
+    }
+    let (packed, rest) = bytes.split_at_checked(packed_bytes(count, width))?;
+    if width == 0 {
+        out.resize(out.len() + count, 0);
+        return Some(rest);
+    }
+    let mask = u64::MAX >> (64 - width);
+    // Whole words while nine bytes are there, then from a copy with zeros behind it.
+    let fast =
+        if width <= 56 && packed.len() >= 8 { ((packed.len() - 8) * 8 / width as usize + 1).min(count) } else { 0 };
+    out.extend((0..fast).map(|index| {
+        let bit = index * width as usize;
+        let word = packed.get(bit / 8..).and_then(|tail| tail.first_chunk::<8>());
+        u64::from_le_bytes(*word.unwrap_or(&[0; 8])) >> (bit % 8) & mask
+    }));
+    for index in fast..count {
+        let bit = index * width as usize;
+        let mut word = [0; 16];
+        let tail = packed.get(bit / 8..).unwrap_or_default();
+        let len = tail.len().min(9);
+        if let (Some(to), Some(from)) = (word.get_mut(..len), tail.get(..len)) {
+            to.copy_from_slice(from);
+        }
+        out.push((u128::from_le_bytes(word) >> (bit % 8)) as u64 & mask);
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(values in proptest::collection::vec(any::<u64>(), 0..200), width in 0_u32..=64) {
+            let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+            let values: Vec<u64> = values.into_iter().map(|value| value & mask).collect();
+            let mut bytes = Vec::new();
+            pack(values.iter().copied(), width, &mut bytes);
+            prop_assert_eq!(bytes.len(), packed_bytes(values.len(), width));
+            bytes.push(0xff);
+            let mut back = Vec::new();
+            prop_assert_eq!(unpack(&bytes, width, values.len(), &mut back), Some(&[0xff][..]));
+            prop_assert_eq!(&back, &values);
+            if packed_bytes(values.len(), width) > 0 {
+                prop_assert_eq!(unpack(&bytes[..packed_bytes(values.len(), width) - 1], width, values.len(), &mut back), None);
+            }
+        }
+    }
+}
