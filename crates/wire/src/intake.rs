@@ -20,8 +20,9 @@ use homeostat_model::{
     labels::{LabelsBuilder, METRIC_NAME},
 };
 
-pub(crate) use builder::SeriesBuilder;
+pub(crate) use builder::{SeriesBuilder, normalise};
 pub use collect::{Collected, CollectedSeries, Exemplar};
+pub(crate) use limits::count;
 pub use limits::{
     DECODED_BYTES_MAX, EXEMPLARS_MAX, HISTOGRAMS_MAX, IntakeLimits, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX,
     LABELS_MAX, METADATA_MAX, SAMPLES_MAX, SERIES_BYTES_MAX, SERIES_MAX, TooMany,

@@ -6,8 +6,10 @@
 pub mod exposition;
 pub mod intake;
 pub mod journal;
+mod native;
 pub mod protobuf;
 pub mod remote_write;
+pub mod scrape;
 pub mod series;
 pub mod snappy;
 pub mod varint;

@@ -507,6 +507,15 @@ fn what_prometheus_sends_is_read_as_it_meant_it() {
     .assert_eq(&show(include_bytes!("fixtures/remote_write/prometheus-2.42-metadata.snappy")));
 }
 
+#[test]
+fn whole_counts_above_their_total_are_sent_as_fractions() {
+    let histogram = Histogram { count: 1.0, positive: Buckets::from_sorted([(0, 2.0)]), ..Histogram::default() };
+    let sample = HistogramSample { t_ms: 1, histogram: Arc::new(histogram), start_ms: None };
+    let all =
+        [CollectedSeries { labels: Labels::new([("a", "b")]), histograms: vec![sample], ..CollectedSeries::default() }];
+    assert_eq!(read_v1(write_v1(&all).as_bytes()).series, all);
+}
+
 /// Remembers label bytes as a store would.
 #[derive(Default)]
 struct Remembering {

@@ -207,7 +207,7 @@ impl<'a, 'l> SeriesBuilder<'a, 'l> {
 }
 
 /// Sorts labels, leaves those without value out, and checks them.
-fn normalise(labels: &mut Vec<Label<'_>>, limits: &IntakeLimits) -> Result<(), Fault> {
+pub(crate) fn normalise(labels: &mut Vec<Label<'_>>, limits: &IntakeLimits) -> Result<(), Fault> {
     check_lengths(labels, limits)?;
     // Most senders sort.
     if !labels.is_sorted_by(|(a, _), (b, _)| a < b) {

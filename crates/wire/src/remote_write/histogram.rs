@@ -4,12 +4,13 @@
 
 use homeostat_model::{
     Histogram, TimeMs,
-    histogram::{BucketSpan, Buckets, HistogramError, ResetHint},
+    histogram::{Buckets, ResetHint},
 };
 
 use super::set_time;
 use crate::{
     intake::{Fault, HistogramSample},
+    native::{self, Side},
     protobuf::{
         ProtobufError, Reader, put_double, put_int, put_message, put_packed_doubles, put_packed_sints, put_sint,
         put_uint,
@@ -18,14 +19,6 @@ use crate::{
 
 /// The largest whole number that a `f64` has in one and only one way.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-
-/// One side's buckets, as written.
-#[derive(Debug, Default)]
-struct Side {
-    spans: Vec<BucketSpan>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
-}
 
 /// A histogram with its times.
 #[derive(Debug)]
@@ -50,12 +43,12 @@ pub(super) fn read(mut message: Reader<'_>) -> Result<TimedHistogram, ProtobufEr
             5 => histogram.zero_threshold = field.double()?,
             6 => histogram.zero_count = field.uint()? as f64,
             7 => histogram.zero_count = field.double()?,
-            8 => negative.spans.push(read_span(field.message()?)?),
-            9 => field.uints(|delta| negative.deltas.push(crate::varint::unzigzag(delta)))?,
-            10 => field.fixed64s(|bits| negative.counts.push(f64::from_bits(bits)))?,
-            11 => positive.spans.push(read_span(field.message()?)?),
-            12 => field.uints(|delta| positive.deltas.push(crate::varint::unzigzag(delta)))?,
-            13 => field.fixed64s(|bits| positive.counts.push(f64::from_bits(bits)))?,
+            8 => negative.span(&field)?,
+            9 => negative.deltas(&field)?,
+            10 => negative.counts(&field)?,
+            11 => positive.span(&field)?,
+            12 => positive.deltas(&field)?,
+            13 => positive.counts(&field)?,
             14 => histogram.reset_hint = hint_of(field.uint()?),
             15 => t_ms = field.uint()? as i64,
             16 => field.fixed64s(|bits| bounds.push(f64::from_bits(bits)))?,
@@ -69,50 +62,9 @@ pub(super) fn read(mut message: Reader<'_>) -> Result<TimedHistogram, ProtobufEr
         if !bounds.is_empty() {
             histogram.custom_bounds = bounds.into();
         }
-        histogram.schema = i8::try_from(schema).map_err(|_| {
-            let schema = schema.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-            Fault::Histogram { t_ms, error: HistogramError::Schema { schema } }
-        })?;
-        check(&histogram, float).map_err(|error| Fault::Histogram { t_ms, error })?;
-        Ok(histogram)
+        native::complete(histogram, schema, float).map_err(|error| Fault::Histogram { t_ms, error })
     };
     Ok(TimedHistogram { t_ms, start_ms: set_time(start_ms), histogram: build() })
-}
-
-/// The sum of fractional counts rounds, so that their total may seem too small: as Prometheus, this takes such ones.
-fn check(histogram: &Histogram, float: bool) -> Result<(), HistogramError> {
-    match histogram.check() {
-        Err(HistogramError::CountTooSmall { .. }) if float => Ok(()),
-        other => other,
-    }
-}
-
-fn read_span(mut message: Reader<'_>) -> Result<BucketSpan, ProtobufError> {
-    let mut span = BucketSpan { offset: 0, len: 0 };
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => span.offset = field.sint()? as i32,
-            2 => span.len = field.uint()? as u32,
-            _ => {}
-        }
-    }
-    Ok(span)
-}
-
-impl Side {
-    /// Absolute counts; `None` when they leave the range of 64 bits.
-    fn buckets(self, float: bool) -> Option<Buckets> {
-        if float {
-            return Some(Buckets { spans: self.spans, counts: self.counts });
-        }
-        let mut counts = Vec::with_capacity(self.deltas.len());
-        let mut count = 0_i64;
-        for delta in self.deltas {
-            count = count.checked_add(delta)?;
-            counts.push(count as f64);
-        }
-        Some(Buckets { spans: self.spans, counts })
-    }
 }
 
 fn hint_of(number: u64) -> ResetHint {
@@ -169,12 +121,12 @@ fn put_side(number: u32, buckets: &Buckets, float: bool, out: &mut Vec<u8>) {
     put_packed_sints(number + 1, deltas, out);
 }
 
+/// Whether integers say the same. Readers refuse whole counts that add up to more than their total, fractions not.
 fn is_whole(histogram: &Histogram) -> bool {
-    let mut counts = [histogram.count, histogram.zero_count]
-        .into_iter()
-        .chain(histogram.positive.counts.iter().copied())
-        .chain(histogram.negative.counts.iter().copied());
+    let sides = || histogram.positive.counts.iter().chain(&histogram.negative.counts).copied();
+    let mut counts = [histogram.count, histogram.zero_count].into_iter().chain(sides());
     counts.all(|count| (0.0..=WHOLE_MAX).contains(&count) && count.fract() == 0.0)
+        && sides().sum::<f64>() + histogram.zero_count <= histogram.count
 }
 
 fn number_of(hint: ResetHint) -> u64 {

@@ -1,0 +1,243 @@
+//! A series as the text formats write it: `name{label="value"}`, or `{"any name", "any label"="value"}`.
+
+use std::borrow::Cow;
+
+use homeostat_model::{MetricKind, labels::METRIC_NAME};
+
+use super::{
+    ScrapeFault,
+    cursor::{At, Cursor},
+    number::{format_float, parse_float},
+};
+use crate::intake::{Fault, IntakeLimits, Label, normalise};
+
+/// What the two text formats differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Blanks between all parts, line breaks in values, and commas that may be missing.
+    Text,
+    /// None of them.
+    OpenMetrics,
+}
+
+/// Labels as they stand, in buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct LabelBuffer<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Empty; kept for its memory.
+    spare: Vec<Label<'static>>,
+}
+
+impl<'a> LabelBuffer<'a> {
+    pub(super) fn clear(&mut self) {
+        self.pairs.clear();
+    }
+
+    pub(super) fn push(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        self.pairs.push((name, value));
+    }
+
+    /// The metric's name, which the parser puts first.
+    pub(super) fn metric(&self) -> &str {
+        self.pairs.first().map_or("", |(_, value)| value)
+    }
+
+    /// Gives the labels, sorted and checked, to `then`.
+    pub(super) fn with<R>(&mut self, limits: &IntakeLimits, then: impl FnOnce(&[Label<'_>]) -> R) -> Result<R, Fault> {
+        if limits.labels_max < self.pairs.len() {
+            return Err(Fault::TooManyLabels { limit: limits.labels_max });
+        }
+        let mut labels = recycled(std::mem::take(&mut self.spare));
+        labels.extend(self.pairs.iter().map(|(name, value)| (&**name, &**value)));
+        let result = normalise(&mut labels, limits).map(|()| then(&labels));
+        labels.clear();
+        self.spare = recycled(labels);
+        result
+    }
+
+    /// Writes bounds and quantiles in their one spelling.
+    pub(super) fn spell_bounds(&mut self, kind: MetricKind) {
+        let Some(name) = bound_label(kind) else { return };
+        for (_, value) in self.pairs.iter_mut().filter(|(label, _)| label == name) {
+            if let Some(number) = parse_float(value) {
+                let spelled = format_float(number);
+                if *value != spelled {
+                    *value = Cow::Owned(spelled);
+                }
+            }
+        }
+    }
+}
+
+/// The label that tells the series of one metric apart.
+pub(super) fn bound_label(kind: MetricKind) -> Option<&'static str> {
+    match kind {
+        MetricKind::Histogram | MetricKind::GaugeHistogram => Some("le"),
+        MetricKind::Summary => Some("quantile"),
+        _ => None,
+    }
+}
+
+/// An empty list with the same memory and another lifetime: collecting in place keeps it.
+fn recycled<'b>(mut labels: Vec<Label<'_>>) -> Vec<Label<'b>> {
+    labels.clear();
+    labels.into_iter().map(|_| ("", "")).collect()
+}
+
+/// Goes past a series without reading its labels. Only what [`read`] then takes is a series.
+#[inline]
+pub(super) fn skip<'a>(cursor: &mut Cursor<'a>, dialect: Dialect) -> Result<&'a str, At> {
+    let start = cursor.offset();
+    cursor.take_while(|byte| !matches!(byte, b'{' | b' ' | b'\t' | b'\n'));
+    let mut series = cursor.since(start);
+    let mut ahead = *cursor;
+    if dialect == Dialect::Text {
+        ahead.take_blanks();
+    }
+    let open = ahead;
+    if ahead.take(b'{') {
+        loop {
+            ahead.take_while(|byte| !matches!(byte, b'}' | b'"' | b'\n'));
+            match ahead.peek() {
+                Some(b'}') => break,
+                Some(b'"') => {
+                    ahead.take_quoted(dialect == Dialect::Text)?;
+                }
+                _ => return Err(open.fault(ScrapeFault::OpenBrace)),
+            }
+        }
+        ahead.take(b'}');
+        *cursor = ahead;
+        series = cursor.since(start);
+    }
+    Ok(series)
+}
+
+/// Reads a series into `buffer`, the metric's name first.
+pub(super) fn read<'a>(cursor: &mut Cursor<'a>, dialect: Dialect, buffer: &mut LabelBuffer<'a>) -> Result<(), At> {
+    buffer.clear();
+    let begin = *cursor;
+    let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+    if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() && cursor.peek() != Some(b'{') {
+        return Err(begin.expected("a metric name"));
+    }
+    buffer.push(METRIC_NAME.into(), name.into());
+    if dialect == Dialect::Text {
+        cursor.take_blanks();
+    }
+    if cursor.peek() == Some(b'{') {
+        read_braces(cursor, dialect, buffer, Name::May)?;
+    }
+    if buffer.metric().is_empty() {
+        return Err(begin.fault(ScrapeFault::NoName));
+    }
+    Ok(())
+}
+
+/// Whether braces may hold the metric's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    May,
+    MayNot,
+}
+
+/// Reads the labels of an exemplar into `buffer`.
+pub(super) fn read_exemplar<'a>(
+    cursor: &mut Cursor<'a>,
+    dialect: Dialect,
+    buffer: &mut LabelBuffer<'a>,
+) -> Result<(), At> {
+    buffer.clear();
+    read_braces(cursor, dialect, buffer, Name::MayNot)
+}
+
+fn read_braces<'a>(
+    cursor: &mut Cursor<'a>,
+    dialect: Dialect,
+    buffer: &mut LabelBuffer<'a>,
+    name: Name,
+) -> Result<(), At> {
+    let blanks = |cursor: &mut Cursor<'a>| dialect == Dialect::Text && cursor.take_blanks();
+    let may_break = dialect == Dialect::Text;
+    if !cursor.take(b'{') {
+        return Err(cursor.expected("a brace"));
+    }
+    loop {
+        blanks(cursor);
+        if cursor.take(b'}') {
+            return Ok(());
+        }
+        let begin = *cursor;
+        let quoted = cursor.peek() == Some(b'"');
+        let label = if quoted { read_quoted(cursor, may_break)? } else { read_label_name(cursor)? };
+        blanks(cursor);
+        if quoted && name == Name::May && matches!(cursor.peek(), Some(b',' | b'}')) {
+            set_name(label, buffer).map_err(|fault| begin.fault(fault))?;
+        } else {
+            if !cursor.take(b'=') {
+                return Err(cursor.expected("`=` after the label's name"));
+            }
+            blanks(cursor);
+            buffer.push(label, read_quoted(cursor, may_break)?);
+        }
+        blanks(cursor);
+        let comma = cursor.take(b',');
+        if !comma && dialect == Dialect::OpenMetrics && cursor.peek() != Some(b'}') {
+            return Err(cursor.expected("a comma or a closing brace"));
+        }
+    }
+}
+
+fn set_name<'a>(name: Cow<'a, str>, buffer: &mut LabelBuffer<'a>) -> Result<(), ScrapeFault> {
+    match buffer.pairs.first_mut() {
+        Some((_, slot)) if slot.is_empty() => *slot = name,
+        _ => return Err(ScrapeFault::TwoNames),
+    }
+    if buffer.metric().is_empty() { Err(ScrapeFault::NoName) } else { Ok(()) }
+}
+
+fn read_label_name<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, At> {
+    let begin = *cursor;
+    let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(begin.expected("a label name or a closing brace"));
+    }
+    Ok(name.into())
+}
+
+fn read_quoted<'a>(cursor: &mut Cursor<'a>, may_break: bool) -> Result<Cow<'a, str>, At> {
+    let (inside, escaped) = cursor.take_quoted(may_break)?;
+    Ok(if escaped { unescape(inside, true).into() } else { inside.into() })
+}
+
+/// The name of a family, plain or quoted.
+pub(super) fn read_family<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, At> {
+    if cursor.peek() == Some(b'"') {
+        return read_quoted(cursor, false);
+    }
+    let begin = *cursor;
+    let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(begin.expected("a metric name"));
+    }
+    Ok(name.into())
+}
+
+/// Resolves `\\`, `\n` and, where quotes are escaped, `\"`; other characters after a backslash stay as they are.
+pub(super) fn unescape(text: &str, quotes: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('\\') | None => out.push('\\'),
+            Some('"') if quotes => out.push('"'),
+            Some(other) => out.extend(['\\', other]),
+        }
+    }
+    out
+}
