@@ -42,6 +42,7 @@ mod selector;
 mod series;
 mod smoothed;
 mod sorting;
+mod spared;
 mod steps;
 pub mod window;
 

@@ -3,6 +3,14 @@
 //! `suite/` is the shared excerpt of that suite, `own/` holds our own scripts. Values, notes, the texts of errors and
 //! the order of results are compared; an instant query must also give what the same query gives at one step of a range.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    reason = "a test may stop at a script that is wrong"
+)]
+
 mod acceptance {
     pub(crate) mod compare;
     pub(crate) mod memory;
@@ -47,19 +55,24 @@ fn check(folder: &str, cases_min: usize) {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
     paths.sort();
     let mut total = Tally::default();
-    let mut report = String::new();
+    let mut report = Vec::new();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let script = fs::read_to_string(&path).unwrap_or_default();
         let tally = run(&name, &script);
-        report +=
-            &format!("{name}: {} passed, {} failed, {} skipped\n", tally.passed, tally.failed.len(), tally.skipped);
+        report.push(format!(
+            "{name}: {} passed, {} failed, {} skipped",
+            tally.passed,
+            tally.failed.len(),
+            tally.skipped
+        ));
         total.passed += tally.passed;
         total.skipped += tally.skipped;
         total.failed.extend(tally.failed);
     }
     let (failed, skipped) = (total.failed.len(), total.skipped);
-    report += &format!("{} passed, {failed} failed, {skipped} skipped\n", total.passed);
+    report.push(format!("{} passed, {failed} failed, {skipped} skipped", total.passed));
+    let report = report.join("\n");
     println!("{}\n{report}", total.failed.join("\n"));
     assert!(cases_min <= total.passed, "fewer cases pass than should:\n{}\n{report}", total.failed.join("\n"));
 }

@@ -12,6 +12,7 @@ use super::{
     limits::Options,
     raw::RawSeries,
     series::Series,
+    spared::Buckets,
     steps::Steps,
 };
 use crate::{
@@ -84,7 +85,7 @@ pub fn evaluate_instant(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Answer, EvalError> {
     let query = query(source, options, is_cancelled, (t_ms, t_ms, 0));
-    let ev = Evaluator { query: &query, steps: Steps::instant(t_ms) };
+    let ev = Evaluator { query: &query, steps: Steps::instant(t_ms), buckets: Buckets::Kept };
     let value = match expr.value_type() {
         ValueType::Text => Value::Text { t_ms, text: label_functions::text(expr)?.to_owned() },
         ValueType::Scalar => Value::Scalar { t_ms, value: ev.scalar(expr)?.at(0) },
@@ -108,7 +109,7 @@ pub fn evaluate_range(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<Answer, EvalError> {
     let query = query(source, options, is_cancelled, (start_ms, end_ms, step_ms));
-    let ev = Evaluator { query: &query, steps: Steps::range(start_ms, end_ms, step_ms)? };
+    let ev = Evaluator { query: &query, steps: Steps::range(start_ms, end_ms, step_ms)?, buckets: Buckets::Kept };
     if matches!(expr.value_type(), ValueType::Text | ValueType::Matrix) {
         let kind = if expr.value_type() == ValueType::Text { "string" } else { "range vector" };
         return Err(execution(format!(

@@ -27,6 +27,7 @@ use super::{
     scalar::Scalar,
     selector,
     series::{Series, is_metadata},
+    spared::Buckets,
     steps::Steps,
 };
 use crate::{
@@ -58,6 +59,7 @@ pub(super) struct Query<'q> {
 pub(super) struct Evaluator<'q> {
     pub(super) query: &'q Query<'q>,
     pub(super) steps: Steps,
+    pub(super) buckets: Buckets,
 }
 
 /// Series that are held together, with their share of the budget.
@@ -89,10 +91,10 @@ impl Matrix {
     }
 }
 
-impl<'q> Evaluator<'q> {
+impl Evaluator<'_> {
     /// The same query at other steps.
     pub(super) fn at(&self, steps: Steps) -> Self {
-        Self { query: self.query, steps }
+        Self { steps, ..*self }
     }
 
     /// Ends the query when its client no longer waits.
@@ -122,9 +124,9 @@ impl<'q> Evaluator<'q> {
         match &expr.kind {
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => self.rows(inner, sink),
             ExprKind::Unary(UnaryOp::Minus, inner) => binary::negated(self, inner, sink),
-            ExprKind::Binary(binary) => binary::rows(self, binary, expr.span, sink),
+            ExprKind::Binary(binary) => binary::rows(&self.within_operator(binary.op), binary, expr.span, sink),
             ExprKind::Aggregate(aggregate) => aggregate::rows(self, aggregate, expr.span, sink),
-            ExprKind::Call(call) => call::rows(self, call, expr.span, sink),
+            ExprKind::Call(call) => call::rows(&self.within_function(call.function.name), call, expr.span, sink),
             ExprKind::Vector(vector) => selector::rows(self, vector, expr.span, sink),
             ExprKind::Number(_)
             | ExprKind::Seconds(_)

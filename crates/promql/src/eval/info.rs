@@ -176,13 +176,12 @@ fn enrich(series: &Series, infos: &Infos, wanted: &Wanted, results: &mut Matrix)
         let same = |(part, _): &(Vec<&Series>, Series)| {
             part.iter().map(|info| &info.labels).eq(active.iter().map(|info| &info.labels))
         };
-        let at = match parts.iter().position(same) {
-            Some(at) => at,
-            None => {
-                let labels = enriched(&series.labels, &active, wanted)?;
-                parts.push((active, Series::new(labels, series.drop_name)));
-                parts.len() - 1
-            }
+        let at = if let Some(at) = parts.iter().position(same) {
+            at
+        } else {
+            let labels = enriched(&series.labels, &active, wanted)?;
+            parts.push((active, Series::new(labels, series.drop_name)));
+            parts.len() - 1
         };
         if let (Some((_, part)), Some(value)) = (parts.get_mut(at), series.value(step)) {
             part.push(step, value);

@@ -77,7 +77,7 @@ fn round(value: f64, nearest: f64) -> f64 {
 /// No value at all when the limits are the wrong way round.
 fn clamp(value: f64, step: usize, min: &Scalar, max: &Scalar) -> Option<f64> {
     let (min, max) = (min.at(step), max.at(step));
-    (!(max < min)).then(|| larger(min, smaller(max, value)))
+    if max < min { None } else { Some(larger(min, smaller(max, value))) }
 }
 
 fn each(

@@ -41,7 +41,7 @@ fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut imp
     for selected in ev.query.source.select(&select)? {
         ev.check_cancelled()?;
         visitor.begin(&Series::new(selected.labels, false));
-        columns.slide(selected.runs, &windows, visitor)?;
+        columns.slide(ev.runs(selected.runs), &windows, visitor)?;
         visitor.end()?;
     }
     Ok(())
@@ -51,7 +51,7 @@ fn visit_evaluated(ev: &Evaluator<'_>, subquery: &Subquery, visitor: &mut impl V
     let windows = Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
     let steps = inner_steps(ev, subquery, &windows)?;
     let mut columns = Columns::new(ev);
-    ev.at(steps).any(&subquery.expr, &mut |series| {
+    ev.at(steps).needing_buckets().any(&subquery.expr, &mut |series| {
         visitor.begin(series);
         columns.slide_evaluated(series, &steps, &windows, visitor)?;
         visitor.end()
@@ -129,6 +129,7 @@ fn refused_factors(ev: &Evaluator<'_>, params: &[Scalar]) -> Option<String> {
 }
 
 /// Asks the function about each window and hands on what it answers.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the function or the series")]
 struct Caller<'c, 's, 'q> {
     ev: &'c Evaluator<'q>,
     function: RangeFunction,

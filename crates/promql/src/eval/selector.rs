@@ -13,6 +13,7 @@ use super::{
     evaluator::{Evaluator, Sink},
     series::{Series, braced},
     smoothed,
+    spared::Runs,
     steps::Steps,
 };
 use crate::{
@@ -66,7 +67,9 @@ pub(super) fn taken(
         ev.check_cancelled()?;
         series.clear();
         series.drop_name = false;
-        pick(selected, &looked_at, lookback_ms, take, &mut series)?;
+        let SelectedSeries { labels, runs } = selected;
+        series.labels = labels;
+        pick(ev.runs(runs), &looked_at, lookback_ms, take, &mut series)?;
         if series.is_empty() {
             continue;
         }
@@ -114,13 +117,12 @@ impl References {
 
 /// Fills a series with what is found at each reference.
 fn pick(
-    selected: SelectedSeries<'_>,
+    runs: Runs<'_>,
     looked_at: &References,
     lookback_ms: i64,
     take: Take,
     series: &mut Series,
 ) -> Result<(), EvalError> {
-    series.labels = selected.labels;
     let mut last: Option<(TimeMs, SampleValue)> = None;
     let mut step = 0;
     let mut settle = |t_ms: TimeMs, value: &SampleValue, step: usize, looked_ms: TimeMs| {
@@ -128,7 +130,7 @@ fn pick(
             put(series, step, take, t_ms, value);
         }
     };
-    for run in selected.runs {
+    for run in runs {
         let run = run?;
         let times = run.times();
         let mut from = 0;

@@ -35,7 +35,7 @@ pub(super) fn rows(
     for selected in ev.query.source.select(&select)? {
         ev.check_cancelled()?;
         smoother.begin(&Series::new(selected.labels, false));
-        columns.slide(selected.runs, &windows, &mut smoother)?;
+        columns.slide(ev.runs(selected.runs), &windows, &mut smoother)?;
         smoother.end()?;
     }
     Ok(())

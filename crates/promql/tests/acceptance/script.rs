@@ -133,12 +133,12 @@ fn eval(line: &str, body: &[&str], number_of_line: usize) -> Result<Eval, String
     let mode = if let Some(head) = RANGE.captures(line) {
         case.start_ms = duration(&head[2])?;
         case.range = Some((duration(&head[3])?, duration(&head[4])?));
-        case.query = head[5].to_owned();
+        head[5].clone_into(&mut case.query);
         head.get(1).map(|mode| mode.as_str().to_owned())
     } else {
         let head = INSTANT.captures(line).ok_or("malformed eval")?;
         case.start_ms = head.get(2).map_or(Ok(0), |at| duration(at.as_str()))?;
-        case.query = head[3].to_owned();
+        head[3].clone_into(&mut case.query);
         head.get(1).map(|mode| mode.as_str().to_owned())
     };
     match mode.as_deref() {

@@ -157,7 +157,7 @@ impl Join<'_, '_> {
         let mut result = Series::new(labels, drop_name);
         for step in first..end {
             if let (Some(left), Some(right)) = (operand(left, step), operand(right, step))
-                && let Some(Some(value)) = self.combine(left, right)
+                && let Some(Combined::Value(value)) = self.combine(left, right)
             {
                 result.push(step, value);
             }
@@ -182,14 +182,16 @@ impl Join<'_, '_> {
         left.iter().zip(right).map(|(a, b)| combine(*a, *b)).collect()
     }
 
-    /// `None`: the operator makes nothing of the two. `Some(None)`: a comparison does not hold.
-    fn combine(&self, left: Operand<'_>, right: Operand<'_>) -> Option<Option<SampleValue>> {
+    /// `None`: the operator makes nothing of the two.
+    fn combine(&self, left: Operand<'_>, right: Operand<'_>) -> Option<Combined> {
         let notes = &mut self.ev.query.notes.borrow_mut();
         let element = element(self.binary.op, left, right, self.span, notes)?;
         Some(if self.binary.returns_bool {
-            Some(SampleValue::Float(f64::from(u8::from(element.holds))))
+            Combined::Value(SampleValue::Float(f64::from(u8::from(element.holds))))
+        } else if element.holds {
+            Combined::Value(element.value)
         } else {
-            element.holds.then_some(element.value)
+            Combined::Dropped
         })
     }
 
@@ -246,7 +248,7 @@ impl Join<'_, '_> {
         Ok(())
     }
 
-    fn combine_sides(&self, many: Operand<'_>, one: Operand<'_>) -> Option<Option<SampleValue>> {
+    fn combine_sides(&self, many: Operand<'_>, one: Operand<'_>) -> Option<Combined> {
         if self.swapped { self.combine(one, many) } else { self.combine(many, one) }
     }
 
@@ -311,6 +313,13 @@ impl Join<'_, '_> {
     }
 }
 
+/// What came out of two values that match.
+enum Combined {
+    Value(SampleValue),
+    /// The comparison does not hold.
+    Dropped,
+}
+
 /// What came out of a group so far.
 struct Found {
     of_labels: HashMap<Labels, usize>,
@@ -326,8 +335,8 @@ impl Found {
         })
     }
 
-    fn push(&mut self, at: usize, step: usize, value: Option<SampleValue>) {
-        if let (Some((_, series)), Some(value)) = (self.series.get_mut(at), value) {
+    fn push(&mut self, at: usize, step: usize, value: Combined) {
+        if let (Some((_, series)), Combined::Value(value)) = (self.series.get_mut(at), value) {
             series.push(step, value);
         }
     }

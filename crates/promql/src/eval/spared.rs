@@ -1,0 +1,78 @@
+//! Queries that look at nothing but counts and sums of histograms read them without buckets.
+//!
+//! `histogram_count`, `histogram_sum` and `histogram_avg` do, whatever stands between them and the selector, unless
+//! that needs buckets itself. A subquery does: it leaves samples out, and only buckets show all resets in between.
+//!
+//! What is seen of it: resets are found while samples are read, so that hints say what they did not say in the store,
+//! and an aggregation can tell that they contradict each other.
+
+use std::sync::Arc;
+
+use homeostat_model::{Histogram, SampleRun, sample::is_stale};
+
+use super::evaluator::Evaluator;
+use crate::{ast::BinaryOp, histogram::without_buckets, source::SourceError};
+
+/// What is needed of histograms' buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Buckets {
+    /// They are part of the result, as far as is known.
+    #[default]
+    Kept,
+    /// Nobody looks at them.
+    Spared,
+    /// Somebody on the way looks at them, whatever stands further out.
+    Needed,
+}
+
+impl Evaluator<'_> {
+    /// For the arguments of a function.
+    pub(super) fn within_function(&self, name: &str) -> Self {
+        match name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" if self.buckets == Buckets::Kept => {
+                Self { buckets: Buckets::Spared, ..*self }
+            }
+            "histogram_count" | "histogram_sum" | "histogram_avg" => *self,
+            name if name.starts_with("histogram_") => self.needing_buckets(),
+            _ => *self,
+        }
+    }
+
+    /// For the sides of an operator.
+    pub(super) fn within_operator(&self, op: BinaryOp) -> Self {
+        match op {
+            BinaryOp::TrimLower | BinaryOp::TrimUpper | BinaryOp::Eq | BinaryOp::Ne => self.needing_buckets(),
+            _ => *self,
+        }
+    }
+
+    /// For what looks at buckets.
+    pub(super) fn needing_buckets(&self) -> Self {
+        Self { buckets: Buckets::Needed, ..*self }
+    }
+
+    /// The runs of a series, without buckets where they are not needed.
+    pub(super) fn runs<'r>(&self, runs: Runs<'r>) -> Runs<'r> {
+        if self.buckets != Buckets::Spared {
+            return runs;
+        }
+        let mut before: Option<Arc<Histogram>> = None;
+        Box::new(runs.map(move |run| run.map(|run| spared(run, &mut before))))
+    }
+}
+
+/// The samples of a series, run by run.
+pub(super) type Runs<'r> = Box<dyn Iterator<Item = Result<SampleRun, SourceError>> + Send + 'r>;
+
+fn spared(run: SampleRun, before: &mut Option<Arc<Histogram>>) -> SampleRun {
+    let SampleRun::Histograms { t_ms, values } = run else { return run };
+    let values = values.into_iter().map(|value| {
+        if is_stale(value.sum) {
+            return value;
+        }
+        let spared = without_buckets(&value, before.as_deref());
+        *before = Some(value);
+        spared
+    });
+    SampleRun::Histograms { t_ms, values: values.collect() }
+}
