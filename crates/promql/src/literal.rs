@@ -84,9 +84,9 @@ pub fn format_duration_ms(millis: i64) -> String {
     text
 }
 
-/// Seconds as whole milliseconds: rounded to nanoseconds, then cut, as Prometheus does.
+/// Seconds as whole milliseconds; what is left below a millisecond is cut off, but not what binary fractions lose.
 pub(crate) fn seconds_to_ms(seconds: f64) -> i64 {
-    ((seconds * 1e9).round() as i64) / 1_000_000
+    ((seconds * 1e6).round() as i64) / 1000
 }
 
 /// Returns true when so many seconds fit a duration.
@@ -118,6 +118,15 @@ mod tests {
         for (text, reason) in [("1e999", "value out of range"), ("0xfffffffffffffffff", "invalid syntax")] {
             let message = format!("error parsing number: strconv.ParseFloat: parsing \"{text}\": {reason}");
             assert_eq!(number(text), Err(message));
+        }
+    }
+
+    #[test]
+    fn seconds_become_milliseconds() {
+        for (seconds, millis) in
+            [(8_541_441.779, 8_541_441_779), (-0.5, -500), (0.0019, 1), (0.3, 300), (2.5e9, 2_500_000_000_000)]
+        {
+            assert_eq!(seconds_to_ms(seconds), millis);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Writing a syntax tree: on one line as Prometheus does, and over several lines for people.
 //!
 //! `Display` gives the canonical text of a query: one blank where one may be, groupings before arguments, matchers
-//! sorted, durations in their largest units. It reads back as the same tree, places aside.
+//! sorted, durations in their largest units. It reads back as the same tree, places aside; only behind an offset in
+//! parentheses it may have parentheses of its own.
 //! [`pretty`] breaks what is longer than [`LINE_BYTES_MAX`] as the API's `format_query` does.
 //!
 //! Source: Prometheus, `promql/parser/printer.go` and `prettier.go`.
@@ -36,6 +37,9 @@ impl Display for Expr {
             ExprKind::Text(text) => f.write_str(&quote(text)),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Unary(op, inner) => write!(f, "{}{inner}", op.as_str()),
+            ExprKind::Binary(binary) if reads_as_offset(binary) => {
+                write!(f, "({}) {} {}", binary.left, Operator(binary), binary.right)
+            }
             ExprKind::Binary(binary) => write!(f, "{} {} {}", binary.left, Operator(binary), binary.right),
             ExprKind::Aggregate(aggregate) => {
                 write!(f, "{}(", AggregateHead(aggregate))?;
@@ -71,6 +75,37 @@ impl Display for Duration {
             DurationKind::Max(left, right) => write!(f, "max_of({left}, {right})"),
             DurationKind::Paren(inner) => write!(f, "({inner})"),
         }
+    }
+}
+
+/// Returns true when the right side would be read as a part of the offset that ends the left side: `a offset (5m) + 2`.
+fn reads_as_offset(binary: &Binary) -> bool {
+    let Binary { op, left, right, returns_bool, matching, .. } = binary;
+    op.is_arithmetic()
+        && !returns_bool
+        && *matching == Matching::default()
+        && ends_with_paren_offset(left)
+        && starts_like_duration(right)
+}
+
+fn ends_with_paren_offset(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Vector(vector) => {
+            vector.shift.offset.as_ref().is_some_and(|offset| matches!(offset.kind, DurationKind::Paren(_)))
+        }
+        ExprKind::Unary(_, inner) => ends_with_paren_offset(inner),
+        ExprKind::Binary(binary) => ends_with_paren_offset(&binary.right),
+        _ => false,
+    }
+}
+
+fn starts_like_duration(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::Seconds(_) | ExprKind::Paren(_) | ExprKind::Unary(..) => true,
+        ExprKind::Call(call) => matches!(call.function.name, "step" | "range" | "min_of" | "max_of"),
+        ExprKind::Binary(binary) => starts_like_duration(&binary.left),
+        ExprKind::Subquery(subquery) => starts_like_duration(&subquery.expr),
+        ExprKind::Text(_) | ExprKind::Aggregate(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => false,
     }
 }
 

@@ -48,7 +48,7 @@ impl Parser<'_> {
     pub(super) fn offset_duration(&mut self) -> Parsed<Duration> {
         let begins_with_paren = *self.peek() == TokenKind::LeftParen;
         let mut part = match self.peek_sign() {
-            Some(sign) => self.signed(sign, OFFSET, |parser| parser.duration_atom(OFFSET))?,
+            Some(sign) => self.signed_atom(sign, OFFSET)?,
             None => self.duration_atom(OFFSET)?,
         };
         if begins_with_paren {
@@ -63,7 +63,7 @@ impl Parser<'_> {
         let mark = self.mark();
         let copy = Part { duration: first.duration.clone(), height: first.height };
         self.duration_operators(copy, OFFSET, 0).unwrap_or_else(|Stop| {
-            self.back_to(mark);
+            self.back_to(&mark);
             first
         })
     }
@@ -80,41 +80,40 @@ impl Parser<'_> {
     }
 
     fn duration(&mut self, place: Place, precedence_min: u8) -> Parsed<Part> {
+        self.enter()?;
         let first = match self.peek_sign() {
-            Some(sign) => self.signed(sign, place, |parser| parser.duration(place, BinaryOp::Pow.precedence()))?,
-            None => self.nested(|parser| parser.duration_atom(place))?,
+            Some(sign) => self.signed(sign, place)?,
+            None => self.duration_atom(place)?,
         };
-        self.duration_operators(first, place, precedence_min)
+        let part = self.duration_operators(first, place, precedence_min)?;
+        self.leave();
+        Ok(part)
     }
 
-    fn duration_operators(&mut self, mut left: Part, place: Place, precedence_min: u8) -> Parsed<Part> {
-        while let Some(op) = self.peek_op().filter(|op| is_arithmetic(*op) && precedence_min <= op.precedence()) {
-            let op_span = self.take();
-            let right_min = op.precedence() + u8::from(op != BinaryOp::Pow);
-            let right = self.nested(|parser| parser.duration(place, right_min))?;
-            self.computes(left.duration.span);
-            if right.duration.seconds() == Some(0.0) {
-                match op {
-                    BinaryOp::Div => self.error(op_span, "division by zero"),
-                    BinaryOp::Mod => self.error(op_span, "modulo by zero"),
-                    _ => {}
-                }
-            }
-            let height = self.height_over(left.height.max(right.height))?;
-            let span = join(left.duration.span, right.duration.span);
-            let kind = DurationKind::Binary(op, Box::new(left.duration), Box::new(right.duration));
-            left = Part { duration: Duration { kind, span }, height };
-        }
-        Ok(left)
-    }
-
-    /// A sign. Before a number it is a part of it, and a plus changes nothing.
-    fn signed(&mut self, sign: UnaryOp, place: Place, read: impl FnOnce(&mut Self) -> Parsed<Part>) -> Parsed<Part> {
+    /// A sign before durations and the operators between them that bind stronger, which is `^`.
+    fn signed(&mut self, sign: UnaryOp, place: Place) -> Parsed<Part> {
         let sign_span = self.take();
-        if !self.starts_duration() {
-            return Err(self.unexpected(place.context, place.expected));
-        }
-        let mut part = self.nested(read)?;
+        let part = self.duration(place, BinaryOp::Pow.precedence())?;
+        self.sign(sign, sign_span, part)
+    }
+
+    /// A sign before a single duration.
+    fn signed_atom(&mut self, sign: UnaryOp, place: Place) -> Parsed<Part> {
+        let sign_span = self.take();
+        let part = match self.peek_sign() {
+            Some(inner) => {
+                self.enter()?;
+                let part = self.signed_atom(inner, place)?;
+                self.leave();
+                part
+            }
+            None => self.duration_atom(place)?,
+        };
+        self.sign(sign, sign_span, part)
+    }
+
+    /// Puts a sign before a duration. Before a number it is a part of it, and a plus changes nothing.
+    fn sign(&mut self, sign: UnaryOp, sign_span: ByteSpan, mut part: Part) -> Parsed<Part> {
         let span = join(sign_span, part.duration.span);
         match (&mut part.duration.kind, sign) {
             (_, UnaryOp::Plus) => {}
@@ -130,6 +129,30 @@ impl Parser<'_> {
         Ok(part)
     }
 
+    fn duration_operators(&mut self, mut left: Part, place: Place, precedence_min: u8) -> Parsed<Part> {
+        while let Some(op) = self.peek_op().filter(|op| op.is_arithmetic() && precedence_min <= op.precedence()) {
+            let op_span = self.take();
+            let right = self.duration(place, op.precedence() + u8::from(op != BinaryOp::Pow))?;
+            left = self.computed(op, op_span, left, right)?;
+        }
+        Ok(left)
+    }
+
+    fn computed(&mut self, op: BinaryOp, op_span: ByteSpan, left: Part, right: Part) -> Parsed<Part> {
+        self.computes(left.duration.span);
+        if right.duration.seconds() == Some(0.0) {
+            match op {
+                BinaryOp::Div => self.error(op_span, "division by zero"),
+                BinaryOp::Mod => self.error(op_span, "modulo by zero"),
+                _ => {}
+            }
+        }
+        let height = self.height_over(left.height.max(right.height))?;
+        let span = join(left.duration.span, right.duration.span);
+        let kind = DurationKind::Binary(op, Box::new(left.duration), Box::new(right.duration));
+        Ok(Part { duration: Duration { kind, span }, height })
+    }
+
     fn duration_atom(&mut self, place: Place) -> Parsed<Part> {
         let start = self.peek_span();
         let (kind, height) = match self.peek() {
@@ -139,7 +162,6 @@ impl Parser<'_> {
             TokenKind::Keyword(Keyword::Range) => (self.duration_call(place, DurationKind::Range)?, 1),
             TokenKind::Keyword(Keyword::MinOf) => self.duration_choice(place, DurationKind::Min)?,
             TokenKind::Keyword(Keyword::MaxOf) => self.duration_choice(place, DurationKind::Max)?,
-            _ if self.peek_sign().is_some() => return self.duration(place, BinaryOp::Pow.precedence()),
             _ => return Err(self.unexpected(place.context, place.expected)),
         };
         Ok(Part { duration: Duration { kind, span: join(start, self.last_span()) }, height })
@@ -211,11 +233,6 @@ impl Parser<'_> {
             self.error(span, "experimental duration expression is not enabled");
         }
     }
-}
-
-fn is_arithmetic(op: BinaryOp) -> bool {
-    use BinaryOp::{Add, Div, Mod, Mul, Pow, Sub};
-    matches!(op, Add | Sub | Mul | Div | Mod | Pow)
 }
 
 impl Duration {

@@ -21,15 +21,28 @@ static UNKNOWN: Function =
     Function { name: "", args: &[], arity: Arity::Repeated, returns: ValueType::Vector, experimental: false };
 
 /// An expression and how high it is: 1 for a name, one more than its highest part otherwise.
+///
+/// Boxed, and built in functions of their own: what stays on the stack while the next level is read is then small.
 pub(super) struct Tree {
-    pub(super) expr: Expr,
+    pub(super) expr: Box<Expr>,
     pub(super) height: usize,
 }
 
 impl Tree {
-    pub(super) fn leaf(kind: ExprKind, span: ByteSpan) -> Self {
-        Self { expr: Expr { kind, span }, height: 1 }
+    pub(super) fn new(kind: ExprKind, span: ByteSpan, height: usize) -> Self {
+        Self { expr: Box::new(Expr { kind, span }), height }
     }
+
+    pub(super) fn leaf(kind: ExprKind, span: ByteSpan) -> Self {
+        Self::new(kind, span, 1)
+    }
+}
+
+/// What stands around an operator.
+struct Modifiers {
+    op_span: ByteSpan,
+    returns_bool: bool,
+    matching: Matching,
 }
 
 /// Arguments of a call, and the height of the highest.
@@ -38,31 +51,48 @@ struct Args {
     height: usize,
 }
 
+impl Args {
+    fn push(&mut self, arg: Tree) {
+        self.exprs.push(*arg.expr);
+        self.height = self.height.max(arg.height);
+    }
+}
+
 impl Parser<'_> {
     /// Reads operands and the operators between them that bind at least so strongly.
     pub(super) fn expression(&mut self, precedence_min: u8) -> Parsed<Tree> {
-        self.nested(|parser| {
-            let mut left = parser.operand()?;
-            while let Some(op) = parser.peek_op().filter(|op| precedence_min <= op.precedence()) {
-                left = parser.binary(left, op)?;
-            }
-            Ok(left)
-        })
+        self.enter()?;
+        let mut left = self.operand()?;
+        while let Some(op) = self.peek_op().filter(|op| precedence_min <= op.precedence()) {
+            left = self.binary(left, op)?;
+        }
+        self.leave();
+        Ok(left)
     }
 
     fn binary(&mut self, left: Tree, op: BinaryOp) -> Parsed<Tree> {
-        let op_span = self.take();
-        let returns_bool = self.take_keyword(Keyword::Bool).is_some();
-        let matching = self.matching()?;
+        let modifiers = self.modifiers()?;
         let right = self.expression(op.precedence() + u8::from(op != BinaryOp::Pow))?;
+        self.binary_tree(op, modifiers, left, right)
+    }
+
+    fn binary_tree(&mut self, op: BinaryOp, modifiers: Modifiers, left: Tree, right: Tree) -> Parsed<Tree> {
         let height = self.height_over(left.height.max(right.height))?;
         let span = join(left.expr.span, right.expr.span);
+        let Modifiers { op_span, returns_bool, matching } = modifiers;
         let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
         if fills && !self.has(Feature::BinopFillModifiers) {
             self.error(span, "binop fill modifiers are experimental and not enabled");
         }
-        let binary = Binary { op, op_span, left: left.expr, right: right.expr, returns_bool, matching };
-        Ok(Tree { expr: Expr { kind: ExprKind::Binary(Box::new(binary)), span }, height })
+        let binary = Binary { op, op_span, left: *left.expr, right: *right.expr, returns_bool, matching };
+        Ok(Tree::new(ExprKind::Binary(Box::new(binary)), span, height))
+    }
+
+    /// The operator, and what stands between it and its right side.
+    fn modifiers(&mut self) -> Parsed<Modifiers> {
+        let op_span = self.take();
+        let returns_bool = self.take_keyword(Keyword::Bool).is_some();
+        Ok(Modifiers { op_span, returns_bool, matching: self.matching()? })
     }
 
     /// `on`, `ignoring`, `group_left`, `group_right` and fills between an operator and its right side.
@@ -152,36 +182,31 @@ impl Parser<'_> {
         self.postfix(primary)
     }
 
-    /// A sign binds like `*`: `-a ^ b` is `-(a ^ b)`. Before a number it is a part of it.
+    /// A sign binds like `*`: `-a ^ b` is `-(a ^ b)`.
     fn unary(&mut self, sign: UnaryOp) -> Parsed<Tree> {
         let sign_span = self.take();
-        let mut tree = self.expression(BinaryOp::Pow.precedence())?;
-        let span = join(sign_span, tree.expr.span);
-        match &mut tree.expr.kind {
-            ExprKind::Number(value) | ExprKind::Seconds(value) => {
-                if sign == UnaryOp::Minus {
-                    *value = -*value;
-                }
-                tree.expr.span = span;
-                Ok(tree)
+        let operand = self.expression(BinaryOp::Pow.precedence())?;
+        self.unary_tree(sign, sign_span, operand)
+    }
+
+    /// Before a number a sign is a part of it.
+    fn unary_tree(&mut self, sign: UnaryOp, sign_span: ByteSpan, mut operand: Tree) -> Parsed<Tree> {
+        let span = join(sign_span, operand.expr.span);
+        if let ExprKind::Number(value) | ExprKind::Seconds(value) = &mut operand.expr.kind {
+            if sign == UnaryOp::Minus {
+                *value = -*value;
             }
-            _ => {
-                let height = self.height_over(tree.height)?;
-                Ok(Tree { expr: Expr { kind: ExprKind::Unary(sign, Box::new(tree.expr)), span }, height })
-            }
+            operand.expr.span = span;
+            return Ok(operand);
         }
+        let height = self.height_over(operand.height)?;
+        Ok(Tree::new(ExprKind::Unary(sign, operand.expr), span, height))
     }
 
     fn primary(&mut self) -> Parsed<Tree> {
         match (self.peek(), self.peek_after(1)) {
-            (TokenKind::Number | TokenKind::Duration, _) => {
-                let kind = self.number_literal();
-                Ok(Tree::leaf(kind, self.last_span()))
-            }
-            (TokenKind::Quoted, _) => {
-                let text = self.quoted_text()?;
-                Ok(Tree::leaf(ExprKind::Text(text), self.last_span()))
-            }
+            (TokenKind::Number | TokenKind::Duration, _) => Ok(self.number_tree()),
+            (TokenKind::Quoted, _) => self.text_tree(),
             (TokenKind::LeftParen, _) => self.paren(),
             (TokenKind::Aggregate(op), TokenKind::LeftParen | TokenKind::Keyword(Keyword::By | Keyword::Without)) => {
                 let op = *op;
@@ -194,12 +219,24 @@ impl Parser<'_> {
                 ),
                 TokenKind::LeftParen,
             ) => self.call(),
-            _ if self.starts_selector() => {
-                let (selector, span) = self.vector_selector()?;
-                Ok(Tree::leaf(ExprKind::Vector(selector), span))
-            }
+            _ if self.starts_selector() => self.selector_tree(),
             _ => Err(self.unexpected("", "")),
         }
+    }
+
+    fn number_tree(&mut self) -> Tree {
+        let number = self.number_literal();
+        Tree::leaf(number, self.last_span())
+    }
+
+    fn text_tree(&mut self) -> Parsed<Tree> {
+        let text = self.quoted_text()?;
+        Ok(Tree::leaf(ExprKind::Text(text), self.last_span()))
+    }
+
+    fn selector_tree(&mut self) -> Parsed<Tree> {
+        let (selector, span) = self.vector_selector()?;
+        Ok(Tree::leaf(ExprKind::Vector(selector), span))
     }
 
     /// Takes a number or duration. One that cannot be read is told and counts as 0.
@@ -222,16 +259,23 @@ impl Parser<'_> {
     fn paren(&mut self) -> Parsed<Tree> {
         let open = self.take();
         let inner = self.expression(0)?;
+        self.paren_tree(open, inner)
+    }
+
+    fn paren_tree(&mut self, open: ByteSpan, inner: Tree) -> Parsed<Tree> {
         let close = self.take_if(&TokenKind::RightParen).ok_or_else(|| self.unexpected("", ""))?;
         let height = self.height_over(inner.height)?;
-        Ok(Tree { expr: Expr { kind: ExprKind::Paren(Box::new(inner.expr)), span: join(open, close) }, height })
+        Ok(Tree::new(ExprKind::Paren(inner.expr), join(open, close), height))
     }
 
     fn call(&mut self) -> Parsed<Tree> {
         let name_span = self.take();
-        let name = self.word(name_span);
         let args = self.args()?;
-        let span = join(name_span, self.last_span());
+        self.call_tree(name_span, args)
+    }
+
+    fn call_tree(&mut self, name_span: ByteSpan, args: Args) -> Parsed<Tree> {
+        let (name, span) = (self.word(name_span), join(name_span, self.last_span()));
         let height = self.height_over(args.height)?;
         let function = function(name).unwrap_or(&UNKNOWN);
         if function == &UNKNOWN {
@@ -239,7 +283,7 @@ impl Parser<'_> {
         } else if function.experimental && !self.has(Feature::ExperimentalFunctions) {
             self.error(name_span, format!("function {} is not enabled", quote(name)));
         }
-        Ok(Tree { expr: Expr { kind: ExprKind::Call(Call { function, args: args.exprs }), span }, height })
+        Ok(Tree::new(ExprKind::Call(Call { function, args: args.exprs }), span, height))
     }
 
     /// `(a, b)`, also empty.
@@ -250,20 +294,24 @@ impl Parser<'_> {
             return Ok(args);
         }
         loop {
-            let Tree { expr, height } = self.expression(0)?;
-            args.exprs.push(expr);
-            args.height = args.height.max(height);
-            let comma = self.take_if(&TokenKind::Comma);
-            if let Some(comma) = comma.filter(|_| *self.peek() == TokenKind::RightParen) {
-                self.error(comma, "trailing commas not allowed in function call args");
-            }
-            if self.take_if(&TokenKind::RightParen).is_some() {
+            let arg = self.expression(0)?;
+            args.push(arg);
+            if self.args_end()? {
                 return Ok(args);
             }
-            if comma.is_none() {
-                return Err(self.unexpected("", ""));
-            }
         }
+    }
+
+    /// Reads what follows an argument; returns true behind the last.
+    fn args_end(&mut self) -> Parsed<bool> {
+        let comma = self.take_if(&TokenKind::Comma);
+        if let Some(comma) = comma.filter(|_| *self.peek() == TokenKind::RightParen) {
+            self.error(comma, "trailing commas not allowed in function call args");
+        }
+        if self.take_if(&TokenKind::RightParen).is_some() {
+            return Ok(true);
+        }
+        comma.map(|_| false).ok_or_else(|| self.unexpected("", ""))
     }
 
     fn aggregate(&mut self, op: AggregateOp) -> Parsed<Tree> {
@@ -272,6 +320,16 @@ impl Parser<'_> {
         let grouping = self.grouping()?;
         let args = self.args()?;
         self.aggregations -= 1;
+        self.aggregate_tree(op, op_span, grouping, args)
+    }
+
+    fn aggregate_tree(
+        &mut self,
+        op: AggregateOp,
+        op_span: ByteSpan,
+        grouping: Option<Grouping>,
+        args: Args,
+    ) -> Parsed<Tree> {
         let grouping = match grouping {
             Some(grouping) => grouping,
             None => self.grouping()?.unwrap_or(Grouping::By(Vec::new())),
@@ -280,7 +338,7 @@ impl Parser<'_> {
         let height = self.height_over(args.height)?;
         let (param, expr) = self.aggregate_args(op, args.exprs, span)?;
         let aggregate = Aggregate { op, grouping, param, expr };
-        Ok(Tree { expr: Expr { kind: ExprKind::Aggregate(Box::new(aggregate)), span }, height })
+        Ok(Tree::new(ExprKind::Aggregate(Box::new(aggregate)), span, height))
     }
 
     fn grouping(&mut self) -> Parsed<Option<Grouping>> {

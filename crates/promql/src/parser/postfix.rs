@@ -40,23 +40,20 @@ impl Parser<'_> {
         Ok(self.matrix(tree, range, join(open, self.last_span())))
     }
 
-    fn matrix(&mut self, tree: Tree, range: Duration, brackets: ByteSpan) -> Tree {
-        let Tree { expr: Expr { kind, span }, height } = tree;
-        let whole = join(span, brackets);
-        match kind {
-            ExprKind::Vector(vector) => {
-                if is_offset(&vector.shift) {
-                    self.error(brackets, "no offset modifiers allowed before range");
-                } else if vector.shift.at.is_some() {
-                    self.error(brackets, "no @ modifiers allowed before range");
-                }
-                Tree::leaf(ExprKind::Matrix(MatrixSelector { vector, vector_span: span, range }), whole)
+    fn matrix(&mut self, mut tree: Tree, range: Duration, brackets: ByteSpan) -> Tree {
+        let vector_span = tree.expr.span;
+        let span = join(vector_span, brackets);
+        if let ExprKind::Vector(vector) = tree.expr.kind {
+            if is_offset(&vector.shift) {
+                self.error(brackets, "no offset modifiers allowed before range");
+            } else if vector.shift.at.is_some() {
+                self.error(brackets, "no @ modifiers allowed before range");
             }
-            kind => {
-                self.error(brackets, "ranges only allowed for vector selectors");
-                Tree { expr: Expr { kind, span: whole }, height }
-            }
+            return Tree::leaf(ExprKind::Matrix(MatrixSelector { vector, vector_span, range }), span);
         }
+        self.error(brackets, "ranges only allowed for vector selectors");
+        tree.expr.span = span;
+        tree
     }
 
     fn subquery(&mut self, tree: Tree, range: Duration) -> Parsed<Tree> {
@@ -70,8 +67,8 @@ impl Parser<'_> {
         let close = self.take();
         let height = self.height_over(tree.height)?;
         let span = join(tree.expr.span, close);
-        let subquery = Subquery { expr: tree.expr, range, step, shift: Shift::default() };
-        Ok(Tree { expr: Expr { kind: ExprKind::Subquery(Box::new(subquery)), span }, height })
+        let subquery = Subquery { expr: *tree.expr, range, step, shift: Shift::default() };
+        Ok(Tree::new(ExprKind::Subquery(Box::new(subquery)), span, height))
     }
 
     fn offset(&mut self, expr: &mut Expr) -> Parsed<()> {

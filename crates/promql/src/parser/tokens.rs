@@ -19,6 +19,13 @@ pub(super) struct Stop;
 /// A part of a query that was read.
 pub(super) type Parsed<T> = Result<T, Stop>;
 
+/// Where the parser stood.
+pub(super) struct Mark {
+    at: usize,
+    errors: usize,
+    depth: usize,
+}
+
 /// Reads one query.
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
@@ -51,7 +58,7 @@ impl<'a> Parser<'a> {
         }
         let Tree { expr, .. } = self.expression(0)?;
         self.end()?;
-        Ok(expr)
+        Ok(*expr)
     }
 
     /// Reads the whole text as a selector.
@@ -133,14 +140,15 @@ impl<'a> Parser<'a> {
     }
 
     /// Remembers where the parser stands, to come back with [`Self::back_to`].
-    pub(super) fn mark(&self) -> (usize, usize) {
-        (self.at, self.errors.len())
+    pub(super) fn mark(&self) -> Mark {
+        Mark { at: self.at, errors: self.errors.len(), depth: self.depth }
     }
 
     /// Forgets what was read and found wrong since a mark.
-    pub(super) fn back_to(&mut self, (at, errors): (usize, usize)) {
-        self.at = at;
-        self.errors.truncate(errors);
+    pub(super) fn back_to(&mut self, mark: &Mark) {
+        self.at = mark.at;
+        self.errors.truncate(mark.errors);
+        self.depth = mark.depth;
     }
 
     /// Notes a mistake and goes on.
@@ -205,15 +213,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Reads something that lies within something else, if that is not too deep already.
-    pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if NESTING_MAX <= self.depth {
-            return Err(self.too_deep());
-        }
+    /// Goes one level deeper, unless that is too deep. Every way out but an error calls [`Self::leave`].
+    pub(super) fn enter(&mut self) -> Parsed<()> {
         self.depth += 1;
-        let result = read(self);
+        if self.depth <= NESTING_MAX { Ok(()) } else { Err(self.too_deep()) }
+    }
+
+    /// Comes back from a level.
+    pub(super) fn leave(&mut self) {
         self.depth -= 1;
-        result
     }
 
     /// The height of a node over its highest child, if it is not too high.
