@@ -50,14 +50,20 @@ pub struct ReceiverStats {
 }
 
 impl NotifyStats {
-    /// What is wrong, one line per receiver that cannot be reached; empty when nothing is.
+    /// What is wrong, one line per receiver that cannot be reached, and one about a damaged outbox; empty when nothing is.
     pub fn problems(&self) -> Vec<String> {
+        let set_aside = (self.outboxes_set_aside > 0).then(|| {
+            "the outbox was damaged and is set aside as `outbox.damaged-N`: notices that waited in it were not \
+             delivered; look at `homeostat incidents`, then remove it and restart"
+                .to_owned()
+        });
         let failing = self.receivers.iter().filter(|(_, stats)| stats.failing_since.is_some());
         failing
             .map(|(name, stats)| {
                 let error = stats.last_error.as_deref().unwrap_or("it does not answer");
                 format!("receiver {name}: {error}; {} notices wait", stats.pending)
             })
+            .chain(set_aside)
             .collect()
     }
 
@@ -109,5 +115,29 @@ impl NotifyStats {
         ] {
             lost.count(&[("reason", reason)], count);
         }
+        exposition
+            .family(
+                "homeostat_notify_outboxes_set_aside",
+                FamilyKind::Gauge,
+                "Damaged outboxes set aside at this start: what waited in them is not delivered.",
+            )
+            .count(&[], self.outboxes_set_aside);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outbox_that_was_set_aside_is_a_problem_and_a_metric() {
+        let well = NotifyStats::default();
+        assert!(well.problems().is_empty());
+        let stats = NotifyStats { outboxes_set_aside: 1, ..well };
+        let problems = stats.problems();
+        assert!(problems.len() == 1 && problems[0].contains("outbox.damaged-N"), "{problems:?}");
+        let mut metrics = String::new();
+        stats.write_metrics(&mut metrics);
+        assert!(metrics.contains("\nhomeostat_notify_outboxes_set_aside 1\n"), "{metrics}");
     }
 }
