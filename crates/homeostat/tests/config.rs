@@ -256,7 +256,9 @@ fn every_default_is_accepted_by_its_own_reader() {
     assert_eq!(config.guard, homeostat_act_guard::GuardLimits::default(), "the reference states what the rooms use");
     assert_eq!(config.proxy.limits, homeostat_gateway_proxy::spec::ProxyLimits::default());
     assert_eq!(config.gateway.services[0].timeouts, homeostat_gateway_route::spec::Timeouts::default());
-    assert_eq!(config.store.commit, homeostat_store_events::spec::CommitSpec::default());
+    assert_eq!(config.store, homeostat_store_events::spec::StoreSpec::new("homeostat-data".into()));
+    let silent = config::load_str("x.yaml", text.split("---").next().unwrap()).unwrap();
+    assert_eq!(silent.store, config.store, "a document that is not there says the same");
     assert_eq!(config.rollouts[0].test.tolerance.to_bits(), homeostat_judge_canary::TOLERANCE_DEFAULT.to_bits());
 }
 

@@ -40,15 +40,15 @@ impl Default for CommitSpec {
 }
 
 impl StoreSpec {
-    /// The usual settings for a data directory: ticks for a day, incidents for 400 days (a year and its review),
-    /// 2 GiB in all.
+    /// The usual settings for a data directory, which are those of a configuration that says nothing: ticks for a day,
+    /// incidents for a year, 10 GiB in all.
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
             commit: CommitSpec::default(),
             ticks_kept: Span::from_hours(24),
-            incidents_kept: Span::from_days(400),
-            bytes_max: 2 << 30,
+            incidents_kept: Span::from_days(365),
+            bytes_max: 10 << 30,
         }
     }
 }

@@ -273,13 +273,7 @@ fn token(at: &At<raw::Token>, cx: &mut Context<'_>) -> Option<TokenSpec> {
 
 /// Checks the journal's settings.
 pub(super) fn store(documents: &[Document<raw::Store>], cx: &mut Context<'_>) -> StoreSpec {
-    let mut spec = StoreSpec {
-        dir: PathBuf::from("homeostat-data"),
-        commit: CommitSpec::default(),
-        ticks_kept: Span::from_hours(24),
-        incidents_kept: Span::from_days(365),
-        bytes_max: 10 << 30,
-    };
+    let mut spec = StoreSpec::new(PathBuf::from("homeostat-data"));
     let Some((raw, _)) = only(documents, cx) else { return spec };
     if let Some(dir) = &raw.dir {
         if dir.value.trim().is_empty() {
