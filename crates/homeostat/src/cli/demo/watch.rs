@@ -184,7 +184,7 @@ mod tests {
                 ln_e: 2_000_f64.ln(),
                 ln_e_needed: 1_000_f64.ln(),
                 alpha: 0.001,
-                tolerance: 0.005,
+                tolerance: 0.0,
                 slis: vec![SliEvidence {
                     sli: Sli::Availability,
                     canary: counts(8, 4),
