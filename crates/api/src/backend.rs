@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use homeostat_model::{
-    ActionId, Actor, IncidentId, RolloutName, Timestamp,
+    ActionId, Actor, ChangeEvent, ChangeKind, IncidentId, RolloutName, ServiceName, Timestamp, VersionName,
     action::{ActionRecord, Decision},
     incident::{BlackBox, Incident},
     rollout::Verb,
@@ -65,6 +65,38 @@ pub enum Operation {
         /// `true` switches them off.
         engaged: bool,
     },
+    /// Something in the world has changed.
+    Announce {
+        /// What.
+        change: NewChange,
+    },
+}
+
+/// A change as it is announced: a deploy, a flag, a scaling. It explains incidents and moves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewChange {
+    /// What kind of change.
+    pub kind: ChangeKind,
+    /// Whose service it touches; left out when it touches all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// The version concerned, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionName>,
+    /// One line for people, 1 to 300 characters, without secrets and personal data: it is kept as it is.
+    pub summary: String,
+    /// When it took effect, within the last 24 hours; now when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+impl NewChange {
+    /// The change as control keeps it; nothing takes effect in the future.
+    pub fn made_by(self, by: Actor, now: Timestamp) -> ChangeEvent {
+        let Self { kind, service, version, summary, at } = self;
+        ChangeEvent { at: at.unwrap_or(now).min(now), kind, service, version, summary, by }
+    }
 }
 
 /// Why an operation did not happen.
@@ -119,6 +151,9 @@ pub struct ConfigStatus {
     pub accepted_at: Timestamp,
     /// Problems of the latest attempt, as `homeostat check` prints them; empty when it was accepted.
     pub problems: Vec<String>,
+    /// What of the accepted configuration this process does not follow, usually until a restart.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// When the latest attempt failed, if it did.
     pub rejected_at: Option<Timestamp>,
 }

@@ -10,6 +10,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use homeostat_model::{
+    ChangeEvent,
     action::ActionRecord,
     incident::BlackBox,
     view::{ObjectiveView, RolloutView, ServiceView, View},
@@ -19,7 +20,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::{
     auth::{self, Access},
-    backend::{AuditEntry, ConfigStatus, Health, IncidentDetail, StreamItem},
+    backend::{AuditEntry, ConfigStatus, Health, IncidentDetail, NewChange, StreamItem},
     body, events,
     handlers::{incident, operate, read, system},
     limits::ANSWER_TIMEOUT,
@@ -137,7 +138,7 @@ const LIMIT: QueryParam =
 
 /// Everything under `/homeostat/v1/`, health and metrics. The console's files are served beside it.
 #[rustfmt::skip]
-pub(crate) static ENDPOINTS: [Endpoint; 27] = [
+pub(crate) static ENDPOINTS: [Endpoint; 29] = [
     Endpoint::get("/homeostat/v1/view", "view", "Everything there is to see at one instant.", json::<View>(), || get(read::view)),
     Endpoint::get("/homeostat/v1/services", "services", "Services with their versions' shares and traffic.", json::<Vec<ServiceView>>(), || get(read::services)),
     Endpoint::get("/homeostat/v1/services/{name}", "service", "One service.", json::<ServiceView>(), || get(read::service)).problems(&[404]),
@@ -156,6 +157,8 @@ pub(crate) static ENDPOINTS: [Endpoint; 27] = [
     Endpoint::get("/homeostat/v1/incidents/{id}/bundle", "bundle", "Everything about an incident as one JSON file.", json::<body::Bundle>(), || get(incident::bundle)).problems(&[400, 404]),
     Endpoint::get("/homeostat/v1/break-glass", "break_glass", "Whether all automatic actions are switched off.", json::<body::BreakGlassState>(), || get(operate::break_glass)),
     Endpoint::post("/homeostat/v1/break-glass", "set_break_glass", "Switch all automatic actions off or on.", Some(schema::<body::BreakGlassBody>), || post(operate::set_break_glass)).access(Access::Needs(Role::Admin)),
+    Endpoint::get("/homeostat/v1/changes", "changes", "The last 100 changes, ours and announced ones, newest first.", json::<Vec<ChangeEvent>>(), || get(operate::changes)),
+    Endpoint::post("/homeostat/v1/changes", "announce", "Announce a change: a deploy, a flag, a scaling. It moves nothing; incidents show it.", Some(schema::<NewChange>), || post(operate::announce)),
     Endpoint::get("/homeostat/v1/config", "config", "State of the configuration.", json::<ConfigStatus>(), || get(system::config)),
     Endpoint::post("/homeostat/v1/config/reload", "reload", "Read the configuration again.", None, || post(system::reload)).access(Access::Needs(Role::Admin)).answer(json::<ConfigStatus>()),
     Endpoint::get("/homeostat/v1/audit", "audit", "Who did what, newest first.", json::<Vec<AuditEntry>>(), || get(system::audit)).query(&[LIMIT]).problems(&[400]),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use homeostat_model::Span;
+
 /// Largest request body. The largest sensible one is a decision with a reason of [`REASON_CHARS_MAX`] characters,
 /// about 5 KiB; 64 KiB leaves room for whatever a pipeline adds.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +41,12 @@ pub const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Length of a reason given by a person, in characters.
 pub const REASON_CHARS_MAX: usize = 1_000;
+
+/// Length of an announced change's summary, in characters: a line of a terminal, and what it takes to name a commit.
+pub const SUMMARY_CHARS_MAX: usize = 300;
+
+/// How long ago an announced change may have taken effect: beyond that no open incident began after it.
+pub const ANNOUNCED_WITHIN: Span = Span::from_hours(24);
 
 /// Incidents on a page unless asked otherwise.
 pub const PAGE_DEFAULT: usize = 50;

@@ -19,11 +19,11 @@ use std::{
 
 use homeostat_api::{
     ApiServer, BindError, Console, TokensRefused,
-    backend::Operation,
+    backend::{NewChange, Operation},
     catalogue,
     spec::{ApiSpec, Role, TokenSpec},
 };
-use homeostat_model::{ActionId, Span, action::Decision, rollout::Verb};
+use homeostat_model::{ActionId, ChangeKind, Span, action::Decision, rollout::Verb};
 use sha2::{Digest as _, Sha256};
 
 use common::{CONSOLE, Server, fake::Fake, schema};
@@ -44,6 +44,7 @@ fn body_for(path: &str) -> &'static str {
     match path {
         path if path.ends_with("/decide") => r#"{"decision":"approve"}"#,
         path if path.ends_with("/break-glass") => r#"{"engaged":true,"reason":"drill"}"#,
+        path if path.ends_with("/changes") => r#"{"kind":"deploy","service":"shop","summary":"build 7"}"#,
         _ => r#"{"reason":"because"}"#,
     }
 }
@@ -72,7 +73,7 @@ fn every_operation_is_served_documented_and_answers_what_its_schema_says() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 19, "operations whose answers were compared with their schema");
+    assert_eq!(checked, 20, "operations whose answers were compared with their schema");
 }
 
 #[test]
@@ -114,6 +115,47 @@ fn examples_of_problems_and_of_every_item_fit_the_document() {
     for json in [view, traffic] {
         schema::check(&document, item.unwrap(), &json, "item").unwrap();
     }
+}
+
+#[test]
+fn changes_are_announced_within_limits() {
+    let server = open();
+    let announce = |body: &str| server.post("/homeostat/v1/changes", body);
+    let done = announce(r#"{"kind":"flag","service":"shop","version":"v2","summary":" fast\ncheckout on "}"#);
+    assert_eq!((done.status(), done.body.as_str()), (204, ""));
+    assert_eq!(announce(r#"{"kind":"other","summary":"new cable"}"#).status(), 204);
+    let asked = server.backend.asked.lock().unwrap().clone();
+    let change = |kind, service: Option<&str>, version: Option<&str>, summary: &str| Operation::Announce {
+        change: NewChange {
+            kind,
+            service: service.map(|name| name.parse().unwrap()),
+            version: version.map(|name| name.parse().unwrap()),
+            summary: summary.to_owned(),
+            at: None,
+        },
+    };
+    assert_eq!(
+        asked.into_iter().map(|(operation, by, _)| (operation, by)).collect::<Vec<_>>(),
+        [
+            (change(ChangeKind::Flag, Some("shop"), Some("v2"), "fast checkout on"), "local".to_owned()),
+            (change(ChangeKind::Other, None, None, "new cable"), "local".to_owned()),
+        ]
+    );
+    let longest = format!(r#"{{"kind":"deploy","summary":"{}"}}"#, "ü".repeat(300));
+    assert_eq!(announce(&longest).status(), 204);
+    for (body, says) in [
+        (longest.replace('ü', "üx"), "1 to 300 characters"),
+        (r#"{"kind":"deploy","summary":" "}"#.to_owned(), "1 to 300 characters"),
+        (r#"{"kind":"party","summary":"x"}"#.to_owned(), "party"),
+        (r#"{"kind":"deploy"}"#.to_owned(), "summary"),
+        (r#"{"kind":"deploy","summary":"x","who":"me"}"#.to_owned(), "who"),
+        (r#"{"kind":"deploy","summary":"x","at":5}"#.to_owned(), "within 24 hours"),
+        (r#"{"kind":"deploy","summary":"x","service":"no such name"}"#.to_owned(), "name"),
+    ] {
+        let detail = announce(&body).problem(422, "unprocessable");
+        assert!(detail.contains(says), "{body}: {detail}");
+    }
+    let _ = announce(r#"{"kind":"deploy","summary":"x","service":"cart"}"#).problem(404, "not_found");
 }
 
 #[test]
@@ -209,6 +251,10 @@ fn tokens_decide_who_may_do_what() {
         assert_eq!(server.get(path).status(), 200, "{path} is open");
     }
 
+    let announcement = Some(r#"{"kind":"deploy","summary":"build 7"}"#.as_bytes());
+    let _ = ask("reader", "POST", "/homeostat/v1/changes", announcement).problem(403, "forbidden");
+    assert_eq!(ask("operator", "POST", "/homeostat/v1/changes", announcement).status(), 204);
+
     let pause = "/homeostat/v1/rollouts/shop/pause";
     let glass = "/homeostat/v1/break-glass";
     assert_eq!(ask("reader", "GET", "/homeostat/v1/view", None).status(), 200);
@@ -219,7 +265,7 @@ fn tokens_decide_who_may_do_what() {
     assert!(detail.contains("role `admin`"), "{detail}");
     assert_eq!(ask("admin", "POST", glass, Some(br#"{"engaged":true}"#)).status(), 204);
     let actors: Vec<String> = server.backend.asked.lock().unwrap().iter().map(|(_, by, _)| by.clone()).collect();
-    assert_eq!(actors, ["operator", "admin"]);
+    assert_eq!(actors, ["operator", "operator", "admin"]);
 }
 
 #[test]

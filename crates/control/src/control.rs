@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Command, ControlSpec, Event,
+    announced::Announced,
     cells::{CellTable, Side},
     objective::ObjectiveState,
     rollout::RolloutState,
@@ -42,6 +43,9 @@ pub struct Control {
     /// Part of the past is lost: rollouts of the next configuration do not start by themselves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forgetful: bool,
+    /// Changes announced from outside in the present minute.
+    #[serde(default, skip_serializing_if = "Announced::is_empty")]
+    pub(crate) announced: Announced,
 }
 
 /// Why a snapshot could not be read.
@@ -71,6 +75,7 @@ impl Control {
             traffic: Vec::new(),
             rebuilds: false,
             forgetful: false,
+            announced: Announced::default(),
         }
     }
 
@@ -88,7 +93,8 @@ impl Control {
             Event::BreakGlass { engaged, by, reason } => self.break_glass(engaged, by, &reason),
             Event::Applied { action, ahead_of_disk } => self.applied(action, ahead_of_disk),
             Event::Failed { action, reason } => self.failed(action, &reason),
-            Event::Changed(change) => self.world.note_change(change),
+            Event::Changed(change) => self.announced(change),
+            Event::ConfigRead(_) => {}
             Event::Restarted => self.restarted(before),
             Event::Forgot { records, reason } => self.forgot(records, &reason),
         }

@@ -2,8 +2,8 @@
 
 use homeostat_act_guard::GuardLimits;
 use homeostat_model::{
-    ActionId, Actor, CellId, CellKey, ChangeEvent, Objective, OutcomeDelta, ReceiverName, RolloutName, RouteName,
-    ServiceName, Span, VersionName,
+    ActionId, Actor, CellId, CellKey, ChangeEvent, ConfigRead, Objective, OutcomeDelta, ReceiverName, RolloutName,
+    RouteName, ServiceName, Span, VersionName,
     action::{Decision, Split},
     rollout::{Rollout, Verb},
 };
@@ -65,8 +65,10 @@ pub enum Event {
         /// What it said.
         reason: String,
     },
-    /// Something changed in the world.
+    /// Something changed in the world, and somebody announces it.
     Changed(ChangeEvent),
+    /// The configuration was read. For the audit: what was taken over comes as `Configured`.
+    ConfigRead(ConfigRead),
     /// The process starts again on an old journal. Outcomes in between were not seen.
     Restarted,
     /// Comes before `Restarted` when the journal has a hole: what control knows is from before it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use homeostat_model::{
-    ActionId, CellId, CellKey, IncidentId, ReceiverName, Timestamp,
+    ActionId, CellId, CellKey, IncidentId, ReceiverName, ServiceName, Timestamp,
     evidence::Evidence,
     incident::{Incident, Milestone, Stage},
 };
@@ -143,6 +143,12 @@ impl Incidents {
     /// Newest first.
     pub(crate) fn newest(&self) -> impl Iterator<Item = &Incident> {
         self.open.values().rev().map(|open| &open.incident)
+    }
+
+    /// Those of a service, or all when none is named.
+    pub(crate) fn concerning(&self, service: Option<&ServiceName>) -> impl Iterator<Item = IncidentId> {
+        let open = self.open.values().map(|open| &open.incident);
+        open.filter(move |incident| service.is_none_or(|name| *name == incident.service)).map(|incident| incident.id)
     }
 
     /// The next instant at which one closes by itself.

@@ -105,6 +105,8 @@ fn operations_reach_the_backend_and_the_audit() {
     server.ok(&["rollout", "start", "shop", "--frozen"]);
     server.ok(&["action", "extend", "A-7", "--for", "2h"]);
     server.ok(&["break-glass", "on", "--reason", "drill"]);
+    server.ok(&["change", "add", "--kind", "flag", "--service", "shop", "--version", "v2", "fast checkout on"]);
+    server.ok(&["change", "add", "build 7"]);
     let asked: Vec<String> =
         server.backend.asked.lock().unwrap().iter().map(|(what, by, why)| format!("{what:?} {by} {why}")).collect();
     assert_eq!(
@@ -114,9 +116,14 @@ fn operations_reach_the_backend_and_the_audit() {
             "Rollout { rollout: \"shop\", verb: StartFrozen } local ",
             "Decide { action: ActionId(7), decision: Extend { ttl: Span(7200000000000) } } local ",
             "BreakGlass { engaged: true } local drill",
+            "Announce { change: NewChange { kind: Flag, service: Some(\"shop\"), version: Some(\"v2\"), summary: \"fast checkout on\", at: None } } local ",
+            "Announce { change: NewChange { kind: Deploy, service: None, version: None, summary: \"build 7\", at: None } } local ",
         ]
     );
     assert!(server.ok(&["audit"]).contains("drill"));
+    assert!(server.ok(&["change", "list"]).contains("v2 began"));
+    assert_eq!(server.run(&["change", "add", "--kind", "party", "x"]).0, 2);
+    assert_eq!(server.run(&["change", "add", "--service", "no name", "x"]).0, 2);
 }
 
 #[test]

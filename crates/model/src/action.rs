@@ -158,7 +158,7 @@ pub enum Refusal {
         limit: u32,
     },
     /// The service was acted upon too recently.
-    #[error("the service cools down for another {left} after the last action")]
+    #[error("the service cools down for another {} after the last action", .left.to_wait())]
     Cooldown {
         /// Time left.
         left: Span,

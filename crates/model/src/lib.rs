@@ -25,7 +25,7 @@ pub mod verdict;
 pub mod view;
 
 pub use action::{ActionId, ActionMode};
-pub use change::{Actor, ChangeEvent, ChangeKind};
+pub use change::{Actor, ChangeEvent, ChangeKind, ConfigDigest, ConfigRead};
 pub use histogram::Histogram;
 pub use incident::IncidentId;
 pub use labels::{Labels, LabelsBuilder};

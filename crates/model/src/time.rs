@@ -118,6 +118,26 @@ impl Span {
     pub fn secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
     }
+
+    /// How long people have to wait, in the two largest units, rounded up: `23h 59m`, `59m 54s`, `7s`. [`Display`] is
+    /// exact instead.
+    ///
+    /// [`Display`]: fmt::Display
+    pub fn to_wait(self) -> String {
+        const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+        let secs = self.0.div_ceil(1_000_000_000);
+        let large = UNITS.iter().position(|(unit, _)| *unit <= secs).unwrap_or(UNITS.len() - 1);
+        let (Some((unit, name)), fine) = (UNITS.get(large), UNITS.get(large + 1)) else { return String::new() };
+        let Some((fine_unit, fine_name)) = fine else { return format!("{secs}{name}") };
+        // Rounding up may reach the next larger unit: 23 h 59 min 30 s are a day.
+        let secs = secs.next_multiple_of(*fine_unit);
+        let carried = large.checked_sub(1).and_then(|at| UNITS.get(at)).filter(|(unit, _)| *unit <= secs);
+        match (carried, secs / unit, secs % unit / fine_unit) {
+            (Some((unit, name)), ..) => format!("{}{name}", secs / unit),
+            (None, whole, 0) => format!("{whole}{name}"),
+            (None, whole, rest) => format!("{whole}{name} {rest}{fine_name}"),
+        }
+    }
 }
 
 impl From<Span> for std::time::Duration {
@@ -171,6 +191,25 @@ mod tests {
         assert_eq!(Timestamp::MIN - Span::from_days(1), Timestamp::MIN);
         assert_eq!(Timestamp::MAX.since(Timestamp::MIN).ns(), u64::MAX);
         assert_eq!(Timestamp::MIN.since(Timestamp::MAX), Span::ZERO);
+    }
+
+    #[test]
+    fn waiting_times_have_two_units_and_are_rounded_up() {
+        for (secs, shown) in [
+            (0.0, "0s"),
+            (0.2, "1s"),
+            (59.0, "59s"),
+            (59.5, "1m"),
+            (86_366.0, "1d"),
+            (86_340.0, "23h 59m"),
+            (3_594.0, "59m 54s"),
+            (3_600.0, "1h"),
+            (7_201.0, "2h 1m"),
+            (90_000.0, "1d 1h"),
+            (604_799.0, "7d"),
+        ] {
+            assert_eq!(Span::from_ns((secs * 1e9) as u64).to_wait(), shown, "{secs} s");
+        }
     }
 
     #[test]

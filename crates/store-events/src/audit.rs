@@ -5,7 +5,12 @@
 //! Not here: events of control as types; this only looks at those that belong here, by their JSON form.
 //! Invariant: the same step gives the same line, now and after a restart.
 
-use homeostat_model::{ActionId, Actor, RolloutName, Timestamp, action::Decision, rollout::Verb};
+use homeostat_model::{
+    ActionId, Actor, ChangeEvent, ConfigRead, RolloutName, Timestamp,
+    action::Decision,
+    change::{ReadCause, ReadOutcome},
+    rollout::Verb,
+};
 use serde::Deserialize;
 
 /// One line of the audit.
@@ -31,6 +36,8 @@ enum Operation {
     Decide { action: ActionId, decision: Decision, by: Actor, reason: String },
     BreakGlass { engaged: bool, by: Actor, reason: String },
     Forgot { records: u64, reason: String },
+    Changed(ChangeEvent),
+    ConfigRead(ConfigRead),
 }
 
 #[derive(Deserialize)]
@@ -39,8 +46,14 @@ struct Refusal {
 }
 
 /// Marks that an operation's JSON holds. Looked for before parsing: a configuration event can have megabytes.
-const MARKS: [&str; 4] =
-    ["\"event\":\"rollout\"", "\"event\":\"decide\"", "\"event\":\"break_glass\"", "\"event\":\"forgot\""];
+const MARKS: [&str; 6] = [
+    "\"event\":\"rollout\"",
+    "\"event\":\"decide\"",
+    "\"event\":\"break_glass\"",
+    "\"event\":\"forgot\"",
+    "\"event\":\"changed\"",
+    "\"event\":\"config_read\"",
+];
 
 impl AuditLine {
     /// Reads a step; `None` when nobody but Homeostat was involved.
@@ -60,6 +73,8 @@ impl AuditLine {
                 let word = if engaged { "engaged" } else { "released" };
                 (format!("break-glass {word}"), by, reason)
             }
+            Operation::Changed(change) => (announced(&change), change.by, String::new()),
+            Operation::ConfigRead(read) => (config_read(&read), read.by, String::new()),
             Operation::Forgot { records, reason } => {
                 (format!("the journal has a hole of up to {records} records"), Actor::homeostat(), reason)
             }
@@ -76,6 +91,38 @@ fn refusal(commands: &[u8]) -> Option<String> {
     let commands: Vec<serde_json::Value> = serde_json::from_slice(commands).ok()?;
     let refuse = commands.into_iter().find(|c| c.get("command").is_some_and(|name| name == "refuse"))?;
     serde_json::from_value::<Refusal>(refuse).ok().map(|refusal| refusal.reason)
+}
+
+fn announced(change: &ChangeEvent) -> String {
+    let whose = match (&change.service, &change.version) {
+        (Some(service), Some(version)) => format!(" of {service} {version}"),
+        (Some(service), None) => format!(" of {service}"),
+        (None, Some(version)) => format!(" of {version}"),
+        (None, None) => String::new(),
+    };
+    format!("change announced: {}{whose}: {}", change.kind.label(), change.summary)
+}
+
+fn config_read(read: &ConfigRead) -> String {
+    let (new, cause) = (
+        read.read.short(),
+        match read.cause {
+            ReadCause::Start => return format!("configuration {} at the start", read.read.short()),
+            ReadCause::File => "a file changed",
+            ReadCause::Signal => "signal",
+            ReadCause::Api => "API",
+        },
+    );
+    let old = read.before.as_ref().map_or("none", |digest| digest.short());
+    match read.outcome {
+        ReadOutcome::InForce => format!("configuration reload ({cause}): {old} → {new} in force"),
+        ReadOutcome::SameMeaning if old == new => format!("configuration reload ({cause}): {new} unchanged"),
+        ReadOutcome::SameMeaning => format!("configuration reload ({cause}): {old} → {new}, which means the same"),
+        ReadOutcome::Refused { problems } => {
+            let s = if problems == 1 { "" } else { "s" };
+            format!("configuration reload ({cause}): {new} refused with {problems} problem{s}, {old} stays in force")
+        }
+    }
 }
 
 const fn verb_word(verb: Verb) -> &'static str {

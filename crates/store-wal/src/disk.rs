@@ -5,8 +5,9 @@
 
 use std::{
     fmt::Debug,
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
@@ -17,7 +18,7 @@ pub const LOCK_NAME: &str = "LOCK";
 
 /// What the log needs of a file system.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// Creates a directory and its parents; an existing one is fine.
+    /// Creates a directory and its parents, for their owner alone; existing ones are fine and stay as they are.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the directory for this process until the guard is dropped; `WouldBlock` when somebody else has it.
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
@@ -83,7 +84,7 @@ impl DirLock for RealLock {}
 
 impl Disk for RealDisk {
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State};
-use homeostat_model::{RolloutName, rollout::Verb};
+use homeostat_model::{ChangeEvent, RolloutName, rollout::Verb};
 use http::StatusCode;
 
 use super::read::shown;
 use crate::{
     auth::Identity,
-    backend::Operation,
+    backend::{NewChange, Operation},
     body::{BreakGlassBody, BreakGlassState, DecisionBody, ReasonBody},
     extract::{JsonBody, Segments, action_id},
-    limits::REASON_CHARS_MAX,
+    limits::{ANNOUNCED_WITHIN, REASON_CHARS_MAX, SUMMARY_CHARS_MAX},
     problem::Problem,
     shared::Shared,
 };
@@ -59,6 +59,32 @@ pub(crate) async fn set_break_glass(
     operate(&shared, Operation::BreakGlass { engaged: body.engaged }, identity, body.reason).await
 }
 
+pub(crate) async fn changes(State(shared): State<Arc<Shared>>) -> Json<Vec<ChangeEvent>> {
+    Json(shared.backend.view().changes.clone())
+}
+
+pub(crate) async fn announce(
+    State(shared): State<Arc<Shared>>,
+    Extension(identity): Extension<Identity>,
+    JsonBody(mut change): JsonBody<NewChange>,
+) -> Done {
+    let unfit = |detail: String| Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail));
+    change.summary = printable(change.summary.trim());
+    if !(1..=SUMMARY_CHARS_MAX).contains(&change.summary.chars().count()) {
+        return unfit(format!("a summary has 1 to {SUMMARY_CHARS_MAX} characters"));
+    }
+    let now = shared.backend.view().at;
+    if change.at.is_some_and(|at| at < now - ANNOUNCED_WITHIN) {
+        return unfit("a change is announced within 24 hours; `at` is in nanoseconds since the Unix epoch".to_owned());
+    }
+    operate(&shared, Operation::Announce { change }, identity, String::new()).await
+}
+
+/// The audit is read in terminals: no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Words of the path and what they mean: the serialised form of [`Verb`].
 pub(crate) const VERBS: [(&str, Verb); 6] = [
     ("start", Verb::Start),
@@ -78,9 +104,7 @@ async fn operate(shared: &Shared, operation: Operation, identity: Identity, reas
         let detail = format!("a reason has at most {REASON_CHARS_MAX} characters");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", detail));
     }
-    // The audit is read in terminals: no control characters.
-    let reason = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    shared.backend.operate(operation, identity.actor, reason).await?;
+    shared.backend.operate(operation, identity.actor, printable(&reason)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

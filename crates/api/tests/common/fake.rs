@@ -67,6 +67,9 @@ impl Backend for Fake {
                 Err(OperateError::Refused("v2 is frozen; `start_frozen` overrides it".to_owned()))
             }
             Operation::Rollout { rollout, .. } if rollout.as_str() == "stuck" => Err(OperateError::Unavailable),
+            Operation::Announce { change } if change.service.as_ref().is_some_and(|name| name.as_str() != "shop") => {
+                Err(OperateError::NotFound("there is no such service".to_owned()))
+            }
             Operation::Rollout { rollout, .. } => {
                 Err(OperateError::NotFound(format!("there is no rollout `{rollout}`")))
             }
@@ -117,6 +120,7 @@ impl Backend for Fake {
             generation: 2,
             accepted_at: at(0),
             problems: vec!["a.yaml:1:1: no".to_owned()],
+            notes: vec!["listeners changed: this takes a restart".to_owned()],
             rejected_at: Some(at(1)),
         }
     }

@@ -93,7 +93,7 @@ impl RolloutState {
         }
         let frozen = self.frozen_until(world);
         if let (Some(until), false) = (frozen, although_frozen) {
-            let left = whole_seconds(until.since(world.now));
+            let left = until.since(world.now).to_wait();
             return Err(format!(
                 "release {canary} of {service} is frozen for another {left} after its rollback: fix it under a new \
                  version name, or start it although it is frozen (`start --frozen`)"
@@ -231,10 +231,6 @@ impl RolloutState {
             Phase::Aborted { .. } => "aborted",
         }
     }
-}
-
-fn whole_seconds(span: Span) -> Span {
-    Span::from_secs(span.ns().div_ceil(1_000_000_000))
 }
 
 /// The way out of a refusal, for people.

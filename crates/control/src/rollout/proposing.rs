@@ -233,8 +233,8 @@ impl RolloutState {
             let reason = match wish {
                 Wish::Rollback | Wish::Abort(_) => Some(format!("taken back by {by}")),
                 Wish::Undo => Some(format!("undone by {by}")),
-                Wish::Start => Some(format!("the rollout was started again by {by}")),
-                Wish::Step(_) | Wish::Promote => None,
+                // A new start follows a rollback that did what it was for; it does not say that it was wrong.
+                Wish::Start | Wish::Step(_) | Wish::Promote => None,
             };
             if let (true, Some(reason)) = (live, reason) {
                 record.state = ActionState::Undone { at: now, reason };

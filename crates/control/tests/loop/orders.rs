@@ -104,9 +104,9 @@ fn a_frozen_release_starts_only_when_a_person_insists() {
                      |  0.180s resolved: everybody who was called was told
                      |  5.180s closed: the record is complete
             5.180s record INC-1 2 cells -59.980s..5.180s
-            6.310s REFUSED release v2 of shop is frozen for another 3594s after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
+            6.310s REFUSED release v2 of shop is frozen for another 59m 54s after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
             6.310s SHIFT A-3 advance shop v1=95% v2=5%
-            6.310s action A-2 rollback: undone: the rollout was started again by A-3
+            6.310s action A-2 rollback: verified
             6.310s action A-3 advance: admitted
             6.310s moved r in step 1
             6.311s action A-3 advance: applied
@@ -117,7 +117,7 @@ fn a_frozen_release_starts_only_when_a_person_insists() {
             6.311s moved r aborted: by ann
             6.312s action A-4 abort: applied
             6.312s ~ A-1 advance undone: taken back by A-2
-            6.312s ~ A-2 rollback undone: the rollout was started again by A-3
+            6.312s ~ A-2 rollback verified
             6.312s ~ A-3 advance undone: taken back by A-4
             6.312s ~ A-4 abort applied
         "#]],
@@ -343,36 +343,99 @@ fn starting_again_during_the_verification_ends_it() {
         load 40s shop=2000
         show actions",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               0.100s SHIFT A-2 rollback shop v1=100% v2=0%
-               0.100s action A-1 advance: undone: taken back by A-2
-               0.100s action A-2 rollback: admitted
-               0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
-               0.100s record INC-1 2 cells -59.980s..0.100s
-               0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
-               0.100s moved r rolled back, frozen until 7200.100s
-               0.101s action A-2 rollback: applied
-               0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
-               0.101s SHIFT A-3 advance shop v1=95% v2=5%
-               0.101s action A-2 rollback: undone: the rollout was started again by A-3
-               0.101s action A-3 advance: admitted
-               0.101s incident INC-1 Closed, began 0.020s, harmed 6 of 180
-                        |  0.020s first_bad: the first bad response that counts towards it
-                        |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
-                        |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
-                        |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
-                        |  0.101s proposed: A-3: a person asked: started although the release is frozen; moves 5% on 1 routes; action 3 of 60 within the hour
-                        |  0.101s closed: the rollout was started again
-               0.101s record INC-1 2 cells -59.980s..0.101s
-               0.101s notify ops resolved CanaryRolledBack (page): the rollout was started again
-               0.101s moved r in step 1
-               0.102s action A-3 advance: applied
-              40.110s ~ A-1 advance undone: taken back by A-2
-              40.110s ~ A-2 rollback undone: the rollout was started again by A-3
-              40.110s ~ A-3 advance applied
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+             0.100s SHIFT A-2 rollback shop v1=100% v2=0%
+             0.100s action A-1 advance: undone: taken back by A-2
+             0.100s action A-2 rollback: admitted
+             0.100s incident INC-1 Judged, began 0.020s, harmed 6 of 180
+             0.100s record INC-1 2 cells -59.980s..0.100s
+             0.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190)
+             0.100s moved r rolled back, frozen until 7200.100s
+             0.101s action A-2 rollback: applied
+             0.101s incident INC-1 Acted, began 0.020s, harmed 6 of 180
+             0.101s SHIFT A-3 advance shop v1=95% v2=5%
+             0.101s action A-2 rollback: applied
+             0.101s action A-3 advance: admitted
+             0.101s incident INC-1 Closed, began 0.020s, harmed 6 of 180
+                      |  0.020s first_bad: the first bad response that counts towards it
+                      |  0.100s verdict: 60.0 % of its requests failed (6 of 10), against 0.00 % of v1's (0 of 190); ln e is 15.5, 6.9 was needed for alpha 0.001
+                      |  0.100s proposed: A-2: ln e 15.55 reaches 6.91; protective; mode auto
+                      |  0.101s weight_zero: A-2 is in force: the canary gets no new requests
+                      |  0.101s proposed: A-3: a person asked: started although the release is frozen; moves 5% on 1 routes; action 3 of 60 within the hour
+                      |  0.101s closed: the rollout was started again
+             0.101s record INC-1 2 cells -59.980s..0.101s
+             0.101s notify ops resolved CanaryRolledBack (page): the rollout was started again
+             0.101s moved r in step 1
+             0.102s action A-3 advance: applied
+            40.110s ~ A-1 advance undone: taken back by A-2
+            40.110s ~ A-2 rollback applied
+            40.110s ~ A-3 advance applied
         "#]],
+    );
+}
+
+#[test]
+fn an_announced_change_is_told_in_the_incident_that_is_open_and_suspected_in_the_next() {
+    check(
+        "
+        service shop v1=100 v2=0
+        service cart c1=100
+        rollout r shop v1>v2 5:manual
+        reload
+        change shop flag fast-checkout on
+        start r
+        load 1s shop=2000
+        load-until-shift 1s shop=2000 shop/v2=60%
+        change cart c1 was restarted
+        change shop v2 was built again
+        change * the network was changed
+        load 10s shop=2000",
+        &expect![[r#"
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            1.100s SHIFT A-2 rollback shop v1=100% v2=0%
+            1.100s action A-1 advance: undone: taken back by A-2
+            1.100s action A-2 rollback: admitted
+            1.100s incident INC-1 Judged, began 1.030s, harmed 5 of 160
+            1.100s record INC-1 2 cells -58.970s..1.100s
+            1.100s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 4.5 % of its requests failed (5 of 110), against 0.00 % of v1's (0 of 2090)
+            1.100s moved r rolled back, frozen until 7201.100s
+            1.101s action A-2 rollback: applied
+            1.101s incident INC-1 Acted, began 1.030s, harmed 5 of 160
+            1.101s incident INC-1 Acted, began 1.030s, harmed 5 of 160
+            1.101s incident INC-1 Acted, began 1.030s, harmed 5 of 160
+            1.180s action A-2 rollback: verified
+            1.180s incident INC-1 Recovered, began 1.030s, harmed 5 of 320
+            1.180s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.5 % counts as recovered.
+            6.180s incident INC-1 Closed, began 1.030s, harmed 5 of 10320
+                     |  1.030s first_bad: the first bad response that counts towards it
+                     |  1.100s verdict: 4.5 % of its requests failed (5 of 110), against 0.00 % of v1's (0 of 2090); ln e is 7.3, 6.9 was needed for alpha 0.001
+                     |  1.100s proposed: A-2: ln e 7.26 reaches 6.91; protective; mode auto
+                     |  1.101s weight_zero: A-2 is in force: the canary gets no new requests
+                     |  1.101s change: v2 was built again, by ann
+                     |  1.101s change: the network was changed, by ann
+                     |  1.180s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.5 % counts as recovered
+                     |  1.180s resolved: everybody who was called was told
+                     |  6.180s closed: the record is complete
+            6.180s record INC-1 2 cells -58.970s..6.180s
+        "#]],
+    );
+}
+
+#[test]
+fn too_many_announcements_are_refused_until_the_minute_is_over() {
+    let announcements = |count| "change shop one of many\n".repeat(count);
+    let script = format!("service shop v1=100\nreload\n{}idle 1m\n{}", announcements(62), announcements(1));
+    check(
+        &script,
+        &expect![[r#"
+        0.000s REFUSED 60 changes were announced within this minute already: announce one per deploy or flag, not one per instance
+        0.000s REFUSED 60 changes were announced within this minute already: announce one per deploy or flag, not one per instance
+    "#]],
     );
 }

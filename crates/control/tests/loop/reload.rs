@@ -220,7 +220,7 @@ fn a_frozen_release_stays_away_under_any_name_and_any_declared_split() {
                6.410s ~ shop v1=100% v2=0%
                6.410s ~ shop v1=100% v2=0%
                6.410s ~ shop v1=100% v2=0%
-               6.410s REFUSED release v2 of shop is frozen for another 7194s after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
+               6.410s REFUSED release v2 of shop is frozen for another 2h after its rollback: fix it under a new version name, or start it although it is frozen (`start --frozen`)
               66.410s ~ shop v1=100% v2=0%
             10866.410s ~ shop v1=100% v2=0%
             10866.410s ~ again 0% idle

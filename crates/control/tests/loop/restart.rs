@@ -199,7 +199,7 @@ fn with_a_hole_in_the_past_no_canary_gets_traffic_until_a_person_starts_it() {
             61.011s ~ mail m1=0% m2=100%
             61.011s ~ shop v1=100% v2=0%
             62.020s SHIFT A-107 advance shop v1=95% v2=5%
-            62.020s action A-106 abort: undone: the rollout was started again by A-107
+            62.020s action A-106 abort: applied
             62.020s action A-107 advance: admitted
             62.020s moved r in step 1
             62.021s action A-107 advance: applied
@@ -208,7 +208,7 @@ fn with_a_hole_in_the_past_no_canary_gets_traffic_until_a_person_starts_it() {
             62.021s ~ A-3 promote applied
             62.021s ~ A-4 abort applied
             62.021s ~ A-5 advance undone: taken back by A-106
-            62.021s ~ A-106 abort undone: the rollout was started again by A-107
+            62.021s ~ A-106 abort applied
             62.021s ~ A-107 advance applied
             62.021s ~ c 0% aborted: part of the journal is lost, and with it what was decided meanwhile
             62.021s ~ m 100% promoted

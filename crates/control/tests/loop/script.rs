@@ -13,6 +13,7 @@
 //! start|start-frozen|pause|resume|promote|abort ROLLOUT [REASON]
 //! approve|reject|undo A-N [REASON]      extend A-N SPAN
 //! break-glass on|off
+//! change SERVICE|* SUMMARY…
 //! hold-shifts | release-shifts          the gateway stops or goes on carrying shifts out
 //! applied A-N [ahead]                   failed A-N REASON
 //! restart SPAN
@@ -25,8 +26,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use expect_test::Expect;
 use homeostat_control::{Command, ControlledService, Event};
 use homeostat_model::{
-    ActionId, ActionMode, Actor, CellId, CellKey, Objective, ReceiverName, RolloutName, ServiceName, Span, Timestamp,
-    VersionName, Weight,
+    ActionId, ActionMode, Actor, CellId, CellKey, ChangeEvent, ChangeKind, Objective, ReceiverName, RolloutName,
+    ServiceName, Span, Timestamp, VersionName, Weight,
     action::{Decision, Split},
     notice::NoticeStatus,
     objective::{BurnRule, OnPage, Severity, Sli, Target},
@@ -129,6 +130,11 @@ impl Stage {
             }
             "break-glass" => {
                 self.step(Event::BreakGlass { engaged: words[1] == "on", by: actor(), reason: reason() });
+            }
+            "change" => {
+                let service = (words[1] != "*").then(|| ServiceName::new(words[1]).unwrap());
+                let (at, kind, summary) = (self.world.now, ChangeKind::Deploy, reason());
+                self.step(Event::Changed(ChangeEvent { at, kind, service, version: None, summary, by: actor() }));
             }
             "hold-shifts" => self.world.applies = false,
             "release-shifts" => self.world.applies = true,

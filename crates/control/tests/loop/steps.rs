@@ -333,35 +333,35 @@ fn an_advance_that_the_gateway_cannot_carry_out_pauses_the_rollout() {
         show splits
         show phases",
         &expect![[r#"
-               0.000s SHIFT A-1 advance shop v1=95% v2=5%
-               0.000s action A-1 advance: admitted
-               0.000s moved r in step 1
-               0.001s action A-1 advance: applied
-               1.000s SHIFT A-2 advance shop v1=50% v2=50%
-               1.000s action A-1 advance: applied
-               1.000s action A-2 advance: admitted
-               1.000s moved r in step 2
-               2.010s action A-2 advance: failed: table too large
-               2.010s moved r paused in step 1: A-2 failed: table too large
-               2.010s ~ shop v1=95% v2=5%
-               2.010s ~ r 5% paused in step 1: A-2 failed: table too large
-               2.010s SHIFT A-3 advance shop v1=50% v2=50%
-               2.010s action A-3 advance: admitted
-               2.010s moved r in step 2
-               2.010s action A-3 advance: failed: still too large
-               2.010s moved r paused in step 1: A-3 failed: still too large
-               2.010s SHIFT A-4 abort shop v1=100% v2=0%
-               2.010s action A-4 abort: admitted
-               2.010s moved r aborted: by ann
-               2.010s action A-4 abort: applied
-               2.010s SHIFT A-5 advance shop v1=95% v2=5%
-               2.010s action A-4 abort: undone: the rollout was started again by A-5
-               2.010s action A-5 advance: admitted
-               2.010s moved r in step 1
-               2.010s action A-5 advance: failed: no
-               2.010s moved r aborted: A-5 failed: no
-               2.010s ~ shop v1=100% v2=0%
-               2.010s ~ r 0% aborted: A-5 failed: no
+            0.000s SHIFT A-1 advance shop v1=95% v2=5%
+            0.000s action A-1 advance: admitted
+            0.000s moved r in step 1
+            0.001s action A-1 advance: applied
+            1.000s SHIFT A-2 advance shop v1=50% v2=50%
+            1.000s action A-1 advance: applied
+            1.000s action A-2 advance: admitted
+            1.000s moved r in step 2
+            2.010s action A-2 advance: failed: table too large
+            2.010s moved r paused in step 1: A-2 failed: table too large
+            2.010s ~ shop v1=95% v2=5%
+            2.010s ~ r 5% paused in step 1: A-2 failed: table too large
+            2.010s SHIFT A-3 advance shop v1=50% v2=50%
+            2.010s action A-3 advance: admitted
+            2.010s moved r in step 2
+            2.010s action A-3 advance: failed: still too large
+            2.010s moved r paused in step 1: A-3 failed: still too large
+            2.010s SHIFT A-4 abort shop v1=100% v2=0%
+            2.010s action A-4 abort: admitted
+            2.010s moved r aborted: by ann
+            2.010s action A-4 abort: applied
+            2.010s SHIFT A-5 advance shop v1=95% v2=5%
+            2.010s action A-4 abort: applied
+            2.010s action A-5 advance: admitted
+            2.010s moved r in step 1
+            2.010s action A-5 advance: failed: no
+            2.010s moved r aborted: A-5 failed: no
+            2.010s ~ shop v1=100% v2=0%
+            2.010s ~ r 0% aborted: A-5 failed: no
         "#]],
     );
 }

@@ -19,6 +19,7 @@ macro_rules! eprintln {
 mod action;
 mod audit;
 mod break_glass;
+mod change;
 mod check;
 mod client;
 mod demo;
@@ -64,6 +65,7 @@ enum Command {
     Rollout(rollout::Args),
     Action(action::Args),
     BreakGlass(break_glass::Args),
+    Change(change::Args),
     Events(events::Args),
     Audit(audit::Args),
     /// Runs a journal through control again and compares every command
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Rollout(args) => rollout::run(args),
         Command::Action(args) => action::run(args),
         Command::BreakGlass(args) => break_glass::run(args),
+        Command::Change(args) => change::run(args),
         Command::Events(args) => events::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Replay(args) => replay::run(&args),

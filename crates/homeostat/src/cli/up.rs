@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use clap::ValueEnum;
 use homeostat_model::Actor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::log;
 use crate::error_chain::chain;
@@ -60,6 +60,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 async fn serve(args: Args) -> ExitCode {
     raise_file_limit();
+    // Before anything else: a signal that comes while the parts start must not end the process half-way.
+    let signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(problem) => {
+            eprintln!("homeostat: cannot listen for signals: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
     let environment: runtime::Environment = Arc::new(super::environment);
     let running = match runtime::start(Options { config: args.config, environment }).await {
         Ok(running) => running,
@@ -76,42 +84,54 @@ async fn serve(args: Args) -> ExitCode {
         tracing::info!(listener = name, %address, "gateway listens");
     }
     tracing::info!("API and console at http://{}/", running.api_address());
-    match until_told(&running).await {
-        Ok(()) => {}
-        Err(problem) => tracing::error!(%problem, "cannot listen for signals; stopping"),
-    }
+    let mut signals = signals;
+    signals.until_told(&running).await;
     tracing::info!("stopping: running requests are finished, then the journal is synced");
     tokio::select! {
         report = running.stop() => {
             tracing::info!(%report, "stopped");
             ExitCode::SUCCESS
         }
-        () = told_again() => {
+        () = signals.told_again() => {
             tracing::warn!("stopped at once on a second signal");
             ExitCode::from(130)
         }
     }
 }
 
-/// Waits for the signal to stop, reloading on SIGHUP meanwhile.
-async fn until_told(running: &runtime::Running) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => running.reload(Actor::new("SIGHUP")),
-            _ = terminate.recv() => return Ok(()),
-            interrupted = tokio::signal::ctrl_c() => return interrupted,
-        }
-    }
+/// The signals that mean something to the process.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// A second SIGINT or SIGTERM.
-async fn told_again() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the signal to stop, reloading on SIGHUP meanwhile.
+    async fn until_told(&mut self, running: &runtime::Running) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => running.reload(Actor::new("SIGHUP")),
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+
+    /// A second SIGINT or SIGTERM.
+    async fn told_again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

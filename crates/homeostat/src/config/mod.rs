@@ -6,7 +6,7 @@
 //! count. A configuration is accepted whole or not at all.
 //!
 //! Not here: watching files and swapping the new for the old (`runtime`).
-//! Invariants: nothing but [`load`] and [`load_for_elsewhere`] touches files; nothing reads the environment, which comes
+//! Invariants: nothing but [`Texts::read`] (which [`load`] and [`load_for_elsewhere`] call) touches files; nothing reads the environment, which comes
 //! in as a function and is asked for secrets only; no input makes it panic.
 
 mod check;
@@ -35,8 +35,9 @@ use homeostat_api::spec::ApiSpec;
 use homeostat_control::event::{ControlSpec, ControlledService};
 use homeostat_gateway_proxy::spec::ProxySpec;
 use homeostat_gateway_route::spec::GatewaySpec;
-use homeostat_model::{CellId, CellKey, Objective, rollout::Rollout};
+use homeostat_model::{CellId, CellKey, ConfigDigest, Objective, rollout::Rollout};
 use homeostat_store_events::spec::StoreSpec;
+use sha2::Digest as _;
 
 use self::read::Outside;
 pub use json_schema::json_schema;
@@ -124,9 +125,47 @@ pub fn load_for_elsewhere(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> 
 }
 
 fn load_for(path: &Path, env: &dyn Fn(&str) -> Option<String>, outside: Outside) -> Result<CheckedConfig, Problems> {
-    let (sources, files, problems) = source::Sources::read(path);
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    compile(&sources, files, problems, cores, Surroundings { env, outside })
+    Texts::read(path).check_for(env, outside)
+}
+
+/// The files of a configuration as read at one instant, not checked yet.
+#[derive(Debug)]
+pub struct Texts {
+    sources: source::Sources,
+    files: Vec<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Texts {
+    /// Reads a file, or all `*.yaml` and `*.yml` files of a directory. What cannot be read becomes a problem.
+    pub fn read(path: &Path) -> Self {
+        let (sources, files, problems) = source::Sources::read(path);
+        Self { sources, files, problems }
+    }
+
+    /// Stands for the texts in the audit: of one file its SHA-256, of several that of the lines that
+    /// `sha256sum *.yaml *.yml` prints for them, ascending by name. (A byte order mark does not count.)
+    pub fn digest(&self) -> ConfigDigest {
+        let sum = |bytes: &[u8]| ConfigDigest::new(sha2::Sha256::digest(bytes).into());
+        if let [one] = self.sources.0.as_slice() {
+            return sum(one.text.as_bytes());
+        }
+        let name = |source: &source::Source| Path::new(&source.name).file_name().map(|n| n.display().to_string());
+        let line = |source: &source::Source| {
+            format!("{}  {}\n", sum(source.text.as_bytes()).as_str(), name(source).unwrap_or_default())
+        };
+        sum(self.sources.0.iter().map(line).collect::<String>().as_bytes())
+    }
+
+    /// As [`load`].
+    pub fn check(self, env: &dyn Fn(&str) -> Option<String>) -> Result<CheckedConfig, Problems> {
+        self.check_for(env, Outside::Here)
+    }
+
+    fn check_for(self, env: &dyn Fn(&str) -> Option<String>, outside: Outside) -> Result<CheckedConfig, Problems> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        compile(&self.sources, self.files, self.problems, cores, Surroundings { env, outside })
+    }
 }
 
 /// What surrounds a text.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use homeostat_api::backend::{
-    Answer, AuditEntry, Backend, ConfigStatus, Health, IncidentDetail, OperateError, Operation, PartHealth, StoreError,
-    StreamItem,
+    Answer, AuditEntry, Backend, ConfigStatus, Health, IncidentDetail, NewChange, OperateError, Operation, PartHealth,
+    StoreError, StreamItem,
 };
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_model::{
@@ -93,7 +93,18 @@ impl ProcessBackend {
                 let list = if names.is_empty() { "none is declared".to_owned() } else { format!("there are: {names}") };
                 Err(OperateError::NotFound(format!("there is no rollout `{rollout}`; {list}")))
             }
-            Operation::Rollout { .. } | Operation::Decide { .. } | Operation::BreakGlass { .. } => Ok(()),
+            Operation::Announce { change: NewChange { service: Some(service), .. } }
+                if !view.services.iter().any(|known| known.name == *service) =>
+            {
+                let names = view.services.iter().map(|known| known.name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(OperateError::NotFound(format!(
+                    "there is no service `{service}`; there are: {names}. Leave it out if the change touches all"
+                )))
+            }
+            Operation::Rollout { .. }
+            | Operation::Decide { .. }
+            | Operation::BreakGlass { .. }
+            | Operation::Announce { .. } => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! operator, a resumed machine) moves nothing here. It also never lies before the last instant in the journal, so that a
 //! machine whose clock was set back over a restart does not write history before its own past.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use homeostat_model::{Span, Timestamp};
 
@@ -15,8 +15,55 @@ pub(super) struct Clock {
     anchor: Instant,
 }
 
-/// A wall clock that disagrees with the time line by more than this has been stepped; smaller drifts are slewing.
-pub(super) const STEP_MIN: Span = Span::from_ms(500);
+/// A wall clock that moves against the time line by this much from one look to the next has been stepped; what moves
+/// slower is slewing, which people need not hear of.
+const STEP_MIN: Span = Span::from_ms(500);
+
+/// What both clocks read at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readings {
+    /// The time line.
+    pub(super) line: Timestamp,
+    /// The wall clock.
+    pub(super) wall: Timestamp,
+}
+
+impl Readings {
+    /// How far the wall clock is ahead, in nanoseconds.
+    fn offset_ns(self) -> i64 {
+        self.wall.unix_ns().saturating_sub(self.line.unix_ns())
+    }
+}
+
+/// A step of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stepped {
+    /// Forward, by so much.
+    Ahead(Span),
+    /// Back, by so much.
+    Back(Span),
+}
+
+/// Notices steps of the wall clock: both clocks' readings go in, a notice comes out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepWatch {
+    offset_ns: i64,
+}
+
+impl StepWatch {
+    /// A watch that begins with these readings.
+    pub(super) fn new(first: Readings) -> Self {
+        Self { offset_ns: first.offset_ns() }
+    }
+
+    /// Compares with the readings before.
+    pub(super) fn look(&mut self, now: Readings) -> Option<Stepped> {
+        let before = std::mem::replace(&mut self.offset_ns, now.offset_ns());
+        let by = Span::from_ns(self.offset_ns.abs_diff(before));
+        let stepped = if before <= self.offset_ns { Stepped::Ahead(by) } else { Stepped::Back(by) };
+        (STEP_MIN <= by).then_some(stepped)
+    }
+}
 
 impl Clock {
     /// Anchors at the wall clock, or at `not_before` when the wall clock lies before it.
@@ -40,12 +87,17 @@ impl Clock {
 
     /// The instant on the monotonic clock at which this time line reads `at`; now when that is past.
     pub(super) fn instant_of(&self, at: Timestamp) -> Instant {
-        self.anchor + at.since(self.anchor_wall).into()
+        self.anchor + Duration::from(at.since(self.anchor_wall))
+    }
+
+    /// What both clocks read now.
+    pub(super) fn readings(&self) -> Readings {
+        Readings { line: self.now(), wall: wall_now() }
     }
 
     /// How far the wall clock has moved away from the time line, in nanoseconds: positive when it is ahead.
     pub(super) fn wall_offset_ns(&self) -> i64 {
-        wall_now().unix_ns().saturating_sub(self.now().unix_ns())
+        self.readings().offset_ns()
     }
 }
 
@@ -75,5 +127,39 @@ mod tests {
         let clock = Clock::anchored_at(wall, Some(Timestamp::from_unix_ms(5_000)));
         assert!(clock.now() >= wall);
         assert!(clock.instant_of(Timestamp::MIN) <= Instant::now());
+    }
+
+    /// Looks at pairs of readings in milliseconds, the time line's first.
+    fn looks(pairs: &[(i64, i64)]) -> Vec<Option<Stepped>> {
+        let at = |(line, wall): &(i64, i64)| Readings {
+            line: Timestamp::from_unix_ms(*line),
+            wall: Timestamp::from_unix_ms(*wall),
+        };
+        let mut watch = StepWatch::new(at(&pairs[0]));
+        pairs[1..].iter().map(|pair| watch.look(at(pair))).collect()
+    }
+
+    #[test]
+    fn a_stepped_wall_clock_is_noticed_once_and_in_both_directions() {
+        assert_eq!(
+            looks(&[(0, 0), (100, 100), (200, 700), (300, 800), (400, -200), (500, -100)]),
+            [None, Some(Stepped::Ahead(Span::from_ms(500))), None, Some(Stepped::Back(Span::from_ms(1_100))), None]
+        );
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_slewed_or_jitters_is_left_alone() {
+        // 500 ppm over an hour, looked at every half second: 1.8 s in the end, and never half a second at once.
+        let slewed: Vec<(i64, i64)> = (0..7_200).map(|n| (500 * n, 500 * n + n / 4)).collect();
+        assert_eq!(looks(&slewed).into_iter().flatten().count(), 0);
+        assert_eq!(looks(&[(0, 0), (10, 400), (20, -50), (30, 440)]), [None, None, None]);
+    }
+
+    #[test]
+    fn readings_at_the_ends_of_time_do_not_overflow() {
+        assert_eq!(
+            looks(&[(i64::MAX, i64::MIN), (i64::MIN, i64::MAX)]),
+            [Some(Stepped::Ahead(Span::from_ns(u64::MAX)))]
+        );
     }
 }

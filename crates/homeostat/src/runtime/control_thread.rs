@@ -26,7 +26,7 @@ use homeostat_store_events::{Flush, Journal, Lost, StepTicket};
 use tokio::sync::oneshot;
 
 use super::{
-    clock::{Clock, STEP_MIN},
+    clock::{Clock, StepWatch, Stepped},
     files::BlackBoxFiles,
     inbox::{Batch, Inbox},
     late::LateParts,
@@ -118,7 +118,7 @@ struct LoopState {
     latencies_due: Instant,
     view_due: Instant,
     view_stale: bool,
-    clock_offset_ns: i64,
+    step_watch: StepWatch,
 }
 
 impl ControlThread {
@@ -139,7 +139,7 @@ impl ControlThread {
             latencies_due: now,
             view_due: now,
             view_stale: true,
-            clock_offset_ns: parts.clock.wall_offset_ns(),
+            step_watch: StepWatch::new(parts.clock.readings()),
         };
         let Parts { clock, control, recorder, journal, gateway, late, files, shared, inbox, .. } = parts;
         Self {
@@ -231,6 +231,7 @@ impl ControlThread {
                 self.name_cells(&configure);
                 self.step(event, Some(configure), None);
             }
+            Message::ConfigRead(read) => self.step(Event::ConfigRead(*read), None, None),
             // Whoever asked has been told that nothing is known about it; it must not happen hours later.
             Message::Operate { reply, .. } if reply.is_closed() => {}
             Message::Operate { operation, by, reason, reply } => {
@@ -238,6 +239,7 @@ impl ControlThread {
                     Operation::Rollout { rollout, verb } => Event::Rollout { rollout, verb, by, reason },
                     Operation::Decide { action, decision } => Event::Decide { action, decision, by, reason },
                     Operation::BreakGlass { engaged } => Event::BreakGlass { engaged, by, reason },
+                    Operation::Announce { change } => Event::Changed(change.made_by(by, self.clock.now())),
                 };
                 self.step(event, None, Some(reply));
             }
@@ -282,7 +284,11 @@ impl ControlThread {
         self.state.stepped_at = at;
         bump(&self.shared.counters.steps);
         let recorded = self.as_recorded(at, &event);
+        let announced = if let Event::Changed(change) = &event { Some(change.clone()) } else { None };
         let commands = self.control.step(at, event);
+        if let Some(change) = announced.filter(|_| !is_refused(&commands)) {
+            self.recorder.change(change);
+        }
         if let (Recorded::Tick(deltas), true) = (&recorded, commands.is_empty()) {
             self.journal.append_tick(at, deltas);
             return;
@@ -312,10 +318,6 @@ impl ControlThread {
             Event::Tick { deltas } => {
                 self.recorder.tick(at, deltas);
                 Recorded::Tick(deltas.clone())
-            }
-            Event::Changed(change) => {
-                self.recorder.change(change.clone());
-                Recorded::Json(encode(event))
             }
             other => Recorded::Json(encode(other)),
         }
@@ -356,13 +358,13 @@ impl ControlThread {
 
     /// The time line does not follow a stepped wall clock; people should know why times differ.
     fn watch_the_clock(&mut self) {
-        let offset_ns = self.clock.wall_offset_ns();
-        if offset_ns.abs_diff(self.state.clock_offset_ns) >= STEP_MIN.ns() {
-            let by = Span::from_ns(offset_ns.abs_diff(self.state.clock_offset_ns));
-            tracing::warn!(%by, "the wall clock was stepped; times in the journal go on from the old one until a restart");
-            bump(&self.shared.counters.clock_steps);
-            self.state.clock_offset_ns = offset_ns;
-        }
+        let (way, by) = match self.state.step_watch.look(self.clock.readings()) {
+            None => return,
+            Some(Stepped::Ahead(by)) => ("forward", by),
+            Some(Stepped::Back(by)) => ("back", by),
+        };
+        tracing::warn!(way, by = %Span::from_ms(by.ms()), "the wall clock was stepped; times in the journal go on from the old one until a restart");
+        bump(&self.shared.counters.clock_steps);
     }
 
     /// The last round: what can still become durable gets two seconds, open recordings are kept as they are.
@@ -386,6 +388,11 @@ impl ControlThread {
         }
         self.pending.is_empty()
     }
+}
+
+/// Whether whoever asked was refused.
+pub(super) fn is_refused(commands: &[Command]) -> bool {
+    commands.iter().any(|command| matches!(command, Command::Refuse { .. }))
 }
 
 /// An event on its way into the journal.

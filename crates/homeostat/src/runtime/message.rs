@@ -3,7 +3,7 @@
 use homeostat_api::backend::{OperateError, Operation};
 use homeostat_control::ControlSpec;
 use homeostat_gateway_route::RouteTable;
-use homeostat_model::{Actor, ChangeEvent};
+use homeostat_model::{Actor, ChangeEvent, ConfigRead};
 use tokio::sync::oneshot;
 
 /// A message in control's inbox.
@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 pub(super) enum Message {
     /// A compiled, checked configuration: take it over whole.
     Configure(Box<Configure>),
+    /// The configuration was read: for the audit.
+    ConfigRead(Box<ConfigRead>),
     /// A person or pipeline asks for something.
     Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
 }

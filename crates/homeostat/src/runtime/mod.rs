@@ -12,6 +12,7 @@ mod clock;
 mod collector;
 mod compile;
 mod control_thread;
+mod data_dir;
 mod files;
 mod inbox;
 mod journal;
@@ -33,7 +34,10 @@ use homeostat_api::{
 };
 use homeostat_gateway_proxy::{DrainReport, Gateway, GatewayHandle};
 use homeostat_gateway_route::CellRegistry;
-use homeostat_model::{Actor, CellId, CellKey};
+use homeostat_model::{
+    Actor, CellId, CellKey, ConfigRead,
+    change::{ReadCause, ReadOutcome},
+};
 use homeostat_store_wal::{Disk, RealDisk};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +54,7 @@ use self::{
     reload::{ReloadParts, Reloader},
     shared::Shared,
 };
-use crate::config::{CheckedConfig, Problems};
+use crate::config::{CheckedConfig, Problems, Texts};
 
 /// Looks a variable up for `${NAME}` in the configuration.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -118,7 +122,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
 /// As [`start`], on a disk of the caller's choosing: tests take one that fills up, fails or stalls.
 pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
-    let config = crate::config::load(&options.config, &*options.environment).map_err(StartError::Config)?;
+    let texts = Texts::read(&options.config);
+    let digest = texts.digest();
+    let config = texts.check(&*options.environment).map_err(StartError::Config)?;
     // A configuration that does not compile is told before anything is touched.
     let config = compiled_by(config, &mut CellRegistry::new())?.config;
     for warning in &config.warnings {
@@ -136,6 +142,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         generation: 1,
         accepted_at: clock.now(),
         problems: Vec::new(),
+        notes: Vec::new(),
         rejected_at: None,
     }));
     let mut registry = CellRegistry::new();
@@ -148,8 +155,12 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     let gateway = Gateway::start(config.proxy.clone(), Arc::new(table)).map_err(StartError::Gateway)?;
 
     let configure = Configure { table: compiled.table, spec: compiled.spec, change: None, done: None };
-    if inbox.push(Message::Configure(Box::new(configure))).is_err() {
-        tracing::error!("control's inbox was closed before it began");
+    let (cause, outcome, read) = (ReadCause::Start, ReadOutcome::InForce, digest.clone());
+    let read = ConfigRead { cause, by: Actor::homeostat(), before: None, read, outcome };
+    for message in [Message::Configure(Box::new(configure)), Message::ConfigRead(Box::new(read))] {
+        if inbox.push(message).is_err() {
+            tracing::error!("control's inbox was closed before it began");
+        }
     }
     control.go(clock, splits, gateway.handle(), Arc::clone(&shared), ids_kept);
     let collector =
@@ -158,6 +169,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         path: options.config,
         environment: options.environment,
         in_force: config.clone(),
+        digest,
         started_with: config.clone(),
         registry,
         clock,
@@ -220,9 +232,9 @@ impl Running {
         self.gateway.handle()
     }
 
-    /// Reads the configuration again, in the background.
+    /// Reads the configuration again, in the background; `by` sent the signal for it.
     pub fn reload(&self, by: Actor) {
-        self.reloader.handle().trigger(by);
+        self.reloader.handle().trigger(ReadCause::Signal, by);
     }
 
     /// Stops from upstream to downstream and says how it went.

@@ -29,7 +29,8 @@ use homeostat_store_wal::OpenError;
 
 use super::{
     clock::Clock,
-    control_thread::{ControlThread, Freeze, Parts},
+    control_thread::{ControlThread, Freeze, Parts, is_refused},
+    data_dir,
     files::BlackBoxFiles,
     inbox::Inbox,
     journal::Retention,
@@ -220,6 +221,7 @@ impl Waiting {
 
     fn open(&self) -> Result<(Arc<Journal>, Past), JournalError> {
         let (journal, recovery) = Journal::open(self.store.clone(), Arc::clone(&self.disk))?;
+        data_dir::warn_if_open_to_others(&self.store.dir);
         let past = Past::replay(&journal, recovery)?;
         Ok((Arc::new(journal), past))
     }
@@ -403,12 +405,14 @@ impl Past {
             }
             Body::Snapshot(_) => return,
         };
-        match &event {
-            Event::Configured(spec) => self.name_cells(spec),
-            Event::Changed(change) => self.recorder.get_or_insert_with(|| Recorder::new(now)).change(change.clone()),
-            _ => {}
+        if let Event::Configured(spec) = &event {
+            self.name_cells(spec);
         }
+        let announced = if let Event::Changed(change) = &event { Some(change.clone()) } else { None };
         let commands = self.control.get_or_insert_with(|| Control::new(now)).step(now, event);
+        if let Some(change) = announced.filter(|_| !is_refused(&commands)) {
+            self.recorder.get_or_insert_with(|| Recorder::new(now)).change(change);
+        }
         if self.hole.is_some() {
             // These are not the commands that were given.
             return;

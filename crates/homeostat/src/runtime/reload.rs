@@ -21,7 +21,10 @@ use std::{
 use homeostat_api::{ApiHandle, backend::ConfigStatus};
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_gateway_route::CellRegistry;
-use homeostat_model::{Actor, ChangeEvent, ChangeKind};
+use homeostat_model::{
+    Actor, ChangeEvent, ChangeKind, ConfigDigest, ConfigRead,
+    change::{ReadCause, ReadOutcome},
+};
 use notify::Watcher as _;
 use tokio::sync::oneshot;
 
@@ -34,7 +37,7 @@ use super::{
     message::{Configure, Message},
     shared::{Shared, bump, lock},
 };
-use crate::config::CheckedConfig;
+use crate::config::{CheckedConfig, Texts};
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -51,7 +54,7 @@ enum Trigger {
     /// A file changed.
     Changed,
     /// Somebody asked.
-    Asked { by: Actor, reply: Option<oneshot::Sender<ConfigStatus>> },
+    Asked { cause: ReadCause, by: Actor, reply: Option<oneshot::Sender<ConfigStatus>> },
     /// The API runs; its tokens follow the configuration from now on.
     Api(ApiHandle),
     /// The process ends.
@@ -66,14 +69,14 @@ pub(super) struct ReloadHandle {
 
 impl ReloadHandle {
     /// Asks for a reload without waiting for it.
-    pub(super) fn trigger(&self, by: Actor) {
-        self.send(Trigger::Asked { by, reply: None });
+    pub(super) fn trigger(&self, cause: ReadCause, by: Actor) {
+        self.send(Trigger::Asked { cause, by, reply: None });
     }
 
     /// Asks for a reload and waits for what became of it; `None` when the reloader has ended or is flooded.
     pub(super) async fn reload(&self, by: Actor) -> Option<ConfigStatus> {
         let (reply, answer) = oneshot::channel();
-        self.send(Trigger::Asked { by, reply: Some(reply) });
+        self.send(Trigger::Asked { cause: ReadCause::Api, by, reply: Some(reply) });
         answer.await.ok()
     }
 
@@ -105,6 +108,8 @@ pub(super) struct ReloadParts {
     pub(super) path: PathBuf,
     pub(super) environment: Environment,
     pub(super) in_force: CheckedConfig,
+    /// Stands for its texts.
+    pub(super) digest: ConfigDigest,
     /// What was fixed when the process began.
     pub(super) started_with: CheckedConfig,
     pub(super) registry: CellRegistry,
@@ -189,10 +194,12 @@ impl ReloadParts {
             if waiting.iter().any(|trigger| matches!(trigger, Trigger::Stop)) {
                 return;
             }
-            let by = waiting.iter().find_map(|trigger| match trigger {
-                Trigger::Asked { by, .. } => Some(by.clone()),
+            // A person who asks stands before the file that they changed.
+            let asked = waiting.iter().find_map(|trigger| match trigger {
+                Trigger::Asked { cause, by, .. } => Some((*cause, by.clone())),
                 Trigger::Changed | Trigger::Api(_) | Trigger::Stop => None,
             });
+            let (cause, by) = asked.unwrap_or_else(|| (ReadCause::File, Actor::new("configuration files")));
             for trigger in &waiting {
                 if let Trigger::Api(api) = trigger {
                     self.api = Some(api.clone());
@@ -201,7 +208,7 @@ impl ReloadParts {
             if waiting.iter().all(|trigger| matches!(trigger, Trigger::Api(_))) {
                 continue;
             }
-            self.reload(by);
+            self.reload(cause, by);
             let status = lock(&self.shared.config).clone();
             for trigger in waiting {
                 if let Trigger::Asked { reply: Some(reply), .. } = trigger {
@@ -211,9 +218,27 @@ impl ReloadParts {
         }
     }
 
-    /// One attempt; `by` is `None` when a file changed.
-    fn reload(&mut self, by: Option<Actor>) {
-        let loaded = crate::config::load(&self.path, &*self.environment)
+    /// One attempt, and a line about it for the audit.
+    fn reload(&mut self, cause: ReadCause, by: Actor) {
+        let texts = Texts::read(&self.path);
+        let (before, read) = (self.digest.clone(), texts.digest());
+        let outcome = self.attempt(texts, &by);
+        if !matches!(outcome, ReadOutcome::Refused { .. }) {
+            self.digest = read.clone();
+        }
+        // Editors touch files, and folders hold others: what changed no text and nobody asked for is not worth a line.
+        if cause == ReadCause::File && before == read && outcome == ReadOutcome::SameMeaning {
+            return;
+        }
+        let line = ConfigRead { cause, by, before: Some(before), read, outcome };
+        if self.inbox.push(Message::ConfigRead(Box::new(line))).is_err() {
+            tracing::warn!("control takes nothing at the moment; this reload is missing in the audit");
+        }
+    }
+
+    fn attempt(&mut self, texts: Texts, by: &Actor) -> ReadOutcome {
+        let loaded = texts
+            .check(&*self.environment)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>());
         let compiled = loaded.and_then(|config| compile(config, &mut self.registry));
         // Certificates are replaced only beside a configuration that can be taken over, all of them or none.
@@ -222,14 +247,19 @@ impl ReloadParts {
             Err(problem) => Err(vec![problem.to_string()]),
         });
         match compiled {
-            Ok(compiled) if same(&compiled.config, &self.in_force) => self.settle(Vec::new()),
-            Ok(compiled) => self.accept(compiled, by),
+            Ok(compiled) if same(&compiled.config, &self.in_force) => {
+                self.settle(needs_restart(&self.started_with, &self.in_force));
+                ReadOutcome::SameMeaning
+            }
+            Ok(compiled) => match self.accept(compiled, by.clone()) {
+                Ok(()) => ReadOutcome::InForce,
+                Err(problem) => self.reject(vec![problem]),
+            },
             Err(problems) => self.reject(problems),
         }
     }
 
-    fn accept(&mut self, compiled: Compiled, by: Option<Actor>) {
-        let notes = needs_restart(&self.started_with, &compiled.config);
+    fn accept(&mut self, compiled: Compiled, by: Actor) -> Result<(), String> {
         let (done, taken_over) = sync_channel(1);
         let change = ChangeEvent {
             at: self.clock.now(),
@@ -237,27 +267,23 @@ impl ReloadParts {
             service: None,
             version: None,
             summary: format!("configuration reloaded from {}", self.path.display()),
-            by: by.unwrap_or_else(Actor::homeostat),
+            by,
         };
         let configure =
             Configure { table: compiled.table, spec: compiled.spec, change: Some(change), done: Some(done) };
-        let queued = self.inbox.push(Message::Configure(Box::new(configure))).is_ok();
-        if !queued {
-            self.reject(vec!["control takes nothing at the moment; reload again when it does".to_owned()]);
-            return;
+        if self.inbox.push(Message::Configure(Box::new(configure))).is_err() {
+            return Err("control takes nothing at the moment; reload again when it does".to_owned());
         }
         let in_force_now = match taken_over.recv_timeout(TAKEOVER_WAIT) {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => {
-                self.reject(vec![
-                    "the journal takes no records, and nothing changes without one; free or repair its disk".to_owned(),
-                ]);
-                return;
+                let problem = "the journal takes no records, and nothing changes without one; free or repair its disk";
+                return Err(problem.to_owned());
             }
         };
         self.late.reconfigure(compiled.config.receivers.clone());
-        let mut notes = notes;
+        let mut notes = needs_restart(&self.started_with, &compiled.config);
         if let Some(Err(refused)) = self.api.as_ref().map(|api| api.set_tokens(&compiled.config.api.tokens)) {
             notes.push(format!("the API keeps its old tokens: {refused}"));
         }
@@ -273,17 +299,20 @@ impl ReloadParts {
         } else {
             tracing::warn!(path = %self.path.display(), "configuration accepted; it comes into force when control answers");
         }
+        Ok(())
     }
 
     /// Notes what is true now: the files on disk are in force, but for `notes`.
     fn settle(&self, notes: Vec<String>) {
         let mut status = lock(&self.shared.config);
         status.accepted_at = self.clock.now();
-        status.problems = notes;
+        status.problems = Vec::new();
+        status.notes = notes;
         status.rejected_at = None;
     }
 
-    fn reject(&self, problems: Vec<String>) {
+    fn reject(&self, problems: Vec<String>) -> ReadOutcome {
+        let count = problems.len() as u64;
         bump(&self.shared.counters.config_rejected);
         tracing::error!(
             path = %self.path.display(),
@@ -294,6 +323,7 @@ impl ReloadParts {
         let mut status = lock(&self.shared.config);
         status.problems = problems;
         status.rejected_at = Some(self.clock.now());
+        ReadOutcome::Refused { problems: count }
     }
 }
 

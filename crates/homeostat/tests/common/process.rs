@@ -66,6 +66,12 @@ impl Process {
         self.child.kill().await.expect("it can be killed");
     }
 
+    /// Waits until it has ended in good order by itself.
+    pub async fn ended(mut self) {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("in time").expect("a child");
+        assert!(status.success(), "{status}");
+    }
+
     /// What it has written to its log since the start, after its end.
     pub async fn end_of_log(mut self) -> String {
         self.child.kill().await.expect("it can be killed");

@@ -161,18 +161,22 @@ fn series<'a>(
     })
 }
 
-/// One letter per milestone under its column, and what the letters mean.
+/// One letter per milestone and change under its column, and what the letters mean.
 fn marks(out: &mut String, incident: &Incident, axis: &Axis, label: usize) {
     let mut line = vec![' '; axis.columns];
     let mut legend = Vec::new();
     let letters = 'a'..='z';
-    let shown = incident.milestones.iter().filter_map(|milestone| Some((axis.column(milestone.at)?, milestone)));
-    for (letter, (column, milestone)) in letters.zip(shown) {
+    let milestones = incident.milestones.iter().map(|milestone| (milestone.at, milestone.what.clone()));
+    let changes = incident.changes.iter().map(|change| (change.at, format!("{} change", change.kind.label())));
+    let mut story: Vec<_> = milestones.chain(changes).collect();
+    story.sort_by_key(|(at, _)| *at);
+    let shown = story.iter().filter_map(|(at, what)| Some((axis.column(*at)?, what)));
+    for (letter, (column, what)) in letters.zip(shown) {
         // Several in one column: the first stands for them, the legend names all.
         if let Some(place) = line.get_mut(column).filter(|place| **place == ' ') {
             *place = letter;
         }
-        legend.push(format!("{letter}{JOINED}{}", plain(&milestone.what)));
+        legend.push(format!("{letter}{JOINED}{}", plain(what)));
     }
     let line: String = line.into_iter().collect();
     let _ = writeln!(out, "  {:label$}  {}", "", line.trim_end());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use homeostat_api::backend::{AuditEntry, ConfigStatus, Health};
 use homeostat_model::{
-    Timestamp,
+    ChangeEvent, Timestamp,
     action::ActionRecord,
     rollout::Phase,
     verdict::{CanaryVerdict, Missing},
@@ -32,6 +32,9 @@ pub(crate) fn status(view: &View, health: &Health, config: &ConfigStatus, style:
     if let Some(at) = config.rejected_at {
         let _ = writeln!(out, "  a newer configuration was refused at {}; the old one keeps running:", utc(at));
         config.problems.iter().for_each(|problem| out.push_str(&wrap(&plain(problem), "    ", style.width)));
+    }
+    for note in &config.notes {
+        out.push_str(&style.paint(Tone::Bad, &wrap(&plain(note), "  ", style.width)));
     }
     let mut part = |text: String| {
         if !text.is_empty() {
@@ -147,6 +150,22 @@ pub(crate) fn audit(entries: &[AuditEntry], style: Style) -> String {
     table(&["WHEN", "WHO", "WHAT", "WHY"], &rows, style)
 }
 
+/// `homeostat change list`.
+pub(crate) fn changes(changes: &[ChangeEvent], style: Style) -> String {
+    let row = |change: &ChangeEvent| {
+        vec![
+            utc(change.at),
+            change.kind.label().to_owned(),
+            change.service.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
+            change.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            change.by.to_string(),
+            plain(&change.summary),
+        ]
+    };
+    let rows: Vec<_> = changes.iter().map(row).collect();
+    table(&["WHEN", "KIND", "SERVICE", "VERSION", "WHO", "WHAT"], &rows, style)
+}
+
 /// One event of the stream as a line; `None` for what says nothing to a reader.
 pub(crate) fn event(name: &str, data: &serde_json::Value) -> Option<String> {
     let at = data
@@ -177,7 +196,7 @@ mod tests {
     use expect_test::expect;
     use homeostat_api::backend::PartHealth;
     use homeostat_model::{
-        Actor, Span, Weight,
+        Actor, ChangeKind, Span, Weight,
         evidence::EventCounts,
         view::{ServiceView, VersionView},
     };
@@ -210,6 +229,7 @@ mod tests {
             generation: 3,
             accepted_at: at,
             problems: vec!["shop.yaml:7:3: unknown key `wieght`; did you mean `weight`?".to_owned()],
+            notes: vec!["the API's addresses changed: this takes a restart, everything else is in force".to_owned()],
             rejected_at: Some(at + Span::from_secs(60)),
         };
         expect![[r"
@@ -217,12 +237,35 @@ mod tests {
               journal: the disk is full; free 1 GiB
               a newer configuration was refused at 2025-06-15 15:07:40.000 UTC; the old one keeps running:
                 shop.yaml:7:3: unknown key `wieght`; did you mean `weight`?
+              the API's addresses changed: this takes a restart, everything else is in force
 
             SERVICE  VERSION  SHARE  REQUESTS/10S  FAILED
             shop     v1       95%    19,000        0 %
             shop     v2       5%     0             -
         "]]
         .assert_eq(&status(&view, &health, &config, STYLE));
+    }
+
+    #[test]
+    fn changes_are_lines() {
+        let change = |service: Option<&str>, kind, summary: &str| ChangeEvent {
+            at: Timestamp::from_unix_ms(1_750_000_000_000),
+            kind,
+            service: service.map(|name| name.parse().unwrap()),
+            version: service.map(|_| "v2".parse().unwrap()),
+            summary: summary.to_owned(),
+            by: Actor::new("pipeline"),
+        };
+        let page = changes(
+            &[change(Some("shop"), ChangeKind::Deploy, "build 7"), change(None, ChangeKind::Flag, "cdn\u{1b} off")],
+            STYLE,
+        );
+        expect![[r"
+            WHEN                         KIND    SERVICE  VERSION  WHO       WHAT
+            2025-06-15 15:06:40.000 UTC  deploy  shop     v2       pipeline  build 7
+            2025-06-15 15:06:40.000 UTC  flag    all      -        pipeline  cdn  off
+        "]]
+        .assert_eq(&page);
     }
 
     #[test]
