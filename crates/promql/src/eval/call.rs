@@ -32,7 +32,7 @@ pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut S
         ("sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc", args) => {
             sorting::rows(ev, name, args, span, sink)
         }
-        (name, _) if name.starts_with("histogram_") => histogram_functions::rows(ev, call, span, sink),
+        (name, _) if name.starts_with("histogram_") => histogram_functions::rows(ev, call, sink),
         (name, _) if range_functions::find(name).is_some() => range::rows(ev, call, span, sink),
         (name, args) => {
             if let Some(part) = date::part(name) {

@@ -3,6 +3,8 @@
 //! Days are counted from 1 March of year 0, so that the leap day is the last of its year and months follow from a line.
 //! Source of the arithmetic: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 
+use homeostat_model::TimeMs;
+
 use super::{
     call::unlabelled,
     error::EvalError,
@@ -74,6 +76,14 @@ fn date(seconds: i64) -> Date {
     Date { year: year_of_era + era * 400 + i64::from(month <= 2), month, day }
 }
 
+/// `2024-02-29T12:00:00Z`: the instant in UTC, whole seconds.
+pub(super) fn rfc3339(t_ms: TimeMs) -> String {
+    let seconds = t_ms / 1000;
+    let (Date { year, month, day }, second) = (date(seconds), seconds.rem_euclid(DAY_S));
+    let (hours, minutes, seconds) = (second / 3600, second % 3600 / 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}Z")
+}
+
 fn is_leap(year: i64) -> bool {
     year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0)
 }
@@ -110,9 +120,16 @@ mod tests {
     }
 
     #[test]
+    fn instants_are_written_in_utc() {
+        assert_eq!(rfc3339(1_703_462_400_999), "2023-12-25T00:00:00Z");
+        assert_eq!(rfc3339(-1000), "1969-12-31T23:59:59Z");
+        assert_eq!(rfc3339(951_827_696_000), "2000-02-29T12:34:56Z");
+    }
+
+    #[test]
     fn times_beyond_every_calendar_do_not_panic() {
         for seconds in [i64::MIN, i64::MAX] {
-            let _ = parts(seconds);
+            let _ = (parts(seconds), rfc3339(seconds));
         }
     }
 }
