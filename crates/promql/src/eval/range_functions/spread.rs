@@ -12,8 +12,8 @@ pub(super) fn variance(values: &[f64]) -> f64 {
     for value in values {
         count += 1.0;
         let delta = *value - mean.total();
-        mean.add(delta / count);
-        squares.add(delta * (*value - mean.total()));
+        mean = mean.plus(delta / count);
+        squares = squares.plus(delta * (*value - mean.total()));
     }
     squares.total() / count
 }

@@ -7,17 +7,27 @@ use super::kahan::KahanSum;
 
 /// Sum of all values, corrected for rounding unless it is infinite; 0 of none.
 pub(super) fn sum(values: &[f64]) -> f64 {
-    let mut sum = KahanSum::default();
-    for value in values {
-        sum.add(*value);
+    let quick = values.iter().copied().fold(KahanSum::default(), KahanSum::plus_finite);
+    if quick.sum.is_finite() {
+        return quick.total();
     }
+    let sum = values.iter().copied().fold(KahanSum::default(), KahanSum::plus);
     if sum.sum.is_infinite() { sum.sum } else { sum.total() }
 }
 
 /// Arithmetic mean of all values; NaN of none.
 pub(super) fn mean(values: &[f64]) -> f64 {
     let Some((first, rest)) = values.split_first() else { return f64::NAN };
-    let mut sum = KahanSum::new(*first);
+    let quick = rest.iter().copied().fold(KahanSum::new(*first), KahanSum::plus_finite);
+    if quick.sum.is_finite() { share(quick, values.len()) } else { careful_mean(*first, rest) }
+}
+
+fn share(sum: KahanSum, count: usize) -> f64 {
+    sum.sum / count as f64 + sum.correction / count as f64
+}
+
+fn careful_mean(first: f64, rest: &[f64]) -> f64 {
+    let mut sum = KahanSum::new(first);
     for (done, value) in rest.iter().enumerate() {
         let next = sum.plus(*value);
         if next.sum.is_infinite() {
@@ -25,8 +35,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
         }
         sum = next;
     }
-    let count = values.len() as f64;
-    sum.sum / count + sum.correction / count
+    share(sum, rest.len() + 1)
 }
 
 /// Goes on from the sum of `done` values with a mean that is moved by each further value's share.

@@ -26,14 +26,22 @@ pub(super) fn fit(t_ms: &[TimeMs], values: &[f64], reference_ms: TimeMs) -> Line
         let horizontal = Line { slope: 0.0, intercept: first };
         return if first.is_infinite() { Line { slope: f64::NAN, intercept: f64::NAN } } else { horizontal };
     }
-    let (mut x, mut y, mut xy, mut x2) =
-        (KahanSum::default(), KahanSum::default(), KahanSum::default(), KahanSum::default());
+    let quick = fit_with(t_ms, values, reference_ms, KahanSum::plus_finite);
+    if quick.slope.is_finite() && quick.intercept.is_finite() {
+        return quick;
+    }
+    fit_with(t_ms, values, reference_ms, KahanSum::plus)
+}
+
+fn fit_with(t_ms: &[TimeMs], values: &[f64], reference_ms: TimeMs, plus: impl Fn(KahanSum, f64) -> KahanSum) -> Line {
+    let none = KahanSum::default();
+    let (mut x, mut y, mut xy, mut x2) = (none, none, none, none);
     for (at, value) in t_ms.iter().zip(values) {
         let seconds = at.saturating_sub(reference_ms) as f64 / 1e3;
-        x.add(seconds);
-        y.add(*value);
-        xy.add(seconds * *value);
-        x2.add(seconds * seconds);
+        x = plus(x, seconds);
+        y = plus(y, *value);
+        xy = plus(xy, seconds * *value);
+        x2 = plus(x2, seconds * seconds);
     }
     let n = values.len() as f64;
     let (x, y, xy, x2) = (x.total(), y.total(), xy.total(), x2.total());
