@@ -34,7 +34,7 @@ fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut imp
     let windows = Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend);
     let select = Select {
         matchers: &selector.matchers,
-        start_ms: windows.reach_start_ms(0).saturating_add(1),
+        start_ms: ev.reading_from(windows.reach_start_ms(0).saturating_add(1)),
         end_ms: windows.reach_end_ms(windows.last()),
     };
     let mut columns = Columns::new(ev);

@@ -59,7 +59,7 @@ pub(super) fn taken(
     let lookback_ms = ev.query.options.lookback_ms;
     let select = Select {
         matchers,
-        start_ms: looked_at.first_ms.saturating_sub(lookback_ms.saturating_sub(1)),
+        start_ms: ev.reading_from(looked_at.first_ms.saturating_sub(lookback_ms.saturating_sub(1))),
         end_ms: looked_at.last_ms(),
     };
     let mut series = Series::default();

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, SampleRun, sample::is_stale};
+use homeostat_model::{Histogram, SampleRun, TimeMs, sample::is_stale};
 
 use super::evaluator::Evaluator;
 use crate::{ast::BinaryOp, histogram::without_buckets, source::SourceError};
@@ -49,6 +49,15 @@ impl Evaluator<'_> {
     /// For what looks at buckets.
     pub(super) fn needing_buckets(&self) -> Self {
         Self { buckets: Buckets::Needed, ..*self }
+    }
+
+    /// Where reading begins so that a sample is known to be a reset or not from `start_ms` on: earlier, when it is the
+    /// buckets' last use to tell.
+    pub(super) fn reading_from(&self, start_ms: TimeMs) -> TimeMs {
+        match self.buckets {
+            Buckets::Spared => start_ms.saturating_sub(self.query.options.lookback_ms),
+            Buckets::Kept | Buckets::Needed => start_ms,
+        }
     }
 
     /// The runs of a series, without buckets where they are not needed.

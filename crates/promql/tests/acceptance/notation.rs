@@ -13,7 +13,8 @@ use regex::Regex;
 /// A sample, or none.
 pub(crate) type Item = Option<SampleValue>;
 
-const NUMBER: &str = r"[+-]?(?:[Ii][Nn][Ff]|[Nn][Aa][Nn]|0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)";
+/// Not `0x1f`: in a sequence `0x5` is six times 0.
+const NUMBER: &str = r"[+-]?(?:[Ii][Nn][Ff]|[Nn][Aa][Nn]|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)";
 const NAME: &str = "[a-zA-Z_:][a-zA-Z0-9_:]*";
 const QUOTED: &str = r#""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`"#;
 
