@@ -4,6 +4,9 @@
 //! or completion can work on it. The parser has checked names, arities and types: evaluation does not check again.
 //! Durations may be expressions over the query's step and range (`[step() * 5]`); those stay trees until a query runs.
 
+mod walk;
+mod words;
+
 use crate::{functions::Function, matcher::Matcher};
 
 /// Where in the query's text a node stands: bytes, end exclusive.
@@ -64,79 +67,6 @@ pub enum ValueType {
     Matrix,
 }
 
-impl ValueType {
-    /// As Prometheus calls it in messages.
-    pub fn documented(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Text => "string",
-            Self::Vector => "instant vector",
-            Self::Matrix => "range vector",
-        }
-    }
-
-    /// As Prometheus calls it in answers of its API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Text => "string",
-            Self::Vector => "vector",
-            Self::Matrix => "matrix",
-        }
-    }
-}
-
-impl Expr {
-    /// The type of the expression's value.
-    pub fn value_type(&self) -> ValueType {
-        match &self.kind {
-            ExprKind::Number(_) | ExprKind::Seconds(_) => ValueType::Scalar,
-            ExprKind::Text(_) => ValueType::Text,
-            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => inner.value_type(),
-            ExprKind::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
-                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
-                _ => ValueType::Vector,
-            },
-            ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::Vector,
-            ExprKind::Call(call) => call.function.returns,
-            ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::Matrix,
-        }
-    }
-
-    /// The expressions right within this one, in the order in which they are printed.
-    pub fn children(&self) -> Vec<&Self> {
-        match &self.kind {
-            ExprKind::Number(_)
-            | ExprKind::Seconds(_)
-            | ExprKind::Text(_)
-            | ExprKind::Vector(_)
-            | ExprKind::Matrix(_) => Vec::new(),
-            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => vec![inner],
-            ExprKind::Binary(binary) => vec![&binary.left, &binary.right],
-            ExprKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
-            ExprKind::Call(call) => call.args.iter().collect(),
-            ExprKind::Subquery(subquery) => vec![&subquery.expr],
-        }
-    }
-
-    /// Calls a function for this expression and then for all within it.
-    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
-        visit(self);
-        for child in self.children() {
-            child.walk(visit);
-        }
-    }
-
-    /// The expression without the parentheses around it.
-    pub fn unwrap_parens(&self) -> &Self {
-        let mut inner = self;
-        while let ExprKind::Paren(within) = &inner.kind {
-            inner = within;
-        }
-        inner
-    }
-}
-
 /// `+` or `-` before an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnaryOp {
@@ -144,16 +74,6 @@ pub enum UnaryOp {
     Plus,
     /// Negates, and drops the name.
     Minus,
-}
-
-impl UnaryOp {
-    /// As written in a query.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plus => "+",
-            Self::Minus => "-",
-        }
-    }
 }
 
 /// An operator between two expressions.
@@ -195,59 +115,6 @@ pub enum BinaryOp {
     TrimUpper,
     /// `>/`: keeps the part of a native histogram above a value.
     TrimLower,
-}
-
-impl BinaryOp {
-    /// As written in a query.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "+",
-            Self::Sub => "-",
-            Self::Mul => "*",
-            Self::Div => "/",
-            Self::Mod => "%",
-            Self::Pow => "^",
-            Self::Atan2 => "atan2",
-            Self::Eq => "==",
-            Self::Ne => "!=",
-            Self::Gt => ">",
-            Self::Lt => "<",
-            Self::Ge => ">=",
-            Self::Le => "<=",
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Unless => "unless",
-            Self::TrimUpper => "</",
-            Self::TrimLower => ">/",
-        }
-    }
-
-    /// Returns true for `==` and its five relatives, which filter unless `bool` follows.
-    pub fn is_comparison(self) -> bool {
-        matches!(self, Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le)
-    }
-
-    /// Returns true for `+ - * / % ^`, which also compute durations.
-    pub fn is_arithmetic(self) -> bool {
-        matches!(self, Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Mod | Self::Pow)
-    }
-
-    /// Returns true for `and`, `or` and `unless`.
-    pub fn is_set(self) -> bool {
-        matches!(self, Self::And | Self::Or | Self::Unless)
-    }
-
-    /// How strongly the operator binds: a higher number binds first.
-    pub fn precedence(self) -> u8 {
-        match self {
-            Self::Or => 1,
-            Self::And | Self::Unless => 2,
-            Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le | Self::TrimUpper | Self::TrimLower => 3,
-            Self::Add | Self::Sub => 4,
-            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
-            Self::Pow => 6,
-        }
-    }
 }
 
 /// `left op right`.
@@ -338,42 +205,6 @@ pub enum AggregateOp {
     Limitk,
     /// `limit_ratio(r, …)`, experimental
     LimitRatio,
-}
-
-impl AggregateOp {
-    /// As written in a query.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Avg => "avg",
-            Self::Count => "count",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Group => "group",
-            Self::Stddev => "stddev",
-            Self::Stdvar => "stdvar",
-            Self::Topk => "topk",
-            Self::Bottomk => "bottomk",
-            Self::CountValues => "count_values",
-            Self::Quantile => "quantile",
-            Self::Limitk => "limitk",
-            Self::LimitRatio => "limit_ratio",
-        }
-    }
-
-    /// The type of the parameter that stands before the expression, if there is one.
-    pub fn param_type(self) -> Option<ValueType> {
-        match self {
-            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
-            Self::CountValues => Some(ValueType::Text),
-            _ => None,
-        }
-    }
-
-    /// Returns true for those that need the feature of experimental functions.
-    pub fn is_experimental(self) -> bool {
-        matches!(self, Self::Limitk | Self::LimitRatio)
-    }
 }
 
 /// `op by (labels) (param, expr)`.

@@ -12,31 +12,10 @@ use crate::{
     quote::{quote, quote_char},
 };
 
+mod keyword;
 mod number;
 
-/// A word of the language that is not an operator or aggregation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keyword {
-    Offset,
-    Anchored,
-    Smoothed,
-    By,
-    Without,
-    On,
-    Ignoring,
-    GroupLeft,
-    GroupRight,
-    Bool,
-    Fill,
-    FillLeft,
-    FillRight,
-    Start,
-    End,
-    Step,
-    Range,
-    MinOf,
-    MaxOf,
-}
+pub(crate) use keyword::Keyword;
 
 /// What a token is.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,20 +183,12 @@ impl Lexer<'_> {
     fn duration_keyword(&mut self, c: char, number_seen: bool) -> bool {
         let len = word_len(self.rest(), false);
         let word = self.rest().get(..len).unwrap_or_default();
-        let found = [
-            ("step", Keyword::Step),
-            ("range", Keyword::Range),
-            ("min_of", Keyword::MinOf),
-            ("max_of", Keyword::MaxOf),
-        ]
-        .into_iter()
-        .find(|(name, _)| word.eq_ignore_ascii_case(name));
-        match found {
-            Some((_, keyword)) => self.push(TokenKind::Keyword(keyword), len),
-            None if number_seen => {
+        match keyword::read(word) {
+            Some(TokenKind::Keyword(keyword)) if keyword.is_duration() => self.push(TokenKind::Keyword(keyword), len),
+            _ if number_seen => {
                 self.fail(format!("unexpected character: {}, expected {}", quote_char(c), quote_char(':')))
             }
-            None => self.fail(format!("unexpected character in duration expression: {}", quote_char(c))),
+            _ => self.fail(format!("unexpected character in duration expression: {}", quote_char(c))),
         }
     }
 
@@ -283,7 +254,7 @@ impl Lexer<'_> {
         let len = word_len(self.rest(), true);
         let word = self.rest().get(..len).unwrap_or_default();
         let name = if word.contains(':') { TokenKind::MetricIdentifier } else { TokenKind::Identifier };
-        let kind = match keyword(word) {
+        let kind = match keyword::read(word) {
             // Young keywords are names as before unless a parenthesis follows, so that no old query breaks.
             Some(TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight))
                 if !self.parenthesis_after(len) =>
@@ -353,58 +324,6 @@ fn operator(c: char, second: Option<char>) -> Option<(TokenKind, usize)> {
         _ => return two.map(|op| (TokenKind::Op(op), 2)),
     };
     Some(two.map_or((TokenKind::Op(one), 1), |op| (TokenKind::Op(op), 2)))
-}
-
-/// Keywords are read in any case.
-fn keyword(word: &str) -> Option<TokenKind> {
-    use AggregateOp as A;
-    use Keyword as K;
-    /// Bytes of the longest keyword, `count_values`.
-    const KEYWORD_BYTES_MAX: usize = 12;
-    if KEYWORD_BYTES_MAX < word.len() {
-        return None;
-    }
-    Some(match word.to_ascii_lowercase().as_str() {
-        "and" => TokenKind::Op(BinaryOp::And),
-        "or" => TokenKind::Op(BinaryOp::Or),
-        "unless" => TokenKind::Op(BinaryOp::Unless),
-        "atan2" => TokenKind::Op(BinaryOp::Atan2),
-        "sum" => TokenKind::Aggregate(A::Sum),
-        "avg" => TokenKind::Aggregate(A::Avg),
-        "count" => TokenKind::Aggregate(A::Count),
-        "min" => TokenKind::Aggregate(A::Min),
-        "max" => TokenKind::Aggregate(A::Max),
-        "group" => TokenKind::Aggregate(A::Group),
-        "stddev" => TokenKind::Aggregate(A::Stddev),
-        "stdvar" => TokenKind::Aggregate(A::Stdvar),
-        "topk" => TokenKind::Aggregate(A::Topk),
-        "bottomk" => TokenKind::Aggregate(A::Bottomk),
-        "count_values" => TokenKind::Aggregate(A::CountValues),
-        "quantile" => TokenKind::Aggregate(A::Quantile),
-        "limitk" => TokenKind::Aggregate(A::Limitk),
-        "limit_ratio" => TokenKind::Aggregate(A::LimitRatio),
-        "offset" => TokenKind::Keyword(K::Offset),
-        "anchored" => TokenKind::Keyword(K::Anchored),
-        "smoothed" => TokenKind::Keyword(K::Smoothed),
-        "by" => TokenKind::Keyword(K::By),
-        "without" => TokenKind::Keyword(K::Without),
-        "on" => TokenKind::Keyword(K::On),
-        "ignoring" => TokenKind::Keyword(K::Ignoring),
-        "group_left" => TokenKind::Keyword(K::GroupLeft),
-        "group_right" => TokenKind::Keyword(K::GroupRight),
-        "bool" => TokenKind::Keyword(K::Bool),
-        "fill" => TokenKind::Keyword(K::Fill),
-        "fill_left" => TokenKind::Keyword(K::FillLeft),
-        "fill_right" => TokenKind::Keyword(K::FillRight),
-        "start" => TokenKind::Keyword(K::Start),
-        "end" => TokenKind::Keyword(K::End),
-        "step" => TokenKind::Keyword(K::Step),
-        "range" => TokenKind::Keyword(K::Range),
-        "min_of" => TokenKind::Keyword(K::MinOf),
-        "max_of" => TokenKind::Keyword(K::MaxOf),
-        "inf" | "nan" => TokenKind::Number,
-        _ => return None,
-    })
 }
 
 fn is_alpha(c: char) -> bool {

@@ -8,6 +8,7 @@
 //! Invariants: no input makes it panic or overflow the stack; every span lies within the text and within its parent's.
 //! Source: prometheus.io/docs/prometheus/latest/querying/basics and Prometheus, `promql/parser`.
 
+mod call;
 mod check;
 mod duration;
 mod error;

@@ -1,6 +1,6 @@
 //! Checks of a complete tree: types, numbers of arguments, and what may not stand together.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::tokens::Parser;
 use crate::{
@@ -109,7 +109,7 @@ fn check_included(parser: &mut Parser<'_>, binary: &Binary) {
     else {
         return;
     };
-    let include: HashSet<_> = include.iter().collect();
+    let include: BTreeSet<_> = include.iter().collect();
     for label in on.iter().filter(|label| include.contains(label)) {
         let message = format!("label {} must not occur in ON and GROUP clause at once", quote(label));
         parser.error(binary.op_span, message);

@@ -205,9 +205,7 @@ impl<'a> Parser<'a> {
             TokenKind::Duration => format!("duration {}", quote_start(word)),
             TokenKind::At | TokenKind::EqualRegex | TokenKind::NotRegex | TokenKind::Op(_) => format!("<op:{word}>"),
             TokenKind::Aggregate(_) => format!("<aggr:{word}>"),
-            TokenKind::Keyword(
-                Keyword::Start | Keyword::End | Keyword::Step | Keyword::Range | Keyword::MinOf | Keyword::MaxOf,
-            ) => quote(word),
+            TokenKind::Keyword(keyword) if keyword.is_function() => quote(word),
             TokenKind::Keyword(_) => format!("<{word}>"),
             _ => quote(word),
         }
