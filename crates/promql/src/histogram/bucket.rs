@@ -49,33 +49,66 @@ impl Bucket {
     }
 }
 
+/// Where a bucket lies; its bounds are computed when they are needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// Among the negative ones.
+    Negative(i64),
+    /// The zero bucket.
+    Zero,
+    /// Among the positive ones, or those with custom bounds.
+    Positive(i64),
+}
+
+impl Place {
+    /// The bucket that lies here.
+    pub(super) fn bucket(self, histogram: &Histogram, count: f64) -> Bucket {
+        match self {
+            Self::Negative(index) => beside_zero(histogram, negative_bucket(histogram, index, count)),
+            Self::Zero => zero_bucket(histogram),
+            Self::Positive(index) => beside_zero(histogram, positive_bucket(histogram, index, count)),
+        }
+    }
+}
+
 /// All buckets in ascending order, empty ones included; the zero bucket only when it holds something. Where the zero
 /// bucket covers a part of another one, that other one begins at its end.
 pub fn buckets(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
-    negative_ascending(histogram)
-        .map(|bucket| beside_zero(histogram, bucket))
-        .chain(zero_if_populated(histogram))
-        .chain(positive_ascending(histogram).map(|bucket| beside_zero(histogram, bucket)))
+    places(histogram).map(|(place, count)| place.bucket(histogram, count))
 }
 
 /// As [`buckets`], in descending order.
 pub fn buckets_reversed(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
-    positive_descending(histogram)
-        .map(|bucket| beside_zero(histogram, bucket))
-        .chain(zero_if_populated(histogram))
-        .chain(negative_descending(histogram).map(|bucket| beside_zero(histogram, bucket)))
+    places_reversed(histogram).map(|(place, count)| place.bucket(histogram, count))
 }
 
+/// The places of [`buckets`] with their counts.
+pub(super) fn places(histogram: &Histogram) -> impl Iterator<Item = (Place, f64)> {
+    let Histogram { negative, positive, .. } = histogram;
+    let negative = indexed_reversed(&negative.spans, &negative.counts).map(|(i, count)| (Place::Negative(i), *count));
+    let positive = indexed(&positive.spans, &positive.counts).map(|(i, count)| (Place::Positive(i), *count));
+    negative.chain(zero_if_populated(histogram)).chain(positive)
+}
+
+/// The places of [`buckets_reversed`] with their counts.
+pub(super) fn places_reversed(histogram: &Histogram) -> impl Iterator<Item = (Place, f64)> {
+    let Histogram { negative, positive, .. } = histogram;
+    let positive = indexed_reversed(&positive.spans, &positive.counts).map(|(i, count)| (Place::Positive(i), *count));
+    let negative = indexed(&negative.spans, &negative.counts).map(|(i, count)| (Place::Negative(i), *count));
+    positive.chain(zero_if_populated(histogram)).chain(negative)
+}
+
+fn zero_if_populated(histogram: &Histogram) -> Option<(Place, f64)> {
+    (histogram.zero_count > 0.0).then_some((Place::Zero, histogram.zero_count))
+}
+
+/// The positive buckets as the schema has them, whatever the zero bucket covers.
 pub(super) fn positive_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
     let side = &histogram.positive;
     indexed(&side.spans, &side.counts).map(|(index, count)| positive_bucket(histogram, index, *count))
 }
 
-fn positive_descending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
-    let side = &histogram.positive;
-    indexed_reversed(&side.spans, &side.counts).map(|(index, count)| positive_bucket(histogram, index, *count))
-}
-
+/// The negative buckets as the schema has them.
 pub(super) fn negative_ascending(histogram: &Histogram) -> impl Iterator<Item = Bucket> {
     let side = &histogram.negative;
     indexed_reversed(&side.spans, &side.counts).map(|(index, count)| negative_bucket(histogram, index, *count))
@@ -96,10 +129,6 @@ pub(super) fn zero_bucket(histogram: &Histogram) -> Bucket {
         upper_inclusive: true,
         count: histogram.zero_count,
     }
-}
-
-fn zero_if_populated(histogram: &Histogram) -> Option<Bucket> {
-    (histogram.zero_count > 0.0).then(|| zero_bucket(histogram))
 }
 
 fn positive_bucket(histogram: &Histogram, index: i64, count: f64) -> Bucket {

@@ -2,7 +2,10 @@
 
 use homeostat_model::Histogram;
 
-use super::{bucket::buckets, interpolation::Spread};
+use super::{
+    bucket::{buckets, places},
+    interpolation::Spread,
+};
 
 /// A share of observations.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +27,7 @@ pub fn fraction(lower: f64, upper: f64, histogram: &Histogram) -> Fraction {
     }
     // A NaN sum means observations of NaN, or infinite ones of both signs; only the former are missing in the buckets.
     let in_buckets =
-        if histogram.sum.is_nan() { buckets(histogram).map(|bucket| bucket.count).sum() } else { histogram.count };
+        if histogram.sum.is_nan() { places(histogram).map(|(_, count)| count).sum() } else { histogram.count };
     let below = |value| match count_below(value, histogram) {
         Some(count) if count <= in_buckets => count,
         _ => in_buckets,

@@ -3,7 +3,7 @@
 use homeostat_model::Histogram;
 
 use super::{
-    bucket::{Bucket, buckets, buckets_reversed},
+    bucket::{Bucket, Place, places, places_reversed},
     interpolation::Spread,
 };
 
@@ -44,36 +44,39 @@ pub fn quantile(q: f64, histogram: &Histogram) -> Quantile {
     // right. Otherwise the shorter way is more exact.
     if histogram.sum.is_nan() || q < 0.5 {
         let rank = q * histogram.count;
-        let mut all = buckets(histogram);
+        let mut all = places(histogram);
         let reached = Reached::new(rank, &mut all);
-        let in_buckets = reached.count + all.map(|bucket| bucket.count).sum::<f64>();
+        let in_buckets = reached.count + all.map(|(_, count)| count).sum::<f64>();
         let some_nan = histogram.sum.is_nan() && in_buckets < histogram.count;
-        reached.quantile(histogram, |count, bucket| rank - (count - bucket.count), some_nan)
+        reached.quantile(histogram, |count| rank - (count - reached.bucket_count), some_nan)
     } else {
         let rank = (1.0 - q) * histogram.count;
-        let reached = Reached::new(rank, &mut buckets_reversed(histogram));
-        reached.quantile(histogram, |count, _| count - rank, false)
+        let reached = Reached::new(rank, &mut places_reversed(histogram));
+        reached.quantile(histogram, |count| count - rank, false)
     }
 }
 
 /// The bucket in which a rank was reached.
+#[derive(Clone, Copy)]
 struct Reached {
     /// The rank that was asked for.
     rank: f64,
-    /// The bucket, or the last one when the rank was not reached.
-    bucket: Bucket,
-    /// Observations up to the end of this bucket.
+    /// Where the bucket lies, or the last one when the rank was not reached; none in a histogram without buckets.
+    place: Option<Place>,
+    /// Observations in this bucket.
+    bucket_count: f64,
+    /// Observations up to its end.
     count: f64,
 }
 
 impl Reached {
-    fn new(rank: f64, all: &mut impl Iterator<Item = Bucket>) -> Self {
-        let nothing = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: true, upper_inclusive: true, count: 0.0 };
-        let mut reached = Self { rank, bucket: nothing, count: 0.0 };
-        for bucket in all {
-            reached.bucket = bucket;
-            reached.count += bucket.count;
-            if bucket.count != 0.0 && reached.count >= rank {
+    fn new(rank: f64, all: &mut impl Iterator<Item = (Place, f64)>) -> Self {
+        let mut reached = Self { rank, place: None, bucket_count: 0.0, count: 0.0 };
+        for (place, count) in all {
+            reached.place = Some(place);
+            reached.bucket_count = count;
+            reached.count += count;
+            if count != 0.0 && reached.count >= rank {
                 break;
             }
         }
@@ -82,8 +85,10 @@ impl Reached {
 
     /// The quantile; `rank_inside` says how many observations of the bucket lie below it, given the count up to the
     /// bucket's end.
-    fn quantile(self, histogram: &Histogram, rank_inside: impl Fn(f64, &Bucket) -> f64, some_nan: bool) -> Quantile {
-        let bucket = match bounded(histogram, self.bucket) {
+    fn quantile(self, histogram: &Histogram, rank_inside: impl Fn(f64) -> f64, some_nan: bool) -> Quantile {
+        let nothing = Bucket { lower: 0.0, upper: 0.0, lower_inclusive: true, upper_inclusive: true, count: 0.0 };
+        let bucket = self.place.map_or(nothing, |place| place.bucket(histogram, self.bucket_count));
+        let bucket = match bounded(histogram, bucket) {
             Ok(bucket) => bucket,
             Err(value) => return Quantile { value, nan: NanEffect::None },
         };
@@ -94,7 +99,7 @@ impl Reached {
             let (value, nan) = if is_nan { (f64::NAN, NanEffect::IsNan) } else { (bucket.upper, NanEffect::None) };
             return Quantile { value, nan };
         }
-        let share = rank_inside(count, &bucket) / bucket.count;
+        let share = rank_inside(count) / bucket.count;
         let nan = if some_nan { NanEffect::Higher } else { NanEffect::None };
         Quantile { value: Spread::of(histogram, &bucket).value_at(&bucket, share), nan }
     }
