@@ -234,5 +234,8 @@ fn same_buckets(a: &Buckets, b: &Buckets) -> bool {
         let cells = indexed(&side.spans, &side.counts).filter(|(_, count)| **count != 0.0);
         cells.map(|(index, count)| (index, count.to_bits()))
     }
-    populated(a).eq(populated(b))
+    fn bits(side: &Buckets) -> impl Iterator<Item = u64> {
+        side.counts.iter().map(|count| count.to_bits())
+    }
+    a.spans == b.spans && bits(a).eq(bits(b)) || populated(a).eq(populated(b))
 }
