@@ -102,11 +102,11 @@ fn run(name: &str, script: &str) -> Tally {
                         }
                     }
                 }
-                load.with_starts.into_iter().for_each(|labels| memory.mark_unfaithful(labels));
+                memory.unfaithful.extend(load.with_starts);
             }
             Command::Eval(case) => {
                 let outcome = evaluate(&memory, &case);
-                if memory.take_touched() {
+                if memory.touched.take() {
                     tally.skipped += 1;
                 } else if let Err(why) = outcome {
                     tally.failed.push(format!("{name}:{}: {}\n    {why}", case.line, case.query));

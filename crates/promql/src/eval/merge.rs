@@ -1,4 +1,5 @@
-//! Series that have the same labels, once a name is gone or a label is changed.
+//! Series that have the same labels, once a name is gone or a label is changed. A series whose name is still to go is not
+//! the same as one that keeps it.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -38,11 +39,11 @@ pub(super) fn merge(series: &mut Vec<Series>) -> Result<(), EvalError> {
 
 /// For each series the index of its labels in the order of their appearance; `None` when all labels differ.
 fn places(series: &[Series]) -> Option<Vec<usize>> {
-    let mut seen: HashMap<&Labels, usize> = HashMap::with_capacity(series.len());
+    let mut seen: HashMap<(&Labels, bool), usize> = HashMap::with_capacity(series.len());
     let mut place = Vec::with_capacity(series.len());
     for series in series {
         let next = seen.len();
-        place.push(match seen.entry(&series.labels) {
+        place.push(match seen.entry((&series.labels, series.drop_name)) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => *entry.insert(next),
         });

@@ -7,7 +7,7 @@ use homeostat_model::Labels;
 use super::{
     columns::{Columns, Visitor, Windows},
     error::{EvalError, execution, same_labels},
-    evaluator::{Evaluator, Sink},
+    evaluator::{Evaluator, Matrix, Sink},
     range_functions::{RangeFunction, check_factors},
     scalar::Scalar,
     series::{Series, is_metadata},
@@ -71,6 +71,27 @@ pub(super) fn inner_steps(ev: &Evaluator<'_>, subquery: &Subquery, windows: &Win
 
 /// Hands on the results of a function over a range.
 pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut Sink<'_>) -> Result<(), EvalError> {
+    let loses_name = !matches!(call.function.name, "last_over_time" | "first_over_time");
+    if !loses_name || ev.delays_names() || call.args.iter().any(fixes_name) {
+        return called(ev, call, span, loses_name, sink);
+    }
+    // Series of several metrics may be one once the name is gone.
+    let mut matrix = Matrix::new(ev.query);
+    called(ev, call, span, loses_name, &mut |series| matrix.push(series))?;
+    matrix.merged()?.drain(sink)
+}
+
+fn fixes_name(range: &Expr) -> bool {
+    matches!(&range.unwrap_parens().kind, ExprKind::Matrix(matrix) if matrix.vector.metric().is_some())
+}
+
+fn called(
+    ev: &Evaluator<'_>,
+    call: &Call,
+    span: ByteSpan,
+    loses_name: bool,
+    sink: &mut Sink<'_>,
+) -> Result<(), EvalError> {
     let name = call.function.name;
     let function = RangeFunction::find(name).ok_or_else(|| execution(format!("function {name} is unknown")))?;
     let mut range = None;
@@ -93,7 +114,8 @@ pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut S
         params,
         call: span,
         args: &args,
-        loses_name: !matches!(name, "last_over_time" | "first_over_time"),
+        loses_name,
+        merges: !call.args.iter().any(fixes_name),
         counts: matches!(name, "rate" | "increase"),
         doubted: None,
         seen: HashSet::new(),
@@ -143,7 +165,9 @@ struct Caller<'c, 's, 'q> {
     counts: bool,
     /// The metric last told not to look like a counter.
     doubted: Option<String>,
-    /// Labels of results, where names go at once and may be missed.
+    /// Results with the same labels are put together by who gets them.
+    merges: bool,
+    /// Labels of results, where names go at once and types and units may be missed.
     seen: HashSet<Labels>,
     /// Why the function cannot be asked at all.
     refusal: Option<String>,
@@ -190,9 +214,8 @@ impl Visitor for Caller<'_, '_, '_> {
         self.result.drop_name = self.from.drop_name;
         if self.loses_name {
             self.ev.without_name(&mut self.result);
-            // Where each series kept its name apart from others, its other labels still do.
             let lost = !self.ev.delays_names() && self.from.labels.iter().any(|(name, _)| is_metadata(name));
-            if lost && !self.seen.insert(self.result.labels.clone()) {
+            if lost && !self.merges && !self.seen.insert(self.result.labels.clone()) {
                 return Err(same_labels());
             }
         }

@@ -16,22 +16,14 @@ const RUN_LEN: usize = 7;
 pub(crate) struct Memory {
     series: BTreeMap<Labels, BTreeMap<TimeMs, SampleValue>>,
     /// Series that are not what the script loads, because samples here do not say when their counters began.
-    unfaithful: BTreeSet<Labels>,
-    touched: Cell<bool>,
+    pub(crate) unfaithful: BTreeSet<Labels>,
+    /// Whether one of them was read.
+    pub(crate) touched: Cell<bool>,
 }
 
 impl Memory {
     pub(crate) fn add(&mut self, labels: &Labels, t_ms: TimeMs, value: SampleValue) {
         self.series.entry(labels.clone()).or_default().insert(t_ms, value);
-    }
-
-    pub(crate) fn mark_unfaithful(&mut self, labels: Labels) {
-        self.unfaithful.insert(labels);
-    }
-
-    /// Returns true when an unfaithful series was read since the last question.
-    pub(crate) fn take_touched(&self) -> bool {
-        self.touched.take()
     }
 }
 
