@@ -1,5 +1,5 @@
 //! Scraped bodies of all formats on arbitrary bytes: nothing panics, labels are fit for a store, no value is the stale
-//! marker, errors stand within the body, and a second reading recognises every series of the first by its bytes.
+//! marker, errors stand within the body, and a second reading, which recognises series by their bytes, sees the same.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -42,7 +42,9 @@ impl ScrapeSink for Sink {
                 assert!(labels.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
                 assert!(labels.iter().any(|(name, _)| *name == "__name__"));
                 let owned: Vec<_> = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-                self.known.insert(bytes.expect("each format has bytes").to_vec(), owned.clone());
+                if let Some(bytes) = bytes {
+                    self.known.insert(bytes.to_vec(), owned.clone());
+                }
                 owned
             }
         };
@@ -65,9 +67,9 @@ fuzz_target!(|bytes: &[u8]| {
         let before = std::mem::take(&mut sink.samples);
         sink.recognised = 0;
         parse(format, bytes, &options, &mut sink).expect("what was readable stays so");
-        assert_eq!(sink.recognised, before.len());
-        // The kind of a family may differ when it comes again: bounds of known series stay as they were first read.
-        assert_eq!(before.len(), sink.samples.len());
-        assert!(std::iter::zip(&before, &sink.samples).all(|((_, a), (_, b))| a == b));
+        assert_eq!(before, sink.samples);
+        if format == Format::Protobuf {
+            assert_eq!(sink.recognised, before.len());
+        }
     }
 });

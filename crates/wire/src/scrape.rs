@@ -145,8 +145,8 @@ pub trait ScrapeSink {
     /// How the sink names a series that it has seen before; `Infallible` for sinks that do not remember.
     type Known;
 
-    /// Gets a series as it stands in the body, before its labels are read. Equal bytes of one target in one format are
-    /// the same series.
+    /// Gets what is probably a series as it stands in the body, before its labels are read. Equal bytes of one target in
+    /// one format are the same series.
     fn recognise(&mut self, bytes: &[u8]) -> Option<Self::Known> {
         let _ = bytes;
         None
@@ -227,9 +227,6 @@ pub enum ScrapeFault {
     /// A quote that is never closed.
     #[error("the quote that begins here is not closed")]
     OpenQuote,
-    /// A brace that is never closed.
-    #[error("the brace that begins here is not closed")]
-    OpenBrace,
     /// Neither before nor within the braces.
     #[error("the series has no metric name")]
     NoName,

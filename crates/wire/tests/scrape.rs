@@ -234,7 +234,7 @@ fn faults_of_text_name_line_and_column() {
         "ok 1\n a{b=\"c\"} x\n"
           error: line 2, column 11: expected a value, found "x"
         "a{b=\"c\""
-          error: line 1, column 2: the brace that begins here is not closed
+          error: line 1, column 8: expected a label name or a closing brace, found the end of the body
         "a{b=\"c} 1\n"
           error: line 1, column 5: the quote that begins here is not closed
         "a{b=c} 1\n"
@@ -629,6 +629,24 @@ fn a_second_scrape_knows_every_series() {
         assert!(sink.seen[..count].iter().all(Option::is_none), "{format:?}");
         assert_eq!(sink.seen[count..], (0..count).map(Some).collect::<Vec<_>>(), "{format:?}");
     }
+}
+
+#[test]
+fn odd_lines_are_not_taken_for_known_series() {
+    let mut sink = Remembering::default();
+    let mut read = |format, body: &[u8]| {
+        sink.seen.clear();
+        parse(format, body, &ScrapeOptions::default(), &mut sink).unwrap();
+        sink.seen.clone()
+    };
+    assert_eq!(read(Format::Text, b"a 1\na {b=\"x\ny\"} 1\na{b=\"}\"} 1\na{b=\"}\n\"} 1\n"), [None; 4]);
+    assert_eq!(
+        read(Format::Text, b"a 1\na {b=\"x\ny\"} 1\na{b=\"}\"} 1\na{b=\"}\n\"} 1\n"),
+        [Some(0), None, Some(1), None]
+    );
+    let exemplars = b"c 1 # {a=\"}\"} 1\nd{l=\" # {\"} 1\nd{l=\"\"} 1 # {l=\" # {\"} 1\n# EOF";
+    assert_eq!(read(Format::OpenMetrics, exemplars), [None; 3]);
+    assert_eq!(read(Format::OpenMetrics, exemplars), [Some(2), None, Some(3)]);
 }
 
 proptest! {

@@ -100,7 +100,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field; `None` at the end.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "measured: saves a fifth of decoding remote write")]
+    #[inline(always)]
     pub fn field(&mut self) -> Result<Option<Field<'a>>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);

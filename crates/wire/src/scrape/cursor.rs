@@ -68,6 +68,12 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.offset).copied()
     }
 
+    /// Goes past bytes that were looked at with [`Cursor::rest`].
+    #[inline]
+    pub(super) fn skip(&mut self, len: usize) {
+        self.offset += len;
+    }
+
     /// Goes past `byte` if it is next. Only for ASCII.
     #[inline]
     pub(super) fn take(&mut self, byte: u8) -> bool {
@@ -93,6 +99,14 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
+    /// Goes to the first of three bytes, or to the end. Only for ASCII.
+    #[inline]
+    pub(super) fn take_until(&mut self, a: u8, b: u8, c: u8) -> Option<u8> {
+        let bytes = self.bytes();
+        self.offset += memchr::memchr3(a, b, c, bytes).unwrap_or(bytes.len());
+        self.peek()
+    }
+
     /// Goes past blanks and tabs; returns true when there were some.
     #[inline]
     pub(super) fn take_blanks(&mut self) -> bool {
@@ -105,7 +119,10 @@ impl<'a> Cursor<'a> {
 
     /// Goes past the rest of the line and its end.
     pub(super) fn take_line(&mut self) -> &'a str {
-        let line = self.take_while(|byte| byte != b'\n');
+        let bytes = self.bytes();
+        let start = self.offset;
+        self.offset += memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let line = self.since(start);
         self.take(b'\n');
         line
     }
@@ -125,8 +142,7 @@ impl<'a> Cursor<'a> {
         let start = self.offset;
         let mut escaped = false;
         loop {
-            self.take_while(|byte| !matches!(byte, b'"' | b'\\' | b'\n'));
-            match self.peek() {
+            match self.take_until(b'"', b'\\', b'\n') {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;

@@ -84,37 +84,29 @@ fn recycled<'b>(mut labels: Vec<Label<'_>>) -> Vec<Label<'b>> {
     labels.into_iter().map(|_| ("", "")).collect()
 }
 
-/// Goes past a series without reading its labels. Only what [`read`] then takes is a series.
+/// Where the series on this line ends, by a look at its last brace. It may be wrong for odd lines, and need not be right:
+/// if a series of just these bytes was read before, then it is what stands here too.
 #[inline]
-pub(super) fn skip<'a>(cursor: &mut Cursor<'a>, dialect: Dialect) -> Result<&'a str, At> {
-    let start = cursor.offset();
-    cursor.take_while(|byte| !matches!(byte, b'{' | b' ' | b'\t' | b'\n'));
-    let mut series = cursor.since(start);
-    let mut ahead = *cursor;
-    if dialect == Dialect::Text {
-        ahead.take_blanks();
+pub(super) fn guess<'a>(cursor: &Cursor<'a>, dialect: Dialect) -> &'a str {
+    let rest = cursor.rest();
+    let bytes = rest.as_bytes();
+    let mut line = bytes.get(..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())).unwrap_or(bytes);
+    if dialect == Dialect::OpenMetrics
+        && let Some(exemplar) = memchr::memmem::find(line, b" # {")
+    {
+        line = line.get(..exemplar).unwrap_or(line);
     }
-    let open = ahead;
-    if ahead.take(b'{') {
-        loop {
-            ahead.take_while(|byte| !matches!(byte, b'}' | b'"' | b'\n'));
-            match ahead.peek() {
-                Some(b'}') => break,
-                Some(b'"') => {
-                    ahead.take_quoted(dialect == Dialect::Text)?;
-                }
-                _ => return Err(open.fault(ScrapeFault::OpenBrace)),
-            }
-        }
-        ahead.take(b'}');
-        *cursor = ahead;
-        series = cursor.since(start);
-    }
-    Ok(series)
+    let end = match memchr::memrchr(b'}', line) {
+        Some(brace) => brace + 1,
+        // A brace that is not closed on its line: a value with a line break.
+        None if line.contains(&b'{') => line.len(),
+        None => memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len()),
+    };
+    rest.get(..end).unwrap_or_default()
 }
 
-/// Reads a series into `buffer`, the metric's name first.
-pub(super) fn read<'a>(cursor: &mut Cursor<'a>, dialect: Dialect, buffer: &mut LabelBuffer<'a>) -> Result<(), At> {
+/// Reads a series into `buffer`, the metric's name first, and gives it as it stands.
+pub(super) fn read<'a>(cursor: &mut Cursor<'a>, dialect: Dialect, buffer: &mut LabelBuffer<'a>) -> Result<&'a str, At> {
     buffer.clear();
     let begin = *cursor;
     let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
@@ -122,16 +114,18 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>, dialect: Dialect, buffer: &mut L
         return Err(begin.expected("a metric name"));
     }
     buffer.push(METRIC_NAME.into(), name.into());
+    let mut ahead = *cursor;
     if dialect == Dialect::Text {
-        cursor.take_blanks();
+        ahead.take_blanks();
     }
-    if cursor.peek() == Some(b'{') {
-        read_braces(cursor, dialect, buffer, Name::May)?;
+    if ahead.peek() == Some(b'{') {
+        read_braces(&mut ahead, dialect, buffer, Name::May)?;
+        *cursor = ahead;
     }
     if buffer.metric().is_empty() {
         return Err(begin.fault(ScrapeFault::NoName));
     }
-    Ok(())
+    Ok(cursor.since(begin.offset()))
 }
 
 /// Whether braces may hold the metric's name.

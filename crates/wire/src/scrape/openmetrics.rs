@@ -151,11 +151,15 @@ impl<'a, S: ScrapeSink> Parser<'a, '_, S> {
 
     fn sample(&mut self) -> Result<(), At> {
         let begin = self.cursor;
-        let series = labels::skip(&mut self.cursor, Dialect::OpenMetrics)?;
+        let mut series = labels::guess(&self.cursor, Dialect::OpenMetrics);
         let known = self.sink.recognise(series.as_bytes());
-        if known.is_none() {
-            self.cursor = begin;
-            labels::read(&mut self.cursor, Dialect::OpenMetrics, &mut self.labels)?;
+        let mut bytes = None;
+        if known.is_some() {
+            self.cursor.skip(series.len());
+        } else {
+            let guessed = series;
+            series = labels::read(&mut self.cursor, Dialect::OpenMetrics, &mut self.labels)?;
+            bytes = (series == guessed).then_some(series.as_bytes());
             self.labels.spell_bounds(self.kind);
         }
         let value = self.value()?;
@@ -186,7 +190,7 @@ impl<'a, S: ScrapeSink> Parser<'a, '_, S> {
             }
             None => self
                 .labels
-                .with(limits, |labels| give(SeriesKey::Labels { labels, bytes: Some(series.as_bytes()) }))
+                .with(limits, |labels| give(SeriesKey::Labels { labels, bytes }))
                 .map_err(|fault| begin.fault(ScrapeFault::Series(fault))),
         }
     }
@@ -254,10 +258,9 @@ impl<'a, S: ScrapeSink> Parser<'a, '_, S> {
                 return Created { at, labels: "", start_ms: None };
             }
             let mut line = ahead;
-            if line.take_word(CREATED)
-                && matches!(line.peek(), Some(b'{' | b' '))
-                && let Ok(labels) = labels::skip(&mut line, Dialect::OpenMetrics)
-            {
+            if line.take_word(CREATED) && matches!(line.peek(), Some(b'{' | b' ')) {
+                let labels = labels::guess(&line, Dialect::OpenMetrics);
+                line.skip(labels.len());
                 line.take(b' ');
                 let seconds = line.take_while(|byte| !matches!(byte, b' ' | b'\n'));
                 return Created { at, labels, start_ms: parse_seconds(seconds) };

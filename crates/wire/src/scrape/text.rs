@@ -99,11 +99,14 @@ impl<S: ScrapeSink> Parser<'_, '_, S> {
 
     fn sample(&mut self) -> Result<(), At> {
         let begin = self.cursor;
-        let series = labels::skip(&mut self.cursor, Dialect::Text)?;
-        let known = self.sink.recognise(series.as_bytes());
-        if known.is_none() {
-            self.cursor = begin;
-            labels::read(&mut self.cursor, Dialect::Text, &mut self.labels)?;
+        let guessed = labels::guess(&self.cursor, Dialect::Text);
+        let known = self.sink.recognise(guessed.as_bytes());
+        let mut bytes = None;
+        if known.is_some() {
+            self.cursor.skip(guessed.len());
+        } else {
+            let series = labels::read(&mut self.cursor, Dialect::Text, &mut self.labels)?;
+            bytes = (series == guessed).then_some(series.as_bytes());
             self.labels.spell_bounds(self.kind);
         }
         self.cursor.take_blanks();
@@ -125,7 +128,7 @@ impl<S: ScrapeSink> Parser<'_, '_, S> {
         let sink = &mut *self.sink;
         self.labels
             .with(&self.limits, |labels| {
-                sink.sample(SeriesKey::Labels { labels, bytes: Some(series.as_bytes()) }, sample);
+                sink.sample(SeriesKey::Labels { labels, bytes }, sample);
             })
             .map_err(|fault| begin.fault(ScrapeFault::Series(fault)))
     }
