@@ -16,6 +16,7 @@ pub mod functions;
 pub mod histogram;
 mod lexer;
 pub mod literal;
+mod map;
 pub mod matcher;
 pub mod note;
 mod number_text;

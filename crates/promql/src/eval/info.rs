@@ -10,7 +10,7 @@
 //!
 //! Source: prometheus.io/docs/prometheus/latest/querying/functions, "info"; `promql/info.go` of Prometheus.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use homeostat_model::{Labels, LabelsBuilder, labels::METRIC_NAME};
 
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     ast::{Expr, ExprKind, Shift},
+    map::{HashMap, HashSet},
     matcher::{Matcher, MatcherOp},
 };
 
@@ -135,7 +136,7 @@ struct Infos {
 
 impl Infos {
     fn read(ev: &Evaluator<'_>, wanted: &Wanted, base: &Matrix, shift: Shifted) -> Result<Self, EvalError> {
-        let mut infos = Self { of_target: HashMap::new() };
+        let mut infos = Self { of_target: HashMap::default() };
         let mut values: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
         for series in base.series.iter().filter(|series| !wanted.is_info(&series.labels)) {
             for label in IDENTIFYING {

@@ -1,7 +1,7 @@
 //! Series that have the same labels, once a name is gone or a label is changed. A series whose name is still to go is not
 //! the same as one that keeps it.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::hash_map::Entry;
 
 use homeostat_model::Labels;
 
@@ -10,6 +10,7 @@ use super::{
     evaluator::Matrix,
     series::Series,
 };
+use crate::map::HashMap;
 
 impl Matrix {
     /// Makes one series of those with the same labels, in the order of the first of each. An error when two of them
@@ -39,7 +40,8 @@ pub(super) fn merge(series: &mut Vec<Series>) -> Result<(), EvalError> {
 
 /// For each series the index of its labels in the order of their appearance; `None` when all labels differ.
 fn places(series: &[Series]) -> Option<Vec<usize>> {
-    let mut seen: HashMap<(&Labels, bool), usize> = HashMap::with_capacity(series.len());
+    let mut seen: HashMap<(&Labels, bool), usize> = HashMap::default();
+    seen.reserve(series.len());
     let mut place = Vec::with_capacity(series.len());
     for series in series {
         let next = seen.len();

@@ -1,7 +1,5 @@
 //! Ranges: the windows of a range selector or a subquery, and what functions make of them.
 
-use std::collections::HashSet;
-
 use homeostat_model::Labels;
 
 use super::{
@@ -17,6 +15,7 @@ use super::{
 use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
     functions::{anchored_functions, smoothed_functions},
+    map::HashSet,
     source::Select,
 };
 
@@ -118,7 +117,7 @@ fn called(
         merges: !call.args.iter().any(fixes_name),
         counts: matches!(name, "rate" | "increase"),
         doubted: None,
-        seen: HashSet::new(),
+        seen: HashSet::default(),
         refusal,
         asked: false,
         metric: String::new(),

@@ -1,7 +1,5 @@
 //! `count_values("label", v)`: how many series of each group have which value.
 
-use std::collections::HashMap;
-
 use homeostat_model::{Labels, SampleValue};
 
 use super::{cells::Cells, fold::column_of, groups::Groups};
@@ -16,6 +14,7 @@ use crate::{
         series::{Series, absent},
     },
     histogram,
+    map::HashMap,
 };
 
 /// A value that is counted; every `NaN` is the same.
@@ -50,7 +49,7 @@ pub(super) fn rows(ev: &Evaluator<'_>, aggregate: &Aggregate, sink: &mut Sink<'_
         return Err(execution(format!("invalid label name {label:?}")));
     }
     let mut groups = Groups::new(&grouping(&aggregate.grouping, label));
-    let mut numbers: HashMap<(usize, Counted), usize> = HashMap::new();
+    let mut numbers: HashMap<(usize, Counted), usize> = HashMap::default();
     let mut columns: Vec<Cells<u64>> = Vec::new();
     let mut held = Held::new(&ev.query.budget);
     ev.rows(&aggregate.expr, &mut |series| {

@@ -1,12 +1,11 @@
 //! The groups of an aggregation.
 
-use std::collections::HashMap;
-
 use homeostat_model::Labels;
 
 use crate::{
     ast::Grouping,
     eval::{label_key::LabelKey, series::Series},
+    map::HashMap,
 };
 
 /// The groups that were seen, numbered in the order of their first series.
@@ -23,7 +22,7 @@ impl Groups {
             Grouping::By(labels) => LabelKey::only(labels),
             Grouping::Without(labels) => LabelKey::without_and_name(labels),
         };
-        Self { key, numbers: HashMap::new(), labels: Vec::new(), drop_name: Vec::new() }
+        Self { key, numbers: HashMap::default(), labels: Vec::new(), drop_name: Vec::new() }
     }
 
     /// The number of a series' group.

@@ -3,10 +3,7 @@
 //! Per group and step the k best are held in a heap with the worst of them on top; what is worse than that is forgotten
 //! at once. Of series only the labels of those are held that were among the best at some step.
 
-use std::{
-    cmp::Ordering,
-    collections::{BinaryHeap, HashMap},
-};
+use std::{cmp::Ordering, collections::BinaryHeap};
 
 use homeostat_model::Labels;
 
@@ -20,6 +17,7 @@ use crate::{
         scalar::Scalar,
         series::Series,
     },
+    map::HashMap,
     number_text::shortest,
 };
 
@@ -111,7 +109,7 @@ pub(super) fn rows(
         }
         held.add(grown, grown * size_of::<Entry>() as u64)
     })?;
-    let mut chosen = Chosen { candidates: &candidates, of_candidate: HashMap::new(), series: Vec::new() };
+    let mut chosen = Chosen { candidates: &candidates, of_candidate: HashMap::default(), series: Vec::new() };
     for column in columns {
         let first = column.first();
         for (at, best) in column.into_all().into_iter().enumerate() {

@@ -1,12 +1,11 @@
 //! Which series of two vectors belong together: those with the same values of the labels that count.
 
-use std::collections::HashMap;
-
 use homeostat_model::{Labels, labels::METRIC_NAME};
 
 use crate::{
     ast::{MatchLabels, Matching},
     eval::label_key::LabelKey,
+    map::HashMap,
 };
 
 /// Numbers for match groups: equal where the labels that count are equal.
@@ -21,7 +20,7 @@ impl MatchGroups {
             MatchLabels::On(labels) => LabelKey::only(labels),
             MatchLabels::Ignoring(labels) => LabelKey::without_and_name(labels),
         };
-        Self { key, numbers: HashMap::new() }
+        Self { key, numbers: HashMap::default() }
     }
 
     /// The number of a series' group, which is a new one if need be.

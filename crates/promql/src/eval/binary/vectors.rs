@@ -10,10 +10,7 @@
 //! With `group_right` the sides are swapped, and values swapped back before they are combined. The values to be filled in
 //! are not swapped: `fill_left` stands in for the many side then too, as in Prometheus.
 
-use std::{
-    cell::OnceCell,
-    collections::{HashMap, HashSet},
-};
+use std::cell::OnceCell;
 
 use homeostat_model::{Labels, LabelsBuilder, SampleValue};
 
@@ -30,6 +27,7 @@ use crate::{
         evaluator::{Evaluator, Matrix, Sink},
         series::{Series, absent, braced, is_absent, is_metadata},
     },
+    map::{HashMap, HashSet},
 };
 
 /// Hands on the series of an operator between two vectors.
@@ -199,7 +197,7 @@ impl Join<'_, '_> {
         let all = || self.many_series(members).map(|(_, series)| series).chain(self.one_series(members));
         let first = all().map(Series::first).min().unwrap_or(0);
         let end = all().map(Series::end).max().unwrap_or(0);
-        let mut found = Found { of_labels: HashMap::new(), series: Vec::new() };
+        let mut found = Found { of_labels: HashMap::default(), series: Vec::new() };
         for step in first..end {
             self.step(members, step, &mut found)?;
         }

@@ -4,7 +4,7 @@
 //! with the same labels but `le` are one histogram. Labels are looked at once per series, not per step.
 //! Where a native and a classic histogram have the same labels at the same step, neither is answered for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use homeostat_model::{Histogram, Labels};
 
@@ -25,6 +25,7 @@ use crate::{
         ClassicBucket, FilledUp, Fraction, NanEffect, Quantile, classic_fraction, classic_quantile, fraction,
         parse_bound, quantile,
     },
+    map::HashMap,
     number_text::open_metrics,
 };
 
@@ -149,10 +150,10 @@ impl<'h, 'q> Histograms<'h, 'q> {
             vector,
             questions,
             natives: Vec::new(),
-            native_at: HashMap::new(),
+            native_at: HashMap::default(),
             nan_notes: Vec::new(),
             classics: Vec::new(),
-            classic_at: HashMap::new(),
+            classic_at: HashMap::default(),
             held: Held::new(&ev.query.budget),
         }
     }
