@@ -117,7 +117,22 @@ impl Default for Labels {
 /// Sets are ordered label by label, name before value; a set that is the beginning of another comes first.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        // Neighbours in a list share most of their labels: those are skipped as bytes, and one label decides.
+        let same = common_prefix(self.0.as_bytes(), other.0.as_bytes());
+        let (mut a, mut b) = (self.iter(), other.iter());
+        loop {
+            let (at, rest) = (a.rest.len(), a.clone());
+            let next = a.next();
+            let end = self.0.len() - a.rest.len();
+            if next.is_none() || end > same {
+                return rest.cmp(b);
+            }
+            // Equal so far: the other set has the same label at the same place.
+            b.rest = b.rest.get(at - a.rest.len()..).unwrap_or("");
+        }
     }
 }
 
@@ -310,6 +325,14 @@ fn push_pair(text: &mut String, name: &str, value: &str) {
     }
 }
 
+/// The number of bytes that both begin with.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let ((a_words, _), (b_words, _)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let words = a_words.iter().zip(b_words).take_while(|(a, b)| a == b).count();
+    let tails = a.iter().zip(b).skip(words * 16);
+    words * 16 + tails.take_while(|(a, b)| a == b).count()
+}
+
 fn push_len(text: &mut String, len: usize) {
     if len < LONG {
         text.push(char::from(len as u8));
@@ -392,6 +415,26 @@ mod tests {
         assert!(short < Labels::new([("a", "1"), ("b", "1")]));
         assert!(Labels::new([("a", "10")]) < Labels::new([("a", "9")]));
         assert!(Labels::new([("aa", "1")]) > Labels::new([("a", "9")]));
+    }
+
+    #[test]
+    fn order_is_that_of_the_pairs() {
+        let long = "x".repeat(200);
+        let values = ["1", "10", "2", long.as_str(), "a", "\u{7f}\u{7f}"];
+        let mut sets = vec![Labels::empty()];
+        for a in values {
+            sets.push(Labels::new([("a", a)]));
+            for b in values {
+                sets.push(Labels::new([("a", a), ("b", b)]));
+                sets.push(Labels::new([("a", "1"), (long.as_str(), a), ("z", b)]));
+                sets.push(Labels::new([("aa", a), ("b", b)]));
+            }
+        }
+        for a in &sets {
+            for b in &sets {
+                assert_eq!(a.cmp(b), a.iter().cmp(b.iter()), "{a} {b}");
+            }
+        }
     }
 
     #[test]

@@ -84,6 +84,11 @@ impl Ring {
         Offered::Kept
     }
 
+    /// All of them, the oldest first: series, labels, time, value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Labels, &Labels, TimeMs, f64)> {
+        self.exemplars.iter().map(|exemplar| (&exemplar.series, &exemplar.labels, exemplar.t_ms, exemplar.value))
+    }
+
     /// Exemplars between two instants of series that meet all matchers of one of the sets, sorted by labels.
     pub(crate) fn select(&self, sets: &[&[Matcher]], start_ms: TimeMs, end_ms: TimeMs) -> Vec<SeriesExemplars> {
         let mut found: BTreeMap<&Labels, Vec<(Labels, TimeMs, f64)>> = BTreeMap::new();

@@ -36,26 +36,36 @@
 //! the options; the same time and value sent twice is no error and stored once.
 
 mod batch;
+mod block;
+mod catalog;
+mod compact;
 mod error;
 mod exemplar;
+mod flush;
 mod head;
 mod merge;
 mod metadata;
 mod options;
 mod pattern;
+mod plan;
+mod recovery;
 mod report;
 mod select;
 mod snapshot;
 mod stats;
 mod store;
+mod upkeep;
+mod worker;
 
 pub use batch::{Batch, LABELS_BYTES_MAX, LABELS_MAX, LabelError};
-pub use error::{AppendError, OpenError};
+pub use block::{BlockError, BlockFault};
+pub use error::{AppendError, Busy, CatalogError, CompactError, FlushError, OpenError, UpkeepError};
 pub use exemplar::SeriesExemplars;
-
+pub use homeostat_wire::series::manifest::BlockEntry;
 pub use metadata::Metadata;
-pub use options::{Durability, StoreOptions};
+pub use options::{Durability, HEAD_SERIES_BYTES, LOG_SERIES_BYTES, StoreOptions};
+pub use recovery::Recovery;
 pub use report::{Accepted, AppendReport, Reason, Rejection, Rejections, Ticket};
 pub use snapshot::{LabelQuery, Snapshot};
 pub use stats::{Stats, TopEntry};
-pub use store::{Recovery, SeriesStore};
+pub use store::SeriesStore;

@@ -11,6 +11,38 @@ use homeostat_promql::SourceError;
 /// Runs of one sequence, in order of time.
 pub(crate) type Runs<'a> = Box<dyn Iterator<Item = Result<SampleRun, SourceError>> + Send + 'a>;
 
+/// Leaves out what lies in one of some ranges of time, all inclusive.
+pub(crate) fn without<'a>(
+    runs: impl Iterator<Item = Result<SampleRun, SourceError>> + Send + 'a,
+    gone: Vec<(TimeMs, TimeMs)>,
+) -> impl Iterator<Item = Result<SampleRun, SourceError>> + Send + 'a {
+    runs.filter_map(move |run| match run {
+        Ok(run) => {
+            let kept = remove(run, &gone);
+            (!kept.is_empty()).then_some(Ok(kept))
+        }
+        Err(error) => Some(Err(error)),
+    })
+}
+
+fn remove(mut run: SampleRun, gone: &[(TimeMs, TimeMs)]) -> SampleRun {
+    for (start_ms, end_ms) in gone {
+        let from = run.times().partition_point(|t| t < start_ms);
+        let to = run.times().partition_point(|t| t <= end_ms).max(from);
+        match &mut run {
+            SampleRun::Floats { t_ms, values } => {
+                t_ms.drain(from..to);
+                values.drain(from..to);
+            }
+            SampleRun::Histograms { t_ms, values } => {
+                t_ms.drain(from..to);
+                values.drain(from..to);
+            }
+        }
+    }
+    run
+}
+
 /// Floats between two instants.
 pub(crate) fn floats_within(
     mut t_ms: Vec<TimeMs>,

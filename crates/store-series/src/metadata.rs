@@ -46,6 +46,13 @@ impl Families {
         true
     }
 
+    /// All statements, of each family the oldest first, so that learning them again gives the same order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = MetadataRef<'_>> {
+        self.by_name.iter().flat_map(|(family, said)| {
+            said.iter().rev().map(|m| MetadataRef { family, kind: m.kind, help: &m.help, unit: &m.unit })
+        })
+    }
+
     pub(crate) fn get(&self, family: &str) -> Vec<Metadata> {
         self.by_name.get(family).cloned().unwrap_or_default()
     }

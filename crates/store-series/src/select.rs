@@ -1,28 +1,48 @@
-//! Matchers to series: which of the head's series meet all of them.
+//! Matchers to series: which series of the head or of a block meet all of them.
 //!
 //! Lists of the index are intersected first for what needs no look at values (equality, lists of words), smallest first.
-//! What remains is decided per series when few are left, and per value of its name when many are.
+//! What remains is decided per series when few are left and a look is cheap, else per value of its name.
 //!
-//! Not here: samples (`head::view`).
+//! Not here: samples (`head::view`, `block::chunks`).
 //! Invariant: the result is sorted by number; an absent label has the empty value.
 
 use std::borrow::Cow;
 
-use homeostat_promql::{Matcher, MatcherOp};
+use homeostat_promql::{Matcher, MatcherOp, SourceError};
 
-use crate::{
-    head::{Head, Index},
-    pattern::{Pattern, analyse},
-};
+use crate::pattern::{Pattern, analyse};
 
 /// Looking at a label of one series costs about as much as comparing this many entries of lists.
 const LOOK_COST: usize = 16;
 
+/// Series by label.
+pub(crate) trait Lookup {
+    /// The number of series; they are numbered from 0.
+    fn series_len(&self) -> usize;
+    /// Series with a label, ascending.
+    fn list(&self, name: &str, value: &str) -> Result<Cow<'_, [u32]>, SourceError>;
+    /// The number of values of a name; `None` when no series has it.
+    fn values_len(&self, name: &str) -> Option<usize>;
+    /// Marks the series of all wanted values of a name. Values that do not begin like `beginning` may be left out.
+    fn mark(
+        &self,
+        name: &str,
+        beginning: &str,
+        wanted: &mut dyn FnMut(&str) -> bool,
+        marks: &mut Marks,
+    ) -> Result<(), SourceError>;
+    /// Tests the value of a label of one series; `None` where that is not cheap.
+    fn look(&self, series: u32, name: &str, test: &mut dyn FnMut(&str) -> bool) -> Option<bool>;
+}
+
 /// The series that meet all matchers, ascending.
-pub(crate) fn select(head: &Head, matchers: &[Matcher]) -> Vec<u32> {
+pub(crate) fn select(index: &impl Lookup, matchers: &[Matcher]) -> Result<Vec<u32>, SourceError> {
     let tests: Vec<Test<'_>> = matchers.iter().map(Test::new).collect();
-    let (listed, looked): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.words.is_some());
-    let mut lists: Vec<Cow<'_, [u32]>> = listed.iter().filter_map(|test| test.list(head.index())).collect();
+    let (listed, mut looked): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.words.is_some());
+    let mut lists = Vec::with_capacity(listed.len());
+    for test in listed {
+        lists.push(test.list(index)?);
+    }
     lists.sort_by_key(|list| list.len());
     let mut lists = lists.into_iter();
     let mut chosen: Option<Vec<u32>> = lists.next().map(Cow::into_owned);
@@ -30,16 +50,18 @@ pub(crate) fn select(head: &Head, matchers: &[Matcher]) -> Vec<u32> {
         chosen = chosen.map(|chosen| intersect(&chosen, &list));
     }
     // The names that fewest series can have come first.
-    let mut looked = looked;
     looked.sort_by_key(|test| test.absent_meets);
     for test in looked {
-        chosen = Some(test.narrow(head, chosen));
+        if chosen.as_ref().is_some_and(Vec::is_empty) {
+            break;
+        }
+        chosen = Some(test.narrow(index, chosen)?);
     }
-    chosen.unwrap_or_else(|| all(head))
+    Ok(chosen.unwrap_or_else(|| all(index)))
 }
 
-fn all(head: &Head) -> Vec<u32> {
-    (0..head.len() as u32).collect()
+fn all(index: &impl Lookup) -> Vec<u32> {
+    (0..index.series_len() as u32).collect()
 }
 
 /// A matcher with what is known about it.
@@ -70,7 +92,7 @@ impl<'a> Test<'a> {
 
     /// As [`Matcher::matches`], without the expression where it can be spared.
     fn meets(&self, value: &str) -> bool {
-        let wanted = matches!(self.matcher.op, MatcherOp::Equal | MatcherOp::Regex);
+        let wanted = self.is_positive();
         match &self.pattern {
             Pattern::Words(words) => words.iter().any(|word| word == value) == wanted,
             Pattern::Beginning(beginning) => value.starts_with(beginning.as_str()) == wanted,
@@ -79,64 +101,90 @@ impl<'a> Test<'a> {
         }
     }
 
-    fn list<'h>(&self, index: &'h Index) -> Option<Cow<'h, [u32]>> {
-        let words = self.words.as_ref()?;
-        let mut lists = words.iter().map(|word| index.series(&self.matcher.name, word)).filter(|list| !list.is_empty());
-        let Some(first) = lists.next() else { return Some(Cow::Borrowed(&[])) };
-        let mut all: Vec<u32> = Vec::new();
-        for list in lists {
-            if all.is_empty() {
-                all.extend_from_slice(first);
+    fn list<'h>(&self, index: &'h impl Lookup) -> Result<Cow<'h, [u32]>, SourceError> {
+        let mut words = self.words.iter().flatten();
+        let Some(first) = words.next() else { return Ok(Cow::Borrowed(&[])) };
+        let mut all = index.list(&self.matcher.name, first)?;
+        let mut several = false;
+        for word in words {
+            let list = index.list(&self.matcher.name, word)?;
+            if !list.is_empty() {
+                several |= !all.is_empty();
+                all.to_mut().extend_from_slice(&list);
             }
-            all.extend_from_slice(list);
         }
-        if all.is_empty() {
-            return Some(Cow::Borrowed(first));
+        if several {
+            let all = all.to_mut();
+            all.sort_unstable();
+            all.dedup();
         }
-        all.sort_unstable();
-        all.dedup();
-        Some(Cow::Owned(all))
+        Ok(all)
     }
 
     /// Leaves of the chosen series (of all when nothing is chosen yet) those that meet the matcher.
-    fn narrow(&self, head: &Head, chosen: Option<Vec<u32>>) -> Vec<u32> {
-        let Some(name) = head.index().name(&self.matcher.name) else {
-            return if self.absent_meets { chosen.unwrap_or_else(|| all(head)) } else { Vec::new() };
+    fn narrow(&self, index: &impl Lookup, chosen: Option<Vec<u32>>) -> Result<Vec<u32>, SourceError> {
+        let name = &*self.matcher.name;
+        let Some(values) = index.values_len(name) else {
+            return Ok(if self.absent_meets { chosen.unwrap_or_else(|| all(index)) } else { Vec::new() });
         };
-        let looks = chosen.as_ref().map_or(usize::MAX, Vec::len);
-        if looks.saturating_mul(LOOK_COST) <= name.values().len().saturating_mul(LOOK_COST) + head.len() {
-            let mut chosen = chosen.unwrap_or_default();
-            chosen.retain(|id| head.get(*id).is_some_and(|s| self.meets(s.labels.value(&self.matcher.name))));
-            return chosen;
+        let mut chosen = chosen;
+        let looks = chosen.as_ref().map_or(usize::MAX, Vec::len).saturating_mul(LOOK_COST);
+        if looks <= values.saturating_mul(LOOK_COST) + index.series_len()
+            && let Some(few) = &mut chosen
+            && few.first().is_some_and(|series| index.look(*series, name, &mut |_| true).is_some())
+        {
+            few.retain(|series| index.look(*series, name, &mut |value| self.meets(value)) == Some(true));
+            return Ok(chosen.unwrap_or_default());
         }
         // With an absent label that meets, those with other values are taken away; else those with such values are kept.
-        let values = name.values().iter().filter(|value| self.meets(&value.text) != self.absent_meets);
-        let mut marked = Marks::new(head.len());
-        values.for_each(|value| marked.add(&value.series));
         let keep = !self.absent_meets;
-        match chosen {
+        let beginning = match &self.pattern {
+            Pattern::Beginning(beginning) | Pattern::BeginningAnd(beginning) if self.is_positive() == keep => beginning,
+            _ => "",
+        };
+        let mut marked = Marks::new(index.series_len());
+        index.mark(name, beginning, &mut |value| self.meets(value) == keep, &mut marked)?;
+        let stays = |series: &u32| marked.has(*series) == keep;
+        Ok(match chosen {
             Some(mut chosen) => {
-                chosen.retain(|id| marked.has(*id) == keep);
+                chosen.retain(stays);
                 chosen
             }
-            None => (0..head.len() as u32).filter(|id| marked.has(*id) == keep).collect(),
-        }
+            None => (0..index.series_len() as u32).filter(stays).collect(),
+        })
+    }
+
+    fn is_positive(&self) -> bool {
+        matches!(self.matcher.op, MatcherOp::Equal | MatcherOp::Regex)
     }
 }
 
 /// A set of series as bits.
-struct Marks(Vec<u64>);
+pub(crate) struct Marks(Vec<u64>);
 
 impl Marks {
     fn new(len: usize) -> Self {
         Self(vec![0; len.div_ceil(64)])
     }
 
-    fn add(&mut self, ids: &[u32]) {
+    pub(crate) fn add(&mut self, ids: &[u32]) {
         for id in ids {
             if let Some(word) = self.0.get_mut(*id as usize / 64) {
                 *word |= 1 << (id % 64);
             }
+        }
+    }
+
+    /// Adds the numbers from `start` on.
+    pub(crate) fn add_run(&mut self, start: u32, len: u32) {
+        let (mut at, end) = (u64::from(start), u64::from(start) + u64::from(len));
+        while at < end {
+            let (word, bit) = ((at / 64) as usize, at % 64);
+            let count = (64 - bit).min(end - at);
+            if let Some(word) = self.0.get_mut(word) {
+                *word |= u64::MAX >> (64 - count) << bit;
+            }
+            at += count;
         }
     }
 
@@ -174,6 +222,17 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn runs_of_marks_are_marks(runs in proptest::collection::vec((0_u32..300, 1_u32..200), 0..4)) {
+            let mut marks = Marks::new(500);
+            for (start, len) in &runs {
+                marks.add_run(*start, *len);
+            }
+            for id in 0..500 {
+                prop_assert_eq!(marks.has(id), runs.iter().any(|(start, len)| (*start..start + len).contains(&id)));
+            }
+        }
+
         #[test]
         fn intersections_are_those_of_sets(
             a in proptest::collection::btree_set(0_u32..200, 0..40),

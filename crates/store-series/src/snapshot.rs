@@ -1,16 +1,22 @@
 //! Reading: the store as one query sees it.
 //!
-//! Not here: evaluation (`promql`).
+//! A selector looks into the head first and into the blocks afterwards. Samples move the other way, so it meets some of
+//! them twice and none not at all; the merge leaves doubles out.
+//!
+//! Not here: evaluation (`promql`), matchers (`select`).
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
+use homeostat_wire::series::series_page::Slots;
 
 use crate::{
+    block::{ChunkReader, LabelReader, SeriesChunks},
+    catalog::LiveBlock,
     exemplar::SeriesExemplars,
     head::{Head, HeadSeries, HeadView},
-    merge::{Merge, Runs},
+    merge::{Merge, Runs, without},
     select::select,
     store::Shared,
 };
@@ -40,6 +46,19 @@ impl Default for LabelQuery<'_> {
     }
 }
 
+const EVERYTHING: &[&[Matcher]] = &[&[]];
+
+impl<'a> LabelQuery<'a> {
+    fn sets(&self) -> &'a [&'a [Matcher]] {
+        if self.sets.is_empty() { EVERYTHING } else { self.sets }
+    }
+
+    /// Returns true when an index that covers `span` can answer without a look at its series.
+    fn covers(&self, span: Option<(TimeMs, TimeMs)>) -> bool {
+        self.sets.is_empty() && span.is_none_or(|(min, max)| self.start_ms <= min && max <= self.end_ms)
+    }
+}
+
 impl Snapshot {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -47,110 +66,312 @@ impl Snapshot {
 
     /// Names of the labels of all series that the question covers, sorted.
     pub fn label_names(&self, query: &LabelQuery<'_>) -> Result<Vec<String>, SourceError> {
-        let head = self.shared.head();
-        if covers_everything(&head, query) {
-            let names = head.index().names().iter().map(|name| name.text.to_string());
-            return Ok(sorted(names, query.limit));
-        }
         let mut names = BTreeSet::new();
-        for_each_series(&head, query, |labels| {
-            for (name, _) in labels {
-                if !names.contains(name) {
-                    names.insert(name.to_owned());
+        let mut learn = |name: &str| {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
+            }
+        };
+        self.in_head(query, |head, everything| {
+            if everything {
+                head.index().names().iter().for_each(|name| learn(&name.text));
+            } else {
+                for_each_in_head(head, query, |labels| labels.iter().for_each(|(name, _)| learn(name)))?;
+            }
+            Ok(())
+        })?;
+        for live in self.blocks_of(query) {
+            if covers_block(query, &live) {
+                for name in live.block.names() {
+                    let mut values = 0;
+                    live.block.for_each_value(&name.text, |_| values += 1)?;
+                    if values > 0 {
+                        learn(&name.text);
+                    }
+                }
+            } else {
+                // Few different pairs have many series: each is looked at once.
+                let mut pairs = BTreeSet::new();
+                for_each_in_block(&live, query, |_, entry| pairs.extend(entry.iter().copied()))?;
+                let reader = LabelReader::new(&live.block);
+                for pair in pairs {
+                    learn(reader.name_of(pair)?);
                 }
             }
-        });
+        }
         Ok(names.into_iter().take(query.limit).collect())
     }
 
     /// Values of a label among all series that the question covers, sorted.
     pub fn label_values(&self, name: &str, query: &LabelQuery<'_>) -> Result<Vec<String>, SourceError> {
-        let head = self.shared.head();
-        if covers_everything(&head, query) {
-            let values = head.index().name(name).map(crate::head::Name::values).unwrap_or_default();
-            return Ok(sorted(values.iter().map(|value| value.text.to_string()), query.limit));
-        }
         let mut values = BTreeSet::new();
-        for_each_series(&head, query, |labels| {
-            if let Some(value) = labels.get(name)
-                && !values.contains(value)
-            {
+        let mut learn = |value: &str| {
+            if !values.contains(value) {
                 values.insert(value.to_owned());
             }
-        });
+        };
+        self.in_head(query, |head, everything| {
+            if everything {
+                let known = head.index().name(name).map(crate::head::Name::values).unwrap_or_default();
+                for value in known {
+                    learn(&value.text);
+                }
+            } else {
+                for_each_in_head(head, query, |labels| labels.get(name).into_iter().for_each(&mut learn))?;
+            }
+            Ok(())
+        })?;
+        for live in self.blocks_of(query) {
+            if covers_block(query, &live) {
+                live.block.for_each_value(name, &mut learn)?;
+                continue;
+            }
+            let Some(range) = live.block.pairs_of(name) else { continue };
+            let mut pairs = BTreeSet::new();
+            for_each_in_block(&live, query, |_, entry| {
+                pairs.extend(entry.iter().copied().filter(|pair| range.contains(pair)));
+            })?;
+            let mut reader = LabelReader::new(&live.block);
+            for pair in pairs {
+                learn(reader.value_of(pair)?);
+            }
+        }
         Ok(values.into_iter().take(query.limit).collect())
     }
 
     /// All series that the question covers, sorted.
     pub fn series(&self, query: &LabelQuery<'_>) -> Result<Vec<Labels>, SourceError> {
         let mut series = Vec::new();
-        for_each_series(&self.shared.head(), query, |labels| series.push(labels.clone()));
+        self.in_head(query, |head, _| for_each_in_head(head, query, |labels| series.push(labels.clone())))?;
         series.sort_unstable();
+        for live in self.blocks_of(query) {
+            let mut reader = LabelReader::new(&live.block);
+            let (mut more, mut failed) = (Vec::new(), None);
+            for_each_in_block(&live, query, |_, pairs| match reader.labels(pairs) {
+                Ok(labels) => more.push(labels),
+                Err(error) => failed = Some(error),
+            })?;
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            series = merge_sorted(series, more);
+        }
         series.truncate(query.limit);
         Ok(series)
     }
 
     /// Exemplars of all series that the question covers, sorted by series; per series in order of time.
     pub fn exemplars(&self, query: &LabelQuery<'_>) -> Vec<SeriesExemplars> {
-        let sets = if query.sets.is_empty() { &[&[][..]][..] } else { query.sets };
-        let mut found = self.shared.exemplars().select(sets, query.start_ms, query.end_ms);
+        let mut found = self.shared.exemplars().select(query.sets(), query.start_ms, query.end_ms);
         found.truncate(query.limit);
         found
     }
-}
 
-fn sorted(texts: impl Iterator<Item = String>, limit: usize) -> Vec<String> {
-    let mut texts: Vec<String> = texts.collect();
-    texts.sort_unstable();
-    texts.truncate(limit);
-    texts
-}
-
-/// Returns true when every series of the head belongs to the answer, so that the index alone can give it. A series
-/// stays in the head for a while after its last sample; the precise question costs a look at each.
-fn covers_everything(head: &Head, query: &LabelQuery<'_>) -> bool {
-    query.sets.is_empty()
-        && query.start_ms == TimeMs::MIN
-        && head.newest_t().is_none_or(|newest| newest <= query.end_ms)
-}
-
-fn for_each_series(head: &Head, query: &LabelQuery<'_>, mut visit: impl FnMut(&Labels)) {
-    let everything: [&[Matcher]; 1] = [&[]];
-    let sets = if query.sets.is_empty() { &everything[..] } else { query.sets };
-    let mut ids: Vec<u32> = sets.iter().flat_map(|set| select(head, set)).collect();
-    if sets.len() > 1 {
-        ids.sort_unstable();
-        ids.dedup();
+    /// Looks into the head, with whether all of its series belong to the answer.
+    fn in_head(
+        &self,
+        query: &LabelQuery<'_>,
+        look: impl FnOnce(&Head, bool) -> Result<(), SourceError>,
+    ) -> Result<(), SourceError> {
+        let head = self.shared.head();
+        // Series stay in the head for a while after their samples have moved into blocks: they count as of its time.
+        let deleted = self.shared.catalog.live().iter().any(|live| !live.gone.is_empty());
+        let everything = !deleted && head.span().is_some() && query.covers(head.span());
+        look(&head, everything)
     }
-    for id in ids {
+
+    fn blocks_of(&self, query: &LabelQuery<'_>) -> Vec<LiveBlock> {
+        let live = self.shared.catalog.live();
+        live.iter().filter(|live| live.block.overlaps(query.start_ms, query.end_ms)).cloned().collect()
+    }
+}
+
+fn covers_block(query: &LabelQuery<'_>, live: &LiveBlock) -> bool {
+    live.gone.is_empty() && query.covers(Some((live.entry.min_ms, live.entry.max_ms)))
+}
+
+fn for_each_in_head(head: &Head, query: &LabelQuery<'_>, mut visit: impl FnMut(&Labels)) -> Result<(), SourceError> {
+    for id in chosen(head, query)? {
         if head.has_samples(id, query.start_ms, query.end_ms)
             && let Some(series) = head.get(id)
         {
             visit(&series.labels);
         }
     }
+    Ok(())
+}
+
+/// Visits series of a block that the question covers, with their pairs, in the order of their labels.
+fn for_each_in_block(
+    live: &LiveBlock,
+    query: &LabelQuery<'_>,
+    mut visit: impl FnMut(u32, &[u32]),
+) -> Result<(), SourceError> {
+    let footer = live.block.footer();
+    let slots = Slots::new(footer.min_ms, footer.max_ms);
+    let (from, to) = (slots.of(query.start_ms), slots.of(query.end_ms));
+    live.block.for_each_series(chosen(&*live.block, query)?, |number, entry| {
+        let wholly_gone =
+            || live.gone_of(number).iter().any(|(min, max)| *min <= footer.min_ms && footer.max_ms <= *max);
+        if entry.slots.0 <= to && from <= entry.slots.1 && !wholly_gone() {
+            visit(number, &entry.pairs);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Series that meet one of the sets.
+fn chosen(index: &impl crate::select::Lookup, query: &LabelQuery<'_>) -> Result<Vec<u32>, SourceError> {
+    let mut ids = Vec::new();
+    for set in query.sets() {
+        ids.extend(select(index, set)?);
+    }
+    if query.sets.len() > 1 {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    Ok(ids)
+}
+
+fn merge_sorted(one: Vec<Labels>, other: Vec<Labels>) -> Vec<Labels> {
+    if one.is_empty() {
+        return other;
+    }
+    let mut merged = Vec::with_capacity(one.len().max(other.len()));
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    loop {
+        let next = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) => match a.cmp(b) {
+                std::cmp::Ordering::Less => one.next(),
+                std::cmp::Ordering::Greater => other.next(),
+                std::cmp::Ordering::Equal => {
+                    other.next();
+                    one.next()
+                }
+            },
+            (Some(_), None) => one.next(),
+            (None, _) => other.next(),
+        };
+        match next {
+            Some(labels) => merged.push(labels),
+            None => return merged,
+        }
+    }
+}
+
+/// A series that a selector has found, and where its samples are.
+struct Found {
+    labels: Labels,
+    head: Option<HeadSeries>,
+    /// Blocks in the order in which they were written, with the series' number and chunks there.
+    blocks: Vec<(Arc<BlockSource>, u32, SeriesChunks)>,
+}
+
+/// A block for the length of a query.
+struct BlockSource {
+    live: LiveBlock,
+    reader: std::sync::Mutex<ChunkReader>,
 }
 
 impl SeriesSource for Snapshot {
     fn select<'a>(&'a self, wanted: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        let (start_ms, end_ms) = (wanted.start_ms, wanted.end_ms);
         let HeadView { mut series, pages } = {
             let head = self.shared.head();
-            let ids = select(&head, wanted.matchers);
-            head.view(&ids, wanted.start_ms, wanted.end_ms)
+            let ids = select(&*head, wanted.matchers)?;
+            head.view(&ids, start_ms, end_ms)
         };
         series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        let (start_ms, end_ms) = (wanted.start_ms, wanted.end_ms);
-        let open = |series: HeadSeries| {
-            let labels = series.labels.clone();
+        let in_head =
+            |series: HeadSeries| Found { labels: series.labels.clone(), head: Some(series), blocks: Vec::new() };
+        let mut found: Vec<Found> = series.into_iter().map(in_head).collect();
+        let query = LabelQuery { sets: &[wanted.matchers], start_ms, end_ms, limit: usize::MAX };
+        for live in self.blocks_of(&query) {
+            found = merge_found(found, in_block(live, &query)?);
+        }
+        let open = |found: Found| {
+            let labels = found.labels.clone();
             let pages = Arc::clone(&pages);
             // Unpacked when it is asked for, one series after the other.
-            let runs = std::iter::once_with(move || merged(series.runs(&pages, start_ms, end_ms))).flatten();
+            let runs = std::iter::once_with(move || found.runs(&pages, start_ms, end_ms)).flatten();
             SelectedSeries { labels, runs: Box::new(runs) }
         };
-        Ok(series.into_iter().map(open).collect())
+        Ok(found.into_iter().map(open).collect())
     }
 }
 
-fn merged<'a>(sequences: Vec<SampleRun>) -> Runs<'a> {
-    Merge::runs(sequences.into_iter().map(|run| Box::new(std::iter::once(Ok(run))) as Runs<'a>).collect())
+/// Series of a block that a selector wants, in the order of their labels.
+fn in_block(live: LiveBlock, query: &LabelQuery<'_>) -> Result<Vec<Found>, SourceError> {
+    let reader = std::sync::Mutex::new(ChunkReader::new(Arc::clone(&live.block)));
+    let source = Arc::new(BlockSource { live, reader });
+    let block = &source.live.block;
+    let footer = block.footer();
+    let slots = Slots::new(footer.min_ms, footer.max_ms);
+    let (from, to) = (slots.of(query.start_ms), slots.of(query.end_ms));
+    let mut labels = LabelReader::new(block);
+    let mut found = Vec::new();
+    block.for_each_series(chosen(&**block, query)?, |number, entry| {
+        if entry.slots.0 <= to && from <= entry.slots.1 {
+            let chunks = SeriesChunks { first: entry.first_chunk, count: entry.chunks };
+            let labels = labels.labels(&entry.pairs)?;
+            found.push(Found { labels, head: None, blocks: vec![(Arc::clone(&source), number, chunks)] });
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn merge_found(one: Vec<Found>, other: Vec<Found>) -> Vec<Found> {
+    if one.is_empty() {
+        return other;
+    }
+    let mut merged = Vec::with_capacity(one.len().max(other.len()));
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    loop {
+        let next = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) => match a.labels.cmp(&b.labels) {
+                std::cmp::Ordering::Less => one.next(),
+                std::cmp::Ordering::Greater => other.next(),
+                std::cmp::Ordering::Equal => one.next().map(|mut found| {
+                    found.blocks.extend(other.next().into_iter().flat_map(|other| other.blocks));
+                    found
+                }),
+            },
+            (Some(_), None) => one.next(),
+            (None, _) => other.next(),
+        };
+        match next {
+            Some(found) => merged.push(found),
+            None => return merged,
+        }
+    }
+}
+
+impl Found {
+    fn runs<'a>(self, pages: &[crate::head::Page], start_ms: TimeMs, end_ms: TimeMs) -> Runs<'a> {
+        let mut sequences: Vec<Runs<'a>> = Vec::new();
+        for (source, number, chunks) in self.blocks {
+            sequences.push(block_runs(source, number, chunks, start_ms, end_ms));
+        }
+        let of_head = self.head.map(|head| head.runs(pages, start_ms, end_ms)).unwrap_or_default();
+        sequences.extend(of_head.into_iter().map(|run: SampleRun| Box::new(std::iter::once(Ok(run))) as Runs<'a>));
+        Merge::runs(sequences)
+    }
+}
+
+fn block_runs<'a>(
+    source: Arc<BlockSource>,
+    number: u32,
+    chunks: SeriesChunks,
+    start_ms: TimeMs,
+    end_ms: TimeMs,
+) -> Runs<'a> {
+    let gone = source.live.gone_of(number);
+    let read = move |chunk| {
+        let mut reader = source.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reader.read(chunk, start_ms, end_ms).map_err(SourceError::from).transpose()
+    };
+    let runs = (chunks.first..chunks.first + u64::from(chunks.count)).filter_map(read);
+    if gone.is_empty() { Box::new(runs) } else { Box::new(without(runs, gone)) }
 }

@@ -33,6 +33,26 @@ pub struct Stats {
     pub log_error: Option<String>,
     /// Exemplars in memory.
     pub exemplars: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of their files.
+    pub block_bytes: u64,
+    /// Series in them; one that is in several blocks counts several times.
+    pub block_series: u64,
+    /// Samples in them.
+    pub block_samples: u64,
+    /// Bytes of pages of blocks in memory.
+    pub cache_bytes: u64,
+    /// Blocks written from memory since the store was opened.
+    pub flushes: u64,
+    /// Merges of blocks since then.
+    pub merges: u64,
+    /// Blocks dropped because of age or size since then.
+    pub dropped: u64,
+    /// Why samples cannot be moved into a block at present.
+    pub flush_error: Option<String>,
+    /// Why blocks cannot be merged at present.
+    pub merge_error: Option<String>,
 }
 
 /// A value and how many series have it.
@@ -60,6 +80,9 @@ pub(crate) struct Counters {
     repeated: AtomicU64,
     rejected: [AtomicU64; Reason::ALL.len()],
     pub(crate) busy: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) dropped: AtomicU64,
 }
 
 impl Counters {

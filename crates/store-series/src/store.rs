@@ -4,69 +4,90 @@
 //! the log is written by its own thread. So the order of the log is the order of the head, and nobody waits for the disk
 //! but those who wait for their ticket.
 //!
-//! Not here: what is accepted (`head::append`), files (`store-wal`).
+//! Not here: what is accepted (`head::append`), files (`store-wal`), what goes on by itself (`worker`).
 
 use std::{
-    collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use homeostat_model::{Labels, TimeMs};
-use homeostat_store_wal::{Commit, Disk, Flush, Full, RealDisk, TornTail, Wal, WalOptions};
-use homeostat_wire::series::record::{ExemplarRef, MetadataRef, Record, decode};
+use homeostat_model::TimeMs;
+use homeostat_store_wal::{Commit, Disk, Flush, Full, RealDisk, Wal, WalOptions};
+use homeostat_wire::series::{
+    manifest::BlockEntry,
+    record::{ExemplarRef, MetadataRef, RecordBuilder},
+};
 
 use crate::{
     batch::Batch,
-    error::{AppendError, OpenError},
+    block::PageCache,
+    catalog::{Catalog, read_manifest},
+    error::{AppendError, Busy, OpenError},
     exemplar::{Offered, Ring},
     head::{Head, LabelHasher, Limits},
     metadata::{Families, Metadata},
     options::{Durability, StoreOptions},
+    plan::Rules,
+    recovery::{Recovery, Replay},
     report::{Accepted, AppendReport, Reason, Rejection, Rejections, Ticket},
     snapshot::Snapshot,
-    stats::{Counters, Stats, TopEntry, top},
+    stats::{Counters, Stats},
+    worker::{Orders, Workers},
 };
 
 /// Directory of the log within the store's.
-const LOG_DIR: &str = "log";
+pub(crate) const LOG_DIR: &str = "log";
 /// When a client that was refused should come again: several group commits, and not all clients at once a second later.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Samples in memory may grow to this many times the size at which they are moved: the time of a slow flush.
+const HEAD_FULL_FACTOR: usize = 4;
+/// Log beyond which closing moves samples into a block: below it reading the log is as quick.
+const CLOSE_LOG_BYTES: u64 = 4 << 20;
+/// Bytes of one record of what is carried over into a new segment.
+const CARRY_RECORD_BYTES: usize = 1 << 20;
 
-/// An open store. Clones share it; all methods take `&self`.
+/// An open store. Clones share it; all methods take `&self`. When the last clone is dropped its threads end.
 #[derive(Clone, Debug)]
 pub struct SeriesStore {
     shared: Arc<Shared>,
+    workers: Arc<Workers>,
 }
 
-/// What opening found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Records read from the log.
-    pub records: u64,
-    /// Samples found in them.
-    pub samples: u64,
-    /// Series in memory.
-    pub series: u64,
-    /// What the last run left unfinished in the log, if anything: never acknowledged.
-    pub torn_tail: Option<TornTail>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// What clones and snapshots share.
+/// What clones, snapshots and threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     options: StoreOptions,
     hasher: LabelHasher,
     head: RwLock<Head>,
-    log: Wal,
+    pub(crate) log: Wal,
+    /// Bytes given to the log since the last freeze.
+    pub(crate) log_since_flush: AtomicU64,
     /// The ticket of the latest record: a repeated sample is durable when this is.
     latest: Mutex<Option<homeostat_store_wal::Ticket>>,
+    pub(crate) catalog: Catalog,
     exemplars: Mutex<Ring>,
     families: Mutex<Families>,
-    counters: Counters,
+    pub(crate) counters: Counters,
+    pub(crate) orders: Orders,
+    troubles: Mutex<Troubles>,
+    /// One flush at a time, one merge at a time.
+    flushing: Mutex<()>,
+    merging: Mutex<()>,
+}
+
+/// What goes wrong at present.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Troubles {
+    pub(crate) flush: Option<String>,
+    pub(crate) merge: Option<String>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -74,25 +95,87 @@ impl Shared {
         self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
+    pub(crate) fn head_mut(&self) -> RwLockWriteGuard<'_, Head> {
         self.head.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn exemplars(&self) -> MutexGuard<'_, Ring> {
-        self.exemplars.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.exemplars)
     }
 
-    fn families(&self) -> MutexGuard<'_, Families> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        locked(&self.troubles)
     }
 
-    fn latest(&self) -> MutexGuard<'_, Option<homeostat_store_wal::Ticket>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn flushing(&self) -> MutexGuard<'_, ()> {
+        locked(&self.flushing)
+    }
+
+    pub(crate) fn merging(&self) -> MutexGuard<'_, ()> {
+        locked(&self.merging)
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Rules {
+            retention_ms: self.options.retention.map(ms),
+            retention_bytes: self.options.retention_bytes,
+            block_span_ms: ms(self.options.block_span()),
+        }
+    }
+
+    /// What the manifest says about all blocks.
+    pub(crate) fn entries(&self) -> Vec<BlockEntry> {
+        self.catalog.live().iter().map(|live| live.entry).collect()
     }
 
     fn limits(&self) -> Limits {
         let window_ms = i64::try_from(self.options.out_of_order_window.as_millis()).unwrap_or(i64::MAX);
         Limits { series_max: self.options.series_max, window_ms }
+    }
+
+    /// Records with what must not be lost when old segments of the log go: metadata and exemplars. The first one may be
+    /// empty; it begins the new segment.
+    pub(crate) fn carry_over(&self, head: &mut Head) -> Vec<Vec<u8>> {
+        let mut record = RecordBuilder::default();
+        for said in locked(&self.families).iter() {
+            record.metadata(said);
+        }
+        let mut records = Vec::new();
+        for (series, labels, t_ms, value) in self.exemplars().iter() {
+            if CARRY_RECORD_BYTES < record.len_estimate() {
+                records.push(record.finish().to_vec());
+                record.clear();
+            }
+            let packed = series.as_packed();
+            if let Some(id) = head.find(self.hasher.hash(packed), packed) {
+                let series = head.logged(id, &mut record);
+                record.exemplar(ExemplarRef { series, t_ms, value, labels: labels.as_packed() });
+            }
+        }
+        records.push(record.finish().to_vec());
+        records
+    }
+
+    /// Refuses when samples cannot leave memory fast enough.
+    fn check_head(&self, head: &Head) -> Result<(), AppendError> {
+        let (bytes, most) = (head.sample_bytes(), HEAD_FULL_FACTOR * self.options.head_bytes_for(head.len()));
+        if bytes < most {
+            return Ok(());
+        }
+        self.counters.busy.fetch_add(1, Ordering::Relaxed);
+        let source = Busy::Head { bytes, trouble: self.troubles().flush.clone() };
+        Err(AppendError::Busy { retry_after: RETRY_AFTER, source })
+    }
+
+    fn refused(&self, full: Full) -> AppendError {
+        match full {
+            Full::Closed => AppendError::Closed,
+            full => {
+                self.counters.busy.fetch_add(1, Ordering::Relaxed);
+                AppendError::Busy { retry_after: RETRY_AFTER, source: full.into() }
+            }
+        }
     }
 }
 
@@ -107,32 +190,57 @@ impl SeriesStore {
         let began = Instant::now();
         let log_dir = dir.join(LOG_DIR);
         let mut replay = Replay::new(options.exemplars_max);
-        let (log, found) = Wal::open_visiting(&log_dir, log_options(&options), disk, &mut |seq, payload| {
-            replay.record(seq, payload);
-        })?;
-        if let Some((seq, source)) = replay.failed {
-            return Err(OpenError::Record { seq, dir: log_dir, source });
+        let visited = Arc::clone(&disk);
+        // Who has the log has the store: the manifest is read when the log's directory is locked.
+        let mut log_from = None;
+        let mut visit = |seq: u64, payload: &[u8]| {
+            let read = || read_manifest(&*visited, dir).map_or(0, |manifest| manifest.log_from);
+            if *log_from.get_or_insert_with(read) <= seq {
+                replay.record(seq, payload);
+            }
+        };
+        let (log, found) = Wal::open_visiting(&log_dir, log_options(&options), Arc::clone(&disk), &mut visit)?;
+        let cache = Arc::new(PageCache::new(options.cache_bytes));
+        let catalog = Catalog::open(disk, dir, cache)?;
+        let replayed = replay.finish(&log_dir)?;
+        if log.next_seq() < catalog.log_from() {
+            // Somebody took the log away: its numbers begin anew, and so does what is needed of it.
+            catalog.add(None, log.next_seq()).map_err(OpenError::Catalog)?;
         }
-        let Replay { mut head, exemplars, families, records, hasher, .. } = replay;
-        head.begin_generation();
         let recovery = Recovery {
-            records,
-            samples: head.samples(),
-            series: head.len() as u64,
+            records: replayed.records,
+            samples: replayed.head.samples(),
+            series: replayed.head.len() as u64,
+            blocks: catalog.live().len() as u64,
+            block_samples: catalog.live().iter().map(|live| live.entry.samples).sum(),
             torn_tail: found.torn_tail,
             took: began.elapsed(),
         };
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             options,
-            hasher,
-            head: RwLock::new(head),
+            hasher: replayed.hasher,
+            head: RwLock::new(replayed.head),
             log,
+            log_since_flush: AtomicU64::new(replayed.bytes),
             latest: Mutex::new(None),
-            exemplars: Mutex::new(exemplars),
-            families: Mutex::new(families),
+            catalog,
+            exemplars: Mutex::new(replayed.exemplars),
+            families: Mutex::new(replayed.families),
             counters: Counters::default(),
-        };
-        Ok((Self { shared: Arc::new(shared) }, recovery))
+            orders: Orders::default(),
+            troubles: Mutex::default(),
+            flushing: Mutex::default(),
+            merging: Mutex::default(),
+        });
+        let workers = Arc::new(Workers::start(&shared).map_err(OpenError::Thread)?);
+        let store = Self { shared, workers };
+        store.shared.orders.want_merge();
+        store.want_flush_if_large(&store.shared.head());
+        Ok((store, recovery))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Takes a batch in, or refuses it as a whole when the disk does not keep up. What is accepted is visible at once
@@ -140,9 +248,10 @@ impl SeriesStore {
     pub fn append(&self, batch: &mut Batch) -> Result<AppendReport, AppendError> {
         let shared = &*self.shared;
         // Asked beforehand, so that nothing enters the head that the log would not take.
-        shared.log.room(batch.text.len() + 20 * batch.samples_len()).map_err(|full| self.refused(full))?;
+        shared.log.room(batch.text.len() + 20 * batch.samples_len()).map_err(|full| shared.refused(full))?;
         batch.hash(&shared.hasher);
         let mut head = shared.head_mut();
+        shared.check_head(&head)?;
         let (mut accepted, mut rejected) = head.append(batch, shared.limits());
         if !batch.exemplars.is_empty() {
             self.append_exemplars(&mut head, batch, &mut accepted, &mut rejected);
@@ -151,6 +260,7 @@ impl SeriesStore {
             self.append_metadata(batch);
         }
         let ticket = self.log(batch)?;
+        self.want_flush_if_large(&head);
         drop(head);
         shared.counters.add(accepted, &rejected);
         Ok(AppendReport { accepted, rejected, ticket })
@@ -160,11 +270,14 @@ impl SeriesStore {
     fn log(&self, batch: &mut Batch) -> Result<Ticket, AppendError> {
         let shared = &*self.shared;
         let record = &mut batch.scratch.record;
-        let mut latest = shared.latest();
+        let mut latest = locked(&shared.latest);
         if !record.is_empty() {
+            let bytes = record.finish();
             // Room was asked for, so this fails only when others filled the queue or closed the log in the meantime; the
             // client comes again and finds its samples stored already.
-            *latest = Some(shared.log.append(record.finish(), Flush::Grouped).map_err(|full| self.refused(full))?);
+            let ticket = shared.log.append(bytes, Flush::Grouped).map_err(|full| shared.refused(full))?;
+            shared.log_since_flush.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            *latest = Some(ticket);
             record.clear();
         }
         match shared.options.durability {
@@ -173,13 +286,11 @@ impl SeriesStore {
         }
     }
 
-    fn refused(&self, full: Full) -> AppendError {
-        match full {
-            Full::Closed => AppendError::Closed,
-            source => {
-                self.shared.counters.busy.fetch_add(1, Ordering::Relaxed);
-                AppendError::Busy { retry_after: RETRY_AFTER, source }
-            }
+    fn want_flush_if_large(&self, head: &Head) {
+        let options = &self.shared.options;
+        let log_bytes = self.shared.log_since_flush.load(Ordering::Relaxed);
+        if options.head_bytes_for(head.len()) <= head.sample_bytes() || options.log_bytes_for(head.len()) <= log_bytes {
+            self.shared.orders.want_flush();
         }
     }
 
@@ -215,7 +326,7 @@ impl SeriesStore {
 
     fn append_metadata(&self, batch: &mut Batch) {
         let mut scratch = std::mem::take(&mut batch.scratch);
-        let mut families = self.shared.families();
+        let mut families = locked(&self.shared.families);
         for said in &batch.metadata {
             let said = MetadataRef {
                 family: batch.text(&said.family),
@@ -237,61 +348,64 @@ impl SeriesStore {
 
     /// What is known about a metric family, the newest statement first; empty when nothing is.
     pub fn metadata(&self, family: &str) -> Vec<Metadata> {
-        self.shared.families().get(family)
+        locked(&self.shared.families).get(family)
     }
 
     /// What is known about all families, `limit` of them at most, by name.
     pub fn all_metadata(&self, limit: usize) -> Vec<(String, Vec<Metadata>)> {
-        self.shared.families().all(limit)
+        locked(&self.shared.families).all(limit)
     }
 
     /// Time of the newest sample; `None` for an empty store.
     pub fn newest_ms(&self) -> Option<TimeMs> {
-        self.shared.head().newest_t()
+        let in_blocks = self.shared.entries().iter().map(|entry| entry.max_ms).max();
+        self.shared.head().newest_t().max(in_blocks)
     }
 
     /// The state of the store now.
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
         let log = shared.log.health();
-        let exemplars = shared.exemplars().len() as u64;
+        let (exemplars, troubles) = (shared.exemplars().len() as u64, shared.troubles().clone());
+        let entries = shared.entries();
+        let sum = |of: fn(&BlockEntry) -> u64| entries.iter().map(of).sum();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let newest_ms = self.newest_ms();
         let head = shared.head();
         Stats {
             head_series: head.len() as u64,
             head_samples: head.samples(),
-            head_bytes: head.page_bytes() as u64,
+            head_bytes: head.sample_bytes() as u64,
             series_created: head.created(),
-            newest_ms: head.newest_t(),
+            newest_ms,
             accepted: shared.counters.accepted(),
             rejected: shared.counters.rejected(),
-            busy: shared.counters.busy.load(Ordering::Relaxed),
+            busy: count(&shared.counters.busy),
             log_bytes: log.bytes,
             log_queue_bytes: log.queue_bytes as u64,
             log_error: log.trouble.map(|trouble| trouble.error),
             exemplars,
+            blocks: entries.len() as u64,
+            block_bytes: sum(|entry| entry.bytes),
+            block_series: sum(|entry| entry.series),
+            block_samples: sum(|entry| entry.samples),
+            cache_bytes: shared.catalog.cache_bytes() as u64,
+            flushes: count(&shared.counters.flushes),
+            merges: count(&shared.counters.merges),
+            dropped: count(&shared.counters.dropped),
+            flush_error: troubles.flush,
+            merge_error: troubles.merge,
         }
     }
 
-    /// The values of a label that most series have, with the number of series; `__name__` gives the largest metrics.
-    pub fn top_values(&self, name: &str, limit: usize) -> Vec<TopEntry> {
-        let head = self.shared.head();
-        let values = head.index().name(name).map(crate::head::Name::values).unwrap_or_default();
-        let entry =
-            |value: &crate::head::Value| TopEntry { text: value.text.to_string(), count: value.series.len() as u64 };
-        top(values.iter().map(entry).collect(), limit)
-    }
-
-    /// The labels with most different values, with the number of values.
-    pub fn top_labels(&self, limit: usize) -> Vec<TopEntry> {
-        let head = self.shared.head();
-        let entry =
-            |name: &crate::head::Name| TopEntry { text: name.text.to_string(), count: name.values().len() as u64 };
-        top(head.index().names().iter().map(entry).collect(), limit)
-    }
-
-    /// Writes what waits for the disk and ends the log; gives the number of batches that did not reach the disk in
-    /// time. Appends are refused from now on; clones may still read.
+    /// Ends the threads, writes what waits for the disk and ends the log; gives the number of batches that did not
+    /// reach the disk in time. Appends are refused from now on; clones may still read.
     pub fn close(&self, timeout: Duration) -> Result<(), usize> {
+        self.workers.stop();
+        if CLOSE_LOG_BYTES <= self.shared.log_since_flush.load(Ordering::Relaxed) {
+            // Best effort: what is not in a block is in the log.
+            self.flush().ok();
+        }
         self.shared.log.finish(timeout)
     }
 }
@@ -302,70 +416,5 @@ fn log_options(options: &StoreOptions) -> WalOptions {
         segment_bytes: options.segment_bytes,
         queue_bytes_max: options.queue_bytes_max,
         ..WalOptions::default()
-    }
-}
-
-/// Reads the log into a head.
-struct Replay {
-    head: Head,
-    hasher: LabelHasher,
-    exemplars: Ring,
-    families: Families,
-    /// What references of the log mean.
-    refs: HashMap<u64, u32, foldhash::fast::RandomState>,
-    records: u64,
-    failed: Option<(u64, homeostat_wire::series::Malformed)>,
-}
-
-impl Replay {
-    fn new(exemplars_max: usize) -> Self {
-        Self {
-            head: Head::default(),
-            hasher: LabelHasher::default(),
-            exemplars: Ring::new(exemplars_max),
-            families: Families::default(),
-            refs: HashMap::default(),
-            records: 0,
-            failed: None,
-        }
-    }
-
-    fn record(&mut self, seq: u64, payload: &[u8]) {
-        if self.failed.is_some() {
-            return;
-        }
-        self.records += 1;
-        match decode(payload) {
-            Ok(record) => self.apply(record),
-            Err(error) => self.failed = Some((seq, error)),
-        }
-    }
-
-    fn apply(&mut self, record: Record<'_>) {
-        for (reference, packed) in &record.definitions {
-            if let Some(id) = self.head.restore(self.hasher.hash(packed), packed, *reference) {
-                self.refs.insert(*reference, id);
-            }
-        }
-        for (reference, t_ms, value) in record.floats.iter() {
-            if let Some(id) = self.refs.get(&reference) {
-                self.head.restore_float(*id, t_ms, *value);
-            }
-        }
-        for (reference, t_ms, value) in record.histograms.iter() {
-            if let Some(id) = self.refs.get(&reference) {
-                self.head.restore_histogram(*id, t_ms, value);
-            }
-        }
-        for exemplar in &record.exemplars {
-            let series = self.refs.get(&exemplar.series).and_then(|id| self.head.get(*id));
-            let labels: Option<Labels> = series.map(|series| series.labels.clone());
-            if let Some(labels) = labels {
-                self.exemplars.offer(&labels, exemplar.labels, exemplar.t_ms, exemplar.value);
-            }
-        }
-        for said in &record.metadata {
-            self.families.learn(*said);
-        }
     }
 }

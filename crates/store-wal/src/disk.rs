@@ -7,7 +7,7 @@ use std::{
     fmt::Debug,
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, FileExt},
     path::Path,
 };
 
@@ -28,6 +28,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn len(&self, path: &Path) -> io::Result<u64>;
     /// A file's contents, `bytes_max` at most; a longer file is an error, so a stray giant cannot take the memory.
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>>;
+    /// Opens a file for reading anywhere in it. It stays readable when its name is removed or given to another file.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>>;
+    /// Gives a file a second name, which must be free. The second name is as durable as `sync_dir` makes it.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Creates an empty file, replacing an old one.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Renames within a directory, replacing the target atomically.
@@ -45,6 +49,18 @@ pub trait DiskFile: Debug + Send {
     /// Makes everything appended so far durable. After an error nothing can be said about bytes since the last `Ok`,
     /// and asking again proves nothing: the kernel may have marked the lost pages clean.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file being read, by any number of threads.
+pub trait DiskRead: Debug + Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Returns true for a file without contents.
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+    /// Fills `buffer` from `offset` on; a file that ends before is an error.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
 /// Holds a directory; dropping it lets go.
@@ -70,6 +86,9 @@ pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, contents: &[u8]) -> io::
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
+
+#[derive(Debug)]
+struct RealRead(File);
 
 #[derive(Debug)]
 struct RealFile(File);
@@ -115,6 +134,14 @@ impl Disk for RealDisk {
         if bytes_max < bytes.len() as u64 { Err(too_long(bytes_max)) } else { Ok(bytes) }
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        Ok(Box::new(RealRead(File::open(path)?)))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile(File::create(path)?)))
     }
@@ -132,6 +159,16 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+}
+
+impl DiskRead for RealRead {
+    fn len(&self) -> io::Result<u64> {
+        self.0.metadata().map(|meta| meta.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
     }
 }
 

@@ -7,13 +7,13 @@
 //! Not here: randomness of its own; a seed decides everything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::disk::{DirLock, Disk, DiskFile, too_long};
+use crate::disk::{DirLock, Disk, DiskFile, DiskRead, too_long};
 
 const SECTOR_BYTES: usize = 512;
 
@@ -60,6 +60,13 @@ struct Inode {
 
 #[derive(Debug)]
 struct SimFile {
+    disk: SimDisk,
+    inode: usize,
+    life: u64,
+}
+
+#[derive(Debug)]
+struct SimRead {
     disk: SimDisk,
     inode: usize,
     life: u64,
@@ -232,6 +239,24 @@ impl Disk for SimDisk {
         if bytes_max < bytes.len() as u64 { Err(too_long(bytes_max)) } else { Ok(bytes) }
     }
 
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        let state = self.lock_state();
+        let inode = state.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(SimRead { disk: self.clone(), inode, life: state.life }))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.changing(None)?;
+        let inode = state.names.get(from).copied().ok_or(io::ErrorKind::NotFound)?;
+        match state.names.entry(to.to_owned()) {
+            Entry::Occupied(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Entry::Vacant(free) => {
+                free.insert(inode);
+                Ok(())
+            }
+        }
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.changing(None)?;
         let inode = state.files.len();
@@ -259,6 +284,32 @@ impl Disk for SimDisk {
         let within = names.iter().filter(|(path, _)| path.parent() == Some(dir));
         durable_names.extend(within.map(|(path, inode)| (path.clone(), *inode)));
         Ok(())
+    }
+}
+
+impl SimRead {
+    fn with<T>(&self, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let state = self.disk.lock_state();
+        if state.life != self.life {
+            return Err(io::Error::other("the power was lost"));
+        }
+        let inode = state.files.get(self.inode).ok_or(io::ErrorKind::NotFound)?;
+        Ok(look(&inode.seen))
+    }
+}
+
+impl DiskRead for SimRead {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|bytes| bytes.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.with(|bytes| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let from = bytes.get(start..).and_then(|tail| tail.get(..buffer.len()));
+            buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })?
     }
 }
 

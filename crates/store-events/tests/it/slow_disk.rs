@@ -7,7 +7,7 @@ use std::{
 };
 
 use homeostat_store_events::{Disk, SimDisk};
-use homeostat_store_wal::disk::{DirLock, DiskFile};
+use homeostat_store_wal::disk::{DirLock, DiskFile, DiskRead};
 
 /// Called with the path of a file that is about to be removed.
 type Hook = Box<dyn FnMut(&Path) + Send>;
@@ -52,6 +52,14 @@ impl Disk for OnRemove {
 
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         self.disk.read(path, bytes_max)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        self.disk.open(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.link(from, to)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

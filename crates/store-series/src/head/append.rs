@@ -13,7 +13,7 @@ use homeostat_wire::series::{
     record::RecordBuilder,
 };
 
-use super::{Head, LabelHasher, Limits, Series, State};
+use super::{Head, LabelHasher, Limits, Part, Series, State};
 use crate::{
     batch::{Batch, Scratch},
     report::{Accepted, Reason, Rejection, Rejections},
@@ -184,11 +184,6 @@ impl Head {
         self.histogram(id, t_ms, value, RESTORE).ok();
     }
 
-    /// From now on every series has its labels written to the log again before its first sample.
-    pub(crate) fn begin_generation(&mut self) {
-        self.generation += 1;
-    }
-
     /// Adds a float to a series.
     #[inline]
     pub(super) fn float(&mut self, id: u32, t_ms: TimeMs, value: f64, limits: Limits) -> Result<Fate, Reason> {
@@ -196,9 +191,14 @@ impl Head {
         if series.state != State::Empty && t_ms <= series.newest_t {
             return self.float_not_newer(id, t_ms, value, limits);
         }
+        // The page of an earlier generation stays as it is: it may be on its way into a block.
+        let seal = series.written != self.generation;
+        if seal {
+            series.enter(self.generation);
+        }
         series.newest_t = t_ms;
         series.state = State::Float;
-        series.page = self.pages.push(series.page, false, &mut series.tail, t_ms, value);
+        series.page = self.pages.push(series.page, seal, &mut series.tail, t_ms, value);
         self.count(t_ms);
         Ok(Fate::Stored)
     }
@@ -222,7 +222,8 @@ impl Head {
         if let Some(other) = self.float_at(id, t_ms) {
             return same(other);
         }
-        self.late.entry(id).or_default().float(t_ms, value);
+        self.enter(id);
+        self.active.late.entry(id).or_default().float(t_ms, value);
         self.count(t_ms);
         Ok(Fate::Stored)
     }
@@ -246,19 +247,31 @@ impl Head {
             if self.float_at(id, t_ms).is_some() {
                 return Err(Reason::Duplicate);
             }
-            self.late.entry(id).or_default().histogram(t_ms, Arc::clone(value));
+            self.enter(id);
+            self.active.late.entry(id).or_default().histogram(t_ms, Arc::clone(value));
         } else {
+            series.enter(self.generation);
             series.newest_t = t_ms;
             series.state = State::Histogram;
-            self.histograms.entry(id).or_default().push((t_ms, Arc::clone(value)));
+            self.active.histograms.entry(id).or_default().push((t_ms, Arc::clone(value)));
         }
+        self.active.histogram_bytes += histogram_bytes(value);
         self.count(t_ms);
         Ok(Fate::Stored)
     }
 
+    #[inline]
     fn count(&mut self, t_ms: TimeMs) {
+        let part = &mut self.active;
+        part.span = Some(part.span.map_or((t_ms, t_ms), |(from, to)| (from.min(t_ms), to.max(t_ms))));
+        part.samples += 1;
         self.newest_t = Some(self.newest_t.map_or(t_ms, |newest| newest.max(t_ms)));
-        self.samples += 1;
+    }
+
+    fn enter(&mut self, id: u32) {
+        if let Some(series) = self.series.get_mut(id as usize) {
+            series.enter(self.generation);
+        }
     }
 
     /// The float of a series at an instant, in order or late.
@@ -270,16 +283,37 @@ impl Head {
             page.decode(&mut times, &mut values);
             values.get(times.binary_search(&t_ms).ok()?).copied()
         });
-        in_order.or_else(|| self.late.get(&id)?.float_at(t_ms))
+        in_order.or_else(|| self.parts().into_iter().find_map(|part| part.late.get(&id)?.float_at(t_ms)))
     }
 
     fn histogram_at(&self, id: u32, t_ms: TimeMs) -> Option<Arc<Histogram>> {
-        let in_order = self.histograms.get(&id).and_then(|samples| {
-            let at = samples.binary_search_by_key(&t_ms, |(t, _)| *t).ok()?;
-            samples.get(at).map(|(_, value)| Arc::clone(value))
-        });
-        in_order.or_else(|| self.late.get(&id)?.histogram_at(t_ms))
+        let in_part = |part: &Part| {
+            let in_order = part.histograms.get(&id).and_then(|samples| {
+                let at = samples.binary_search_by_key(&t_ms, |(t, _)| *t).ok()?;
+                samples.get(at).map(|(_, value)| Arc::clone(value))
+            });
+            in_order.or_else(|| part.late.get(&id)?.histogram_at(t_ms))
+        };
+        let last = || self.last_histograms.get(&id).filter(|(t, _)| *t == t_ms).map(|(_, value)| Arc::clone(value));
+        self.parts().into_iter().find_map(in_part).or_else(last)
     }
+}
+
+impl Series {
+    /// Notes that it is written in this generation: what it has so far is frozen.
+    fn enter(&mut self, generation: u32) {
+        if self.written != generation {
+            self.frozen = self.page;
+            self.written = generation;
+        }
+    }
+}
+
+/// Bytes that a histogram takes in memory, about.
+fn histogram_bytes(value: &Histogram) -> usize {
+    let sides = [&value.positive, &value.negative];
+    let lists: usize = sides.iter().map(|side| side.spans.len() + side.counts.len()).sum();
+    size_of::<Histogram>() + 48 + 8 * (lists + value.custom_bounds.len())
 }
 
 fn in_window(series: &Series, t_ms: TimeMs, limits: Limits) -> Result<(), Reason> {

@@ -71,6 +71,40 @@ impl Index {
     pub(crate) fn names(&self) -> &[Name] {
         &self.by_name
     }
+
+    /// Gives every series the number that `renumber` says, in the same order as before; those without one are gone,
+    /// and names and values that nobody has any more with them.
+    pub(crate) fn renumber(&mut self, renumber: &dyn Fn(u32) -> Option<u32>) {
+        for name in &mut self.by_name {
+            for value in &mut name.values {
+                value.series.retain_mut(|series| {
+                    let new = renumber(*series);
+                    *series = new.unwrap_or(*series);
+                    new.is_some()
+                });
+            }
+            let before = name.values.len();
+            name.values.retain(|value| !value.series.is_empty());
+            if name.values.len() < before {
+                name.rebuild(&self.hasher);
+            }
+        }
+        let before = self.by_name.len();
+        self.by_name.retain(|name| !name.values.is_empty());
+        if self.by_name.len() < before {
+            let (hasher, by_name) = (&self.hasher, &self.by_name);
+            let hash = |at: &u32| by_name.get(*at as usize).map_or(0, |entry| hasher.hash_one(&*entry.text));
+            self.names = rebuilt(by_name.len(), hash);
+        }
+    }
+}
+
+fn rebuilt(len: usize, hash: impl Fn(&u32) -> u64) -> HashTable<u32> {
+    let mut table = HashTable::with_capacity(len);
+    for at in 0..len as u32 {
+        table.insert_unique(hash(&at), at, &hash);
+    }
+    table
 }
 
 impl Name {
@@ -97,6 +131,13 @@ impl Name {
         let is = |at: &u32| self.values.get(*at as usize).is_some_and(|entry| *entry.text == *value);
         self.values.get(*self.by_text.find(hasher.hash_one(value), is)? as usize)
     }
+
+    fn rebuild(&mut self, hasher: &RandomState) {
+        self.values.shrink_to_fit();
+        let values = &self.values;
+        let hash = |at: &u32| values.get(*at as usize).map_or(0, |entry| hasher.hash_one(&*entry.text));
+        self.by_text = rebuilt(values.len(), hash);
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_are_found_by_label() {
+    fn series_are_found_by_label_and_forgotten() {
         let mut index = Index::default();
         for series in 0..100 {
             index.add(
@@ -114,5 +155,14 @@ mod tests {
         }
         assert_eq!(index.series("of3", "1").len(), 33);
         assert_eq!(index.series("own", "7"), [7]);
+        index.renumber(&|series| (series % 3 != 1).then_some(series / 3 * 2 + series % 3 / 2));
+        assert!(index.series("of3", "1").is_empty());
+        assert_eq!(index.series("own", "99"), [66]);
+        assert_eq!(index.series("name", "x"), (0..67).collect::<Vec<_>>());
+        assert_eq!(index.name("own").unwrap().values().len(), 67);
+        index.renumber(&|_| None);
+        assert!(index.names().is_empty());
+        index.add(0, &Labels::new([("name", "x")]));
+        assert_eq!(index.series("name", "x"), [0]);
     }
 }

@@ -24,6 +24,20 @@ impl Late {
         insert(&mut self.histograms, t_ms, value);
     }
 
+    /// Takes over samples that were written later; of two at the same time its own stays.
+    pub(crate) fn absorb(&mut self, later: Self) {
+        for (t_ms, value) in later.floats {
+            if find(&self.floats, t_ms).is_none() {
+                self.float(t_ms, value);
+            }
+        }
+        for (t_ms, value) in later.histograms {
+            if find(&self.histograms, t_ms).is_none() {
+                self.histogram(t_ms, value);
+            }
+        }
+    }
+
     pub(crate) fn float_at(&self, t_ms: TimeMs) -> Option<f64> {
         find(&self.floats, t_ms).copied()
     }

@@ -9,17 +9,20 @@
 //! index, and in the list, or in none of them.
 
 mod append;
+mod flush;
 mod index;
 mod late;
 mod page;
 mod view;
 
-use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use homeostat_model::{Histogram, Labels, TimeMs};
+use homeostat_promql::SourceError;
 
+pub(crate) use self::{flush::Frozen, page::Page};
 pub(crate) use self::{
     index::{Index, Name, Value},
     view::{HeadSeries, HeadView},
@@ -28,7 +31,10 @@ use self::{
     late::Late,
     page::{NO_PAGE, Pages, Tail},
 };
-use crate::report::Reason;
+use crate::{
+    report::Reason,
+    select::{Lookup, Marks},
+};
 
 /// Bytes of the fixed part of a series; with labels of 250 bytes, ten entries in the index and a page it comes to about
 /// half a kilobyte.
@@ -43,7 +49,11 @@ pub(crate) struct Series {
     pub(crate) newest_t: TimeMs,
     tail: Tail,
     /// The page with its newest float.
-    pub(crate) page: u32,
+    page: u32,
+    /// The page with its newest float of earlier generations, once it has been written in this one.
+    frozen: u32,
+    /// The generation in which it was written last.
+    written: u32,
     /// What the log calls it.
     log_ref: u64,
     /// The generation of the log in which its labels stand.
@@ -74,17 +84,34 @@ pub(crate) struct Head {
     table: HashTable<Slot>,
     index: Index,
     pages: Pages,
-    /// Histograms of series that have some, in order of time.
-    histograms: HashMap<u32, Vec<(TimeMs, Arc<Histogram>)>>,
-    late: HashMap<u32, Late>,
-    /// The generation of the log: labels written in earlier ones may be gone.
+    /// What came in this generation.
+    active: Part,
+    /// What came before and is on its way into a block.
+    frozen: Part,
+    /// The newest histogram of series whose histograms are all in blocks.
+    last_histograms: HashMap<u32, (TimeMs, Arc<Histogram>)>,
+    /// Counts how often what is there was frozen. Labels that the log got in earlier generations may be gone from it.
     generation: u32,
+    /// The generation that began with the latest flush that is complete.
+    flushed: u32,
     next_ref: u64,
     /// Time of the newest sample of all.
     newest_t: Option<TimeMs>,
-    /// Samples in it.
-    samples: u64,
     created: u64,
+}
+
+/// Samples of one or more generations, but for floats in order, which lie in pages.
+#[derive(Debug, Default)]
+struct Part {
+    /// Histograms of series that have some, in order of time.
+    histograms: HashMap<u32, Vec<(TimeMs, Arc<Histogram>)>>,
+    /// Bytes of the histograms, about.
+    histogram_bytes: usize,
+    late: HashMap<u32, Late>,
+    /// Times of the oldest and the newest sample, floats included.
+    span: Option<(TimeMs, TimeMs)>,
+    /// The number of all samples, floats included.
+    samples: u64,
 }
 
 /// What may be accepted.
@@ -101,12 +128,13 @@ impl Default for Head {
             table: HashTable::new(),
             index: Index::default(),
             pages: Pages::default(),
-            histograms: HashMap::new(),
-            late: HashMap::new(),
+            active: Part::default(),
+            frozen: Part::default(),
+            last_histograms: HashMap::new(),
             generation: 1,
+            flushed: 1,
             next_ref: 1,
             newest_t: None,
-            samples: 0,
             created: 0,
         }
     }
@@ -147,15 +175,24 @@ impl Head {
     }
 
     pub(crate) fn samples(&self) -> u64 {
-        self.samples
+        self.active.samples + self.frozen.samples
     }
 
     pub(crate) fn created(&self) -> u64 {
         self.created
     }
 
-    pub(crate) fn page_bytes(&self) -> usize {
-        self.pages.used_bytes()
+    /// Times of its oldest and its newest sample.
+    pub(crate) fn span(&self) -> Option<(TimeMs, TimeMs)> {
+        match (self.frozen.span, self.active.span) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Bytes that its samples take.
+    pub(crate) fn sample_bytes(&self) -> usize {
+        self.pages.used_bytes() + self.active.histogram_bytes + self.frozen.histogram_bytes
     }
 
     /// A series that may be this one: a look at the hash only.
@@ -192,6 +229,8 @@ impl Head {
             newest_t: TimeMs::MIN,
             tail: Tail::default(),
             page: NO_PAGE,
+            frozen: NO_PAGE,
+            written: 0,
             log_ref: 0,
             generation: 0,
             state: State::Empty,
@@ -199,5 +238,37 @@ impl Head {
         self.table.insert_unique(spread(hash), Slot { hash, id }, |slot| spread(slot.hash));
         self.created += 1;
         Ok(id)
+    }
+}
+
+impl Lookup for Head {
+    fn series_len(&self) -> usize {
+        self.series.len()
+    }
+
+    fn list(&self, name: &str, value: &str) -> Result<Cow<'_, [u32]>, SourceError> {
+        Ok(Cow::Borrowed(self.index.series(name, value)))
+    }
+
+    fn values_len(&self, name: &str) -> Option<usize> {
+        self.index.name(name).map(|name| name.values().len())
+    }
+
+    fn mark(
+        &self,
+        name: &str,
+        _beginning: &str,
+        wanted: &mut dyn FnMut(&str) -> bool,
+        marks: &mut Marks,
+    ) -> Result<(), SourceError> {
+        let values = self.index.name(name).map(Name::values).unwrap_or_default();
+        for value in values.iter().filter(|value| wanted(&value.text)) {
+            marks.add(&value.series);
+        }
+        Ok(())
+    }
+
+    fn look(&self, series: u32, name: &str, test: &mut dyn FnMut(&str) -> bool) -> Option<bool> {
+        Some(test(self.get(series)?.labels.value(name)))
     }
 }

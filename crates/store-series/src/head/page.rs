@@ -418,6 +418,29 @@ impl Pages {
         std::iter::successors(self.get(last), |page| self.get(page.prev))
     }
 
+    /// Cuts a chain in two: the page behind `frozen` becomes the first one of its own.
+    pub(crate) fn cut(&mut self, last: u32, frozen: u32) {
+        let mut at = last;
+        while let Some(page) = self.get_mut(at) {
+            if page.prev == frozen {
+                page.prev = NO_PAGE;
+                return;
+            }
+            at = page.prev;
+        }
+    }
+
+    /// Gives the pages of a chain back.
+    pub(crate) fn free_chain(&mut self, last: u32) {
+        let mut at = last;
+        while let Some(page) = self.get_mut(at) {
+            let prev = page.prev;
+            page.prev = NO_PAGE;
+            self.free.push(at);
+            at = prev;
+        }
+    }
+
     /// Bytes in use.
     pub(crate) fn used_bytes(&self) -> usize {
         (self.begun - self.free.len()) * PAGE_BYTES

@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Arc};
 
 use homeostat_model::{Histogram, Labels, SampleRun, TimeMs};
 
-use super::{Head, late::Late, page::Page};
+use super::{Head, Part, late::Late, page::Page};
 use crate::merge::{floats_within, histograms_within};
 
 /// Pages of all series of a query.
@@ -23,9 +23,9 @@ pub(crate) struct HeadView {
 pub(crate) struct HeadSeries {
     pub(crate) labels: Labels,
     /// Its pages, newest first.
-    pages: Range<usize>,
-    histograms: Vec<(TimeMs, Arc<Histogram>)>,
-    late: Option<Late>,
+    pub(super) pages: Range<usize>,
+    pub(super) histograms: Vec<(TimeMs, Arc<Histogram>)>,
+    pub(super) late: Option<Late>,
 }
 
 impl Head {
@@ -35,13 +35,21 @@ impl Head {
         if entry.newest_t < start_ms {
             return false;
         }
-        let any = |samples: &[(TimeMs, Arc<Histogram>)]| !within(samples, start_ms, end_ms).is_empty();
-        self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms)
-            || self.histograms.get(&id).is_some_and(|samples| any(samples))
-            || self
-                .late
-                .get(&id)
-                .is_some_and(|late| any(&late.histograms) || !within(&late.floats, start_ms, end_ms).is_empty())
+        let (histograms, late) = self.parts_of(id, start_ms, end_ms);
+        self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms) || !histograms.is_empty() || late.is_some()
+    }
+
+    pub(super) fn parts(&self) -> [&Part; 2] {
+        [&self.frozen, &self.active]
+    }
+
+    /// Histograms and late samples of a series.
+    fn parts_of(&self, id: u32, start_ms: TimeMs, end_ms: TimeMs) -> (Vec<(TimeMs, Arc<Histogram>)>, Option<Late>) {
+        let (mut histograms, mut late) = (Vec::new(), None);
+        for part in self.parts() {
+            part.add_to(&mut histograms, &mut late, id, start_ms, end_ms);
+        }
+        (histograms, late)
     }
 
     /// Copies what the series have from `start_ms` to `end_ms`; those without a sample there are left out, as far as
@@ -64,18 +72,35 @@ impl Head {
             if entry.newest_t < start_ms {
                 pages.truncate(first_page);
             }
-            let histograms = self.histograms.get(id).map(|all| within(all, start_ms, end_ms)).unwrap_or_default();
-            let late = self.late.get(id).map(|late| Late {
-                floats: within(&late.floats, start_ms, end_ms),
-                histograms: within(&late.histograms, start_ms, end_ms),
-            });
-            let late = late.filter(|late| !late.floats.is_empty() || !late.histograms.is_empty());
+            let (histograms, late) = self.parts_of(*id, start_ms, end_ms);
             if first_page < pages.len() || !histograms.is_empty() || late.is_some() {
                 let labels = entry.labels.clone();
                 series.push(HeadSeries { labels, pages: first_page..pages.len(), histograms, late });
             }
         }
         HeadView { series, pages: Arc::new(pages) }
+    }
+}
+
+impl Part {
+    /// Adds what it has of a series; parts come in the order in which they were written.
+    pub(super) fn add_to(
+        &self,
+        histograms: &mut Vec<(TimeMs, Arc<Histogram>)>,
+        late: &mut Option<Late>,
+        id: u32,
+        start_ms: TimeMs,
+        end_ms: TimeMs,
+    ) {
+        if let Some(all) = self.histograms.get(&id) {
+            histograms.extend(within(all, start_ms, end_ms));
+        }
+        if let Some(all) = self.late.get(&id) {
+            let (floats, others) = (within(&all.floats, start_ms, end_ms), within(&all.histograms, start_ms, end_ms));
+            if !floats.is_empty() || !others.is_empty() {
+                late.get_or_insert_default().absorb(Late { floats, histograms: others });
+            }
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Footer {
     pub min_ms: i64,
     /// Time of its last sample.
     pub max_ms: i64,
+    /// Half of its series have their last sample at this time or later: how far it reaches, one odd series or not.
+    pub settled_ms: i64,
     /// Series.
     pub series: u32,
     /// Pairs of label name and value.
@@ -139,11 +141,12 @@ pub fn decode_trailer(bytes: &[u8]) -> Result<PageRef, BlockEndError> {
 }
 
 impl Footer {
-    /// Appends the footer's page: varints in the order of the fields; times zigzag, the last one as difference; a page
+    /// Appends the footer's page: varints in the order of the fields; times as differences to the first one; a page
     /// as distance to the end of the one before in its list, and length; numbers of first entries as differences.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put(zigzag(self.min_ms), out);
         put(self.max_ms.abs_diff(self.min_ms), out);
+        put(self.settled_ms.abs_diff(self.min_ms), out);
         let counts =
             [self.series.into(), self.pairs.into(), self.chunks, self.times.into(), self.floats, self.histograms];
         for count in counts {
@@ -167,7 +170,10 @@ impl Footer {
         let min_ms = reader.signed()?;
         let error = reader.error("a range of time that leaves the calendar");
         let max_ms = min_ms.checked_add_unsigned(reader.number()?).ok_or(error)?;
-        let mut footer = Self { min_ms, max_ms, series: reader.small()?, pairs: reader.small()?, ..Self::default() };
+        let settled_ms = min_ms.checked_add_unsigned(reader.number()?).filter(|t| *t <= max_ms).ok_or(error)?;
+        let mut footer = Self { min_ms, max_ms, settled_ms, ..Self::default() };
+        footer.series = reader.small()?;
+        footer.pairs = reader.small()?;
         footer.chunks = reader.number()?;
         footer.times = reader.small()?;
         footer.floats = reader.number()?;
@@ -239,6 +245,7 @@ mod tests {
         Footer {
             min_ms: i64::MIN,
             max_ms: i64::MAX,
+            settled_ms: 17,
             series: 65,
             pairs: 9,
             chunks: 70,

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! magic `HSTATMAN`, version u16 LE, reserved u16 = 0, then a frame with
-//!   next block, log_from, blocks n, n × (number, bytes, first time zigzag, length of time, series, samples)
+//!   next block, log_from, blocks n, n × (number, bytes, first time zigzag, length of time,
+//!   time that half of its series reach zigzag, series, samples)
 //!   gone n, n × (block, first time zigzag, length of time, length, series as `postings`)
 //! ```
 
@@ -43,6 +44,8 @@ pub struct BlockEntry {
     pub min_ms: i64,
     /// Time of its last sample.
     pub max_ms: i64,
+    /// Half of its series have their last sample at this time or later.
+    pub settled_ms: i64,
     /// Series.
     pub series: u64,
     /// Floats and histograms.
@@ -87,6 +90,7 @@ impl Manifest {
             put(block.number, &mut payload);
             put(block.bytes, &mut payload);
             put_range(block.min_ms, block.max_ms, &mut payload);
+            put(zigzag(block.settled_ms), &mut payload);
             put(block.series, &mut payload);
             put(block.samples, &mut payload);
         }
@@ -121,8 +125,9 @@ impl Manifest {
         for _ in 0..reader.count()? {
             let (number, bytes) = (reader.number()?, reader.number()?);
             let (min_ms, max_ms) = take_range(&mut reader)?;
+            let settled_ms = reader.signed()?;
             let (series, samples) = (reader.number()?, reader.number()?);
-            manifest.blocks.push(BlockEntry { number, bytes, min_ms, max_ms, series, samples });
+            manifest.blocks.push(BlockEntry { number, bytes, min_ms, max_ms, settled_ms, series, samples });
         }
         for _ in 0..reader.count()? {
             let block = reader.number()?;
@@ -152,7 +157,15 @@ mod tests {
 
     #[test]
     fn a_manifest_comes_back_and_every_flip_and_cut_is_noticed() {
-        let block = BlockEntry { number: 7, bytes: 1 << 40, min_ms: i64::MIN, max_ms: i64::MAX, series: 5, samples: 9 };
+        let block = BlockEntry {
+            number: 7,
+            bytes: 1 << 40,
+            min_ms: i64::MIN,
+            max_ms: i64::MAX,
+            settled_ms: -3,
+            series: 5,
+            samples: 9,
+        };
         let manifest = Manifest {
             next_block: 8,
             log_from: 1234,

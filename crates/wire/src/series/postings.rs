@@ -12,27 +12,59 @@
 use super::reader::{Malformed, Reader};
 use crate::varint::put;
 
+/// Collects a list number by number.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    runs: u64,
+    /// Where the run before the open one ends.
+    end: u32,
+    start: u32,
+    len: u32,
+    bytes: Vec<u8>,
+}
+
+impl Builder {
+    /// Adds a number above all before.
+    pub fn push(&mut self, number: u32) {
+        if self.len > 0 && self.start.wrapping_add(self.len) == number {
+            self.len += 1;
+            return;
+        }
+        self.close();
+        (self.start, self.len) = (number, 1);
+    }
+
+    fn close(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        let gap = u64::from(self.start.wrapping_sub(self.end)) << 1;
+        if self.len == 1 {
+            put(gap, &mut self.bytes);
+        } else {
+            put(gap | 1, &mut self.bytes);
+            put(u64::from(self.len - 2), &mut self.bytes);
+        }
+        self.runs += 1;
+        self.end = self.start.wrapping_add(self.len);
+        self.len = 0;
+    }
+
+    /// Appends the list; nothing may be added afterwards.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.close();
+        put(self.runs, out);
+        out.extend_from_slice(&self.bytes);
+    }
+}
+
 /// Appends a list; it ascends without doubles.
 pub fn encode(numbers: &[u32], out: &mut Vec<u8>) {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut builder = Builder::default();
     for number in numbers {
-        match runs.last_mut() {
-            Some((start, len)) if start.wrapping_add(*len) == *number => *len += 1,
-            _ => runs.push((*number, 1)),
-        }
+        builder.push(*number);
     }
-    put(runs.len() as u64, out);
-    let mut end = 0;
-    for (start, len) in runs {
-        let gap = u64::from(start.wrapping_sub(end)) << 1;
-        if len == 1 {
-            put(gap, out);
-        } else {
-            put(gap | 1, out);
-            put(u64::from(len - 2), out);
-        }
-        end = start.wrapping_add(len);
-    }
+    builder.finish(out);
 }
 
 /// Appends the numbers of a list that fills `bytes`; all are below `limit`.

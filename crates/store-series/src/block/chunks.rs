@@ -1,0 +1,84 @@
+//! Samples of a block's series, chunk by chunk.
+
+use std::sync::Arc;
+
+use homeostat_model::{SampleRun, TimeMs};
+use homeostat_wire::series::{
+    chunk_page::{ChunkKind, decode_times},
+    histograms, ints, values,
+};
+
+use super::{Block, BlockError, BlockFault, page::Page};
+use crate::merge::{floats_within, histograms_within};
+
+/// The chunks of one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeriesChunks {
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+}
+
+/// Reads chunks; keeps its memory and the page at hand.
+#[derive(Debug)]
+pub(crate) struct ChunkReader {
+    block: Arc<Block>,
+    chunk_page: Option<(u64, Arc<Page>)>,
+    values: values::Scratch,
+    ints: ints::Scratch,
+}
+
+impl ChunkReader {
+    pub(crate) fn new(block: Arc<Block>) -> Self {
+        Self { block, chunk_page: None, values: values::Scratch::default(), ints: ints::Scratch::default() }
+    }
+
+    /// The samples of a chunk between two instants; `None` when there are none.
+    pub(crate) fn read(
+        &mut self,
+        number: u64,
+        start_ms: TimeMs,
+        end_ms: TimeMs,
+    ) -> Result<Option<SampleRun>, BlockError> {
+        let block = Arc::clone(&self.block);
+        let (at, place) = block.numbered(&block.footer.chunk_pages, number, "chunk")?;
+        let page = match &self.chunk_page {
+            Some((offset, page)) if *offset == at.offset => Arc::clone(page),
+            _ => {
+                let page = block.page(at, Page::chunks)?;
+                self.chunk_page = Some((at.offset, Arc::clone(&page)));
+                page
+            }
+        };
+        let missing = || block.error(at.offset, BlockFault::Missing { what: "chunk" });
+        let (chunk, bytes) = page.chunk(place).ok_or_else(missing)?;
+        let t_ms = self.times(&block, chunk.times)?;
+        let (first, last) = (t_ms.first().copied(), t_ms.last().copied());
+        if first.is_none_or(|first| end_ms < first) || last.is_none_or(|last| last < start_ms) {
+            return Ok(None);
+        }
+        let count = t_ms.len();
+        match chunk.kind {
+            ChunkKind::Floats => {
+                let (mut rest, mut values) = (bytes, Vec::with_capacity(count));
+                let read = values::decode(&mut rest, count, &mut self.values, &mut values);
+                read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
+                Ok(floats_within(t_ms, values, start_ms, end_ms))
+            }
+            ChunkKind::Histograms => {
+                let mut values = Vec::with_capacity(count);
+                histograms::decode(bytes, count, &mut self.values, &mut values).ok_or_else(missing)?;
+                Ok(histograms_within(t_ms, values, start_ms, end_ms))
+            }
+        }
+    }
+
+    fn times(&mut self, block: &Block, number: u32) -> Result<Vec<TimeMs>, BlockError> {
+        let (at, place) = block.numbered(&block.footer.time_pages, number.into(), "column of times")?;
+        let page = block.page(at, Page::times)?;
+        let missing = || block.error(at.offset, BlockFault::Missing { what: "column of times" });
+        let column = page.column(place).ok_or_else(missing)?;
+        let mut t_ms = Vec::new();
+        decode_times(column, &mut self.ints, &mut t_ms).map_err(|error| block.error(at.offset, error))?;
+        Ok(t_ms)
+    }
+}
