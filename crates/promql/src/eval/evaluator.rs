@@ -124,7 +124,7 @@ impl Evaluator<'_> {
         match &expr.kind {
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => self.rows(inner, sink),
             ExprKind::Unary(UnaryOp::Minus, inner) => binary::negated(self, inner, sink),
-            ExprKind::Binary(binary) => binary::rows(&self.within_operator(binary.op), binary, expr.span, sink),
+            ExprKind::Binary(binary) => binary::rows(&self.within_operator(), binary, expr.span, sink),
             ExprKind::Aggregate(aggregate) => aggregate::rows(self, aggregate, expr.span, sink),
             ExprKind::Call(call) => call::rows(&self.within_function(call.function.name), call, expr.span, sink),
             ExprKind::Vector(vector) => selector::rows(self, vector, expr.span, sink),

@@ -1,7 +1,8 @@
 //! Queries that look at nothing but counts and sums of histograms read them without buckets.
 //!
 //! `histogram_count`, `histogram_sum` and `histogram_avg` do, whatever stands between them and the selector, unless
-//! that needs buckets itself. A subquery does: it leaves samples out, and only buckets show all resets in between.
+//! that needs buckets itself. A subquery does: it leaves samples out, and only buckets show all resets in between. So
+//! does an operator between two expressions: it reconciles layouts, and tells when it had to.
 //!
 //! What is seen of it: resets are found while samples are read, so that hints say what they did not say in the store,
 //! and an aggregation can tell that they contradict each other.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use homeostat_model::{Histogram, SampleRun, TimeMs, sample::is_stale};
 
 use super::evaluator::Evaluator;
-use crate::{ast::BinaryOp, histogram::without_buckets, source::SourceError};
+use crate::{histogram::without_buckets, source::SourceError};
 
 /// What is needed of histograms' buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,12 +39,9 @@ impl Evaluator<'_> {
         }
     }
 
-    /// For the sides of an operator.
-    pub(super) fn within_operator(&self, op: BinaryOp) -> Self {
-        match op {
-            BinaryOp::TrimLower | BinaryOp::TrimUpper | BinaryOp::Eq | BinaryOp::Ne => self.needing_buckets(),
-            _ => *self,
-        }
+    /// For the sides of an operator, which may look at buckets whoever looks at the result.
+    pub(super) fn within_operator(&self) -> Self {
+        Self { buckets: Buckets::Kept, ..*self }
     }
 
     /// For what looks at buckets.
