@@ -9,7 +9,7 @@
 
 use crate::{
     ast::{AggregateOp, BinaryOp, ByteSpan},
-    quote::{quote, quote_char},
+    quote::{quote, quote_char, quoted_len},
 };
 
 mod keyword;
@@ -196,7 +196,7 @@ impl Lexer<'_> {
         match (c, second) {
             _ if is_alpha(c) => self.push(TokenKind::Identifier, word_len(self.rest(), false)),
             (',', _) => self.push(TokenKind::Comma, 1),
-            ('"' | '\'' | '`', _) => self.quoted(c),
+            ('"' | '\'' | '`', _) => self.quoted(),
             ('=', Some('~')) => self.push(TokenKind::EqualRegex, 2),
             ('=', _) => self.push(TokenKind::Equal, 1),
             ('!', Some('~')) => self.push(TokenKind::NotRegex, 2),
@@ -227,7 +227,7 @@ impl Lexer<'_> {
                 self.inside = Inside::Braces;
                 self.push(TokenKind::LeftBrace, 1)
             }
-            ('"' | '\'' | '`', _) => self.quoted(c),
+            ('"' | '\'' | '`', _) => self.quoted(),
             ('=', Some('~')) => self.fail("unexpected character after '=': '~'"),
             ('!', second) if second != Some('=') => {
                 let found = second.map_or_else(|| quote_char('\u{fffd}'), quote_char);
@@ -281,22 +281,10 @@ impl Lexer<'_> {
         }
     }
 
-    /// Finds the end of a quoted text. Which escapes are right is looked at when its value is taken.
-    fn quoted(&mut self, open: char) -> bool {
-        let mut escaped = false;
-        for (at, c) in self.rest().char_indices().skip(1) {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' if open != '`' => escaped = true,
-                '\n' if open != '`' => return self.fail("unterminated quoted string"),
-                _ if c == open => return self.push(TokenKind::Quoted, at + 1),
-                _ => {}
-            }
-        }
-        match (open, escaped) {
-            ('`', _) => self.fail("unterminated raw string"),
-            (_, true) => self.fail("escape sequence not terminated"),
-            (_, false) => self.fail("unterminated quoted string"),
+    fn quoted(&mut self) -> bool {
+        match quoted_len(self.rest()) {
+            Ok(len) => self.push(TokenKind::Quoted, len),
+            Err(error) => self.fail(error.to_string()),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: the Go language's string literals and `strconv.Quote`.
 
+use std::str::Chars;
+
 /// Writes a text in double quotes; what cannot be printed is escaped.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -45,65 +47,94 @@ fn numbered(code: u32) -> String {
     }
 }
 
-/// Letters, marks, numbers, punctuation, symbols and the ASCII space.
+/// Letters, marks, numbers, punctuation, symbols and the ASCII space, but not what cannot be written as itself.
 fn is_printable(c: char) -> bool {
+    if c == ' ' || c.is_ascii_graphic() {
+        return true;
+    }
     // The standard library escapes what cannot be printed and, at the beginning only, marks that would join the quote.
-    c == ' '
-        || c.is_ascii_graphic()
-        || (!c.is_whitespace() && String::from_iter(['x', c]).escape_debug().nth(1) == Some(c))
+    let kept = String::from_iter(['x', c]).escape_debug().nth(1) == Some(c);
+    kept && !c.is_whitespace() && c != char::REPLACEMENT_CHARACTER
 }
 
-/// Why a quoted text has no value.
+/// Why a quoted text has no end or no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadQuoted {
+    /// The line or the text ends before the quote.
+    #[error("unterminated quoted string")]
+    Unterminated,
+    /// The text ends before the backquote.
+    #[error("unterminated raw string")]
+    UnterminatedRaw,
+    /// The text ends within an escape.
+    #[error("escape sequence not terminated")]
+    UnterminatedEscape,
     /// A backslash before a character that needs none.
     #[error("unknown escape sequence {}", unicode_name(*.0))]
     UnknownEscape(char),
     /// A character that is no digit of the escape's number.
     #[error("illegal character {} in escape sequence", unicode_name(*.0))]
     IllegalDigit(char),
-    /// The text ends within an escape.
-    #[error("escape sequence not terminated")]
-    Unterminated,
     /// A number that is no character.
     #[error("escape sequence is an invalid Unicode code point")]
     NoCharacter,
-    /// Bytes that are no text.
-    #[error("text is not valid UTF-8")]
-    NoText,
+    /// What stands for bytes that are no text, written as itself.
+    #[error("invalid UTF-8 rune")]
+    Replacement,
 }
 
 fn unicode_name(c: char) -> String {
     format!("U+{:04X} '{c}'", u32::from(c))
 }
 
+/// What a text means at one place within quotes.
+enum Piece {
+    /// The quote that ends it.
+    End,
+    Char(char),
+    /// A byte, which need not be a character.
+    Byte(u8),
+}
+
+/// Bytes of the quoted text at the beginning of a text, both quotes included. The first character is the quote.
+pub(crate) fn quoted_len(text: &str) -> Result<usize, BadQuoted> {
+    let mut chars = text.chars();
+    let open = chars.next().unwrap_or('"');
+    while !matches!(piece(&mut chars, open)?, Piece::End) {}
+    Ok(text.len() - chars.as_str().len())
+}
+
 /// Takes the value of a quoted text with its quotes. Escapes are read in `"` and `'`, not in backquotes.
+///
+/// Escaped bytes that are no text become U+FFFD. It cannot be written as itself, so that only they look like this.
 pub(crate) fn unquote(quoted: &str) -> Result<String, BadQuoted> {
     let mut chars = quoted.chars();
     let open = chars.next().unwrap_or('"');
-    chars.next_back();
-    let body = chars.as_str();
-    if open == '`' || !body.contains('\\') {
-        return Ok(body.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(body.len());
-    let mut chars = body.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => unescape(&mut chars, open, &mut bytes)?,
-            _ => push_char(&mut bytes, c),
+    let mut bytes = Vec::with_capacity(quoted.len());
+    loop {
+        match piece(&mut chars, open)? {
+            Piece::End => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Piece::Char(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Piece::Byte(byte) => bytes.push(byte),
         }
     }
-    String::from_utf8(bytes).map_err(|_| BadQuoted::NoText)
 }
 
-fn push_char(bytes: &mut Vec<u8>, c: char) {
-    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+fn piece(chars: &mut Chars<'_>, open: char) -> Result<Piece, BadQuoted> {
+    match (open, chars.next()) {
+        ('`', None) => Err(BadQuoted::UnterminatedRaw),
+        (_, Some(c)) if c == open => Ok(Piece::End),
+        (_, Some(char::REPLACEMENT_CHARACTER)) => Err(BadQuoted::Replacement),
+        ('`', Some(c)) => Ok(Piece::Char(c)),
+        (_, None | Some('\n')) => Err(BadQuoted::Unterminated),
+        (_, Some('\\')) => escape(chars, open),
+        (_, Some(c)) => Ok(Piece::Char(c)),
+    }
 }
 
 /// Reads what follows a backslash.
-fn unescape(chars: &mut std::str::Chars<'_>, open: char, bytes: &mut Vec<u8>) -> Result<(), BadQuoted> {
-    let c = chars.next().ok_or(BadQuoted::Unterminated)?;
+fn escape(chars: &mut Chars<'_>, open: char) -> Result<Piece, BadQuoted> {
+    let c = chars.next().ok_or(BadQuoted::UnterminatedEscape)?;
     let byte = match c {
         'a' => 7,
         'b' => 8,
@@ -119,21 +150,20 @@ fn unescape(chars: &mut std::str::Chars<'_>, open: char, bytes: &mut Vec<u8>) ->
         }
         'u' | 'U' => {
             let digits = if c == 'u' { 4 } else { 8 };
-            push_char(bytes, char::from_u32(code(chars, 0, digits, 16)?).ok_or(BadQuoted::NoCharacter)?);
-            return Ok(());
+            let c = char::from_u32(code(chars, 0, digits, 16)?).ok_or(BadQuoted::NoCharacter)?;
+            return Ok(Piece::Char(c));
         }
         _ if c == open => open as u8,
         _ => return Err(BadQuoted::UnknownEscape(c)),
     };
-    bytes.push(byte);
-    Ok(())
+    Ok(Piece::Byte(byte))
 }
 
 /// Reads so many digits behind a first value.
-fn code(chars: &mut std::str::Chars<'_>, first: u32, digits: usize, base: u32) -> Result<u32, BadQuoted> {
+fn code(chars: &mut Chars<'_>, first: u32, digits: usize, base: u32) -> Result<u32, BadQuoted> {
     let mut code = first;
     for _ in 0..digits {
-        let c = chars.next().ok_or(BadQuoted::Unterminated)?;
+        let c = chars.next().ok_or(BadQuoted::UnterminatedEscape)?;
         let digit = c.to_digit(base).ok_or(BadQuoted::IllegalDigit(c))?;
         code = code.wrapping_mul(base) | digit;
     }
@@ -150,6 +180,7 @@ mod tests {
             ("a\"b\\c'", r#""a\"b\\c'""#),
             ("\u{7}\u{8}\u{c}\n\r\t\u{b}\0\u{7f}", r#""\a\b\f\n\r\t\v\x00\x7f""#),
             ("héllo 世界 \u{301}", "\"héllo 世界 \u{301}\""),
+            ("\u{fffd}", r#""\ufffd""#),
             ("\u{a0}\u{200b}\u{e000}\u{10ffff}", r#""\u00a0\u200b\ue000\U0010ffff""#),
         ] {
             assert_eq!(quote(text), expected);
@@ -163,15 +194,28 @@ mod tests {
             (r"'it\'s'", Ok("it's".to_owned())),
             (r"`raw \n`", Ok(r"raw \n".to_owned())),
             (r#""\xc3\xa9""#, Ok("é".to_owned())),
-            (r#""\xff""#, Err(BadQuoted::NoText)),
+            (r#""a\xffb""#, Ok("a\u{fffd}b".to_owned())),
+            ("\"\u{fffd}\"", Err(BadQuoted::Replacement)),
             (r#""\q""#, Err(BadQuoted::UnknownEscape('q'))),
             (r#""\'""#, Err(BadQuoted::UnknownEscape('\''))),
             (r#""\xg0""#, Err(BadQuoted::IllegalDigit('g'))),
-            (r#""\u12""#, Err(BadQuoted::Unterminated)),
+            (r#""\u12""#, Err(BadQuoted::IllegalDigit('"'))),
+            (r#""\u12"#, Err(BadQuoted::UnterminatedEscape)),
+            (r#""\"#, Err(BadQuoted::UnterminatedEscape)),
+            ("\"a\n\"", Err(BadQuoted::Unterminated)),
+            ("`a", Err(BadQuoted::UnterminatedRaw)),
             (r#""\ud800""#, Err(BadQuoted::NoCharacter)),
             (r#""\777""#, Err(BadQuoted::NoCharacter)),
         ] {
             assert_eq!(unquote(quoted), expected, "{quoted}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_ends_at_its_own_quote() {
+        for (text, len) in [(r#""a"b"#, 3), (r#""a\"b"c"#, 6), ("'a\"'b'", 4), ("`a\\`b", 4), ("\"é\"", 4), ("``", 2)]
+        {
+            assert_eq!(quoted_len(text), Ok(len), "{text}");
         }
     }
 

@@ -95,8 +95,20 @@ impl Parser<'_> {
         Ok(matching)
     }
 
+    /// Labels behind `group_left` and `group_right`, or none.
     fn optional_labels(&mut self) -> Parsed<Vec<String>> {
-        if *self.peek() == TokenKind::LeftParen { self.grouping_labels() } else { Ok(Vec::new()) }
+        let is_fill = matches!(self.peek(), TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+        match self.peek() {
+            TokenKind::LeftParen => self.grouping_labels(),
+            _ if is_fill || self.starts_operand() => Ok(Vec::new()),
+            _ => Err(self.unexpected("grouping opts", "\"(\"")),
+        }
+    }
+
+    fn starts_operand(&self) -> bool {
+        self.starts_selector()
+            || self.peek_sign().is_some()
+            || matches!(self.peek(), TokenKind::Number | TokenKind::Duration | TokenKind::Quoted | TokenKind::LeftParen)
     }
 
     /// `fill (x)`, or one or both of `fill_left (x)` and `fill_right (x)`.

@@ -117,7 +117,7 @@ impl Parser<'_> {
         match self.peek() {
             TokenKind::Quoted => {
                 let label = self.quoted_text()?;
-                if label.is_empty() {
+                if label.is_empty() || label.contains(char::REPLACEMENT_CHARACTER) {
                     self.error(self.last_span(), format!("invalid label name for grouping: {}", quote(&label)));
                 }
                 Ok(label)
