@@ -75,9 +75,9 @@ pub(crate) fn complete(mut histogram: Histogram, schema: i64, float: bool) -> Re
         return Err(HistogramError::Schema { schema: schema.clamp(i32::MIN.into(), i32::MAX.into()) as i32 });
     };
     histogram.schema = small;
-    match histogram.check() {
-        Err(HistogramError::CountTooSmall { .. }) if float => {}
-        other => other?,
+    histogram.check()?;
+    if !float {
+        histogram.check_total()?;
     }
     if stored < schema {
         let steps = (schema - stored) as u32;
