@@ -137,7 +137,7 @@ impl Signals {
 
 /// Every connection is a file. Many systems start processes with a soft limit of 1,024 and a far higher hard one, which
 /// any process may take.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
         return;

@@ -22,6 +22,7 @@ mod metrics;
 mod pending;
 mod recovery;
 mod reload;
+pub mod server;
 mod shared;
 mod stop;
 mod tables;

@@ -1,0 +1,262 @@
+//! `homeostat server`: a metrics server that speaks Prometheus, until it is asked to stop.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::ValueEnum;
+use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
+use homeostat_promql::eval::Options;
+use homeostat_sense_receive::ReceiveLimits;
+use homeostat_store_series::{Durability, StoreOptions};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    features::{Features, NAMES},
+    log,
+    quantity::{Bytes, Time, count, parse_bytes, parse_count, parse_time},
+    up::{LogFormat, raise_file_limit},
+};
+use crate::{
+    error_chain::chain,
+    runtime::server::{self, RunningServer, ServerOptions},
+};
+
+/// Runs a metrics server that speaks Prometheus: remote write in, PromQL and the HTTP API out
+///
+/// It needs no configuration file. Let a Prometheus write to it (`remote_write: [{url: http://ADDR/api/v1/write}]`),
+/// point Grafana's Prometheus data source or `promtool query instant http://ADDR QUERY` at it, and find its own metrics
+/// at /metrics. What was acknowledged is on disk. SIGINT or SIGTERM finishes running requests and stops, a second one
+/// stops at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", help_heading = "Serving")]
+    listen: SocketAddr,
+    /// Let everybody who reaches an address beyond this machine read and write
+    #[arg(long, help_heading = "Serving")]
+    open_to_network: bool,
+
+    /// Data directory; made if need be, used by one process at a time
+    #[arg(long, value_name = "DIR", default_value = "homeostat-data", help_heading = "Keeping")]
+    data: PathBuf,
+    /// When a write is acknowledged: `durable` once it is on disk, `relaxed` once it is in memory
+    #[arg(long, value_enum, default_value_t = Promise::Durable, help_heading = "Keeping")]
+    durability: Promise,
+    /// How far behind the newest sample of its series a sample may come
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time, help_heading = "Keeping")]
+    out_of_order_window: Time,
+    /// Series in memory at most; samples of others are refused
+    #[arg(long, value_name = "COUNT", default_value = "10000000", value_parser = parse_count, help_heading = "Keeping")]
+    series_max: u64,
+    /// Memory for requests that are being read; beyond it writers are asked to come again (503)
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Keeping")]
+    intake_memory: Bytes,
+
+    /// The longest that a query may take; its request may ask for less
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time, help_heading = "Queries")]
+    query_timeout: Time,
+    /// Queries that run at once; others wait for their turn
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = parse_count, help_heading = "Queries")]
+    query_concurrency: u64,
+    /// Samples that one query may hold in memory
+    #[arg(long, value_name = "COUNT", default_value = "50000000", value_parser = parse_count, help_heading = "Queries")]
+    query_samples_max: u64,
+    /// How far a query looks back for the newest sample of a series
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_time, help_heading = "Queries")]
+    lookback: Time,
+    /// Switch parts of the language on, by the names of Prometheus' feature flags; all but `type-and-unit-labels` are on
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', help = enable_help(), help_heading = "Queries")]
+    enable_feature: Vec<String>,
+    /// Switch parts of the language off
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Queries")]
+    disable_feature: Vec<String>,
+
+    /// What to log: error, warn, info, debug, trace, or per part as in `info,homeostat_api=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Promise {
+    /// Once it is on disk: it survives a crash and a power loss
+    Durable,
+    /// Once it is in memory: a crash may lose the last fraction of a second
+    Relaxed,
+}
+
+/// Threads of the async runtime: sockets and parameters only; queries and intake have threads of their own.
+const SOCKET_THREADS: usize = 2;
+
+fn enable_help() -> String {
+    format!(
+        "Switch parts of the language on, by the names of Prometheus' feature flags; `promql-*` are on already. There are {}",
+        NAMES.join(", ")
+    )
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    if let Err(problem) = log::install(&args.log, args.log_format) {
+        eprintln!("homeostat: {problem}");
+        return ExitCode::from(2);
+    }
+    let options = match args.options() {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("homeostat: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(SOCKET_THREADS).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(problem) => {
+            eprintln!("homeostat: cannot start threads: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(options));
+    // A query that hangs in the disk must not hold the exit up.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(options: ServerOptions) -> ExitCode {
+    raise_file_limit();
+    let dir = options.dir.display().to_string();
+    // Taken before anything is opened, so that an early signal is a stop as well.
+    let mut told = match Told::listen() {
+        Ok(told) => told,
+        Err(problem) => {
+            eprintln!("homeostat: cannot listen for signals: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let running = tokio::select! {
+        started = server::start(options) => started,
+        () = told.until_stop() => return ExitCode::SUCCESS,
+    };
+    let running = match running {
+        Ok(running) => running,
+        Err(problem) => {
+            eprintln!("homeostat: {}", chain(&problem));
+            return ExitCode::FAILURE;
+        }
+    };
+    let found = running.recovery();
+    if let Some(torn) = &found.torn_tail {
+        tracing::warn!("the log ended in the middle of a write, which was never acknowledged and is dropped: {torn:?}");
+    }
+    tracing::info!(series = found.series, samples = found.samples, took = ?found.took, "opened {dir}");
+    println!("homeostat server is ready at http://{}/", running.address());
+    told.until_stop().await;
+    tracing::info!("stopping: running requests are finished, then the log is synced");
+    tokio::select! {
+        code = stop(running) => code,
+        () = told.until_stop() => {
+            tracing::warn!("stopped at once on a second signal");
+            ExitCode::from(130)
+        }
+    }
+}
+
+async fn stop(running: RunningServer) -> ExitCode {
+    match running.stop().await {
+        0 => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        lost => {
+            tracing::error!(
+                lost,
+                "stopped, but the disk did not take everything; none of it was acknowledged as durable"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Told {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Told {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn until_stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+impl Args {
+    fn options(self) -> Result<ServerOptions, String> {
+        for (flag, time) in [("--query-timeout", &self.query_timeout), ("--lookback", &self.lookback)] {
+            if time.0.is_zero() {
+                return Err(format!("`{flag}` must be longer than nothing"));
+            }
+        }
+        let features = Features::of(&self.enable_feature, &self.disable_feature)?;
+        let about = About { flags: self.flags(features), config: String::new(), retention: String::new() };
+        let defaults = Options::default();
+        let mut options = Options {
+            lookback_ms: self.lookback.millis(),
+            delayed_name_removal: features.delayed_name_removal,
+            type_and_unit_labels: features.type_and_unit_labels,
+            ..defaults
+        };
+        options.limits.samples_max = self.query_samples_max;
+        Ok(ServerOptions {
+            spec: ServerSpec { listen: self.listen, open: self.open_to_network },
+            dir: self.data,
+            store: StoreOptions {
+                durability: match self.durability {
+                    Promise::Durable => Durability::Durable,
+                    Promise::Relaxed => Durability::Relaxed,
+                },
+                out_of_order_window: self.out_of_order_window.0,
+                series_max: count(self.series_max),
+                ..StoreOptions::default()
+            },
+            queries: QueryPolicy {
+                timeout: self.query_timeout.0,
+                concurrency: count(self.query_concurrency),
+                options,
+                language: features.language,
+            },
+            receive: {
+                let mut limits =
+                    ReceiveLimits { bodies_bytes_max: count(self.intake_memory.0), ..ReceiveLimits::default() };
+                limits.body_bytes_max = limits.body_bytes_max.min(limits.bodies_bytes_max);
+                limits
+            },
+            about,
+        })
+    }
+
+    /// What is in force, for those who ask over the API.
+    fn flags(&self, features: Features) -> BTreeMap<String, String> {
+        let pairs = [
+            ("listen", self.listen.to_string()),
+            ("data", self.data.display().to_string()),
+            ("durability", format!("{:?}", self.durability).to_lowercase()),
+            ("out-of-order-window", self.out_of_order_window.to_string()),
+            ("series-max", self.series_max.to_string()),
+            ("intake-memory", self.intake_memory.to_string()),
+            ("query-timeout", self.query_timeout.to_string()),
+            ("query-concurrency", self.query_concurrency.to_string()),
+            ("query-samples-max", self.query_samples_max.to_string()),
+            ("lookback", self.lookback.to_string()),
+            ("enable-feature", features.names().join(",")),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! The store as the Prometheus API sees it.
+
+use std::sync::Arc;
+
+use homeostat_api::prometheus::backend::{
+    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Selection, SeriesBackend, Stop,
+};
+use homeostat_model::Labels;
+use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
+use homeostat_sense_receive::Receiver;
+use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry};
+
+use super::{
+    door::{Door, OPENING},
+    intake::StoreIntake,
+    metrics,
+};
+
+/// Answers from the store.
+#[derive(Debug)]
+pub(super) struct StoreBackend {
+    door: Arc<Door>,
+    receiver: Arc<Receiver<StoreIntake>>,
+}
+
+impl StoreBackend {
+    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>) -> Self {
+        Self { door, receiver }
+    }
+
+    /// Asks a snapshot of the store.
+    fn ask<T>(
+        &self,
+        selection: Selection<'_>,
+        ask: impl FnOnce(&Snapshot, &LabelQuery<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let store = self.door.readable()?;
+        let sets: Vec<&[Matcher]> = selection.selectors.iter().map(Vec::as_slice).collect();
+        let query = LabelQuery {
+            sets: &sets,
+            start_ms: selection.start_ms,
+            end_ms: selection.end_ms,
+            limit: selection.limit.unwrap_or(usize::MAX),
+        };
+        ask(&store.snapshot(), &query)
+    }
+}
+
+impl SeriesBackend for StoreBackend {
+    fn source<'a>(&'a self, stop: &'a Stop) -> Box<dyn SeriesSource + Send + Sync + 'a> {
+        let snapshot = self.door.store().map(SeriesStore::snapshot);
+        Box::new(Source { snapshot, stop })
+    }
+
+    fn series(&self, selection: Selection<'_>) -> Result<Vec<Labels>, SourceError> {
+        self.ask(selection, Snapshot::series)
+    }
+
+    fn label_names(&self, selection: Selection<'_>) -> Result<Vec<String>, SourceError> {
+        self.ask(selection, Snapshot::label_names)
+    }
+
+    fn label_values(&self, name: &str, selection: Selection<'_>) -> Result<Vec<String>, SourceError> {
+        self.ask(selection, |snapshot, query| snapshot.label_values(name, query))
+    }
+
+    fn exemplars(&self, selection: Selection<'_>) -> Result<Vec<ExemplarSeries>, SourceError> {
+        self.ask(selection, |snapshot, query| {
+            let found = snapshot.exemplars(query).into_iter().map(|series| ExemplarSeries {
+                labels: series.labels,
+                exemplars: series
+                    .exemplars
+                    .into_iter()
+                    .map(|(labels, t_ms, value)| Exemplar { labels, value, t_ms })
+                    .collect(),
+            });
+            Ok(found.collect())
+        })
+    }
+
+    fn metadata(&self, metric: Option<&str>, limit: Option<usize>) -> Result<Vec<MetricMetadata>, SourceError> {
+        let store = self.door.readable()?;
+        let limit = limit.unwrap_or(usize::MAX);
+        let found = match metric {
+            Some(metric) => vec![(metric.to_owned(), store.metadata(metric))],
+            None => store.all_metadata(limit),
+        };
+        let described = found.into_iter().filter_map(|(metric, mut said)| {
+            let said = if said.is_empty() { return None } else { said.swap_remove(0) };
+            Some(MetricMetadata { metric, kind: said.kind, help: said.help, unit: said.unit })
+        });
+        Ok(described.take(limit).collect())
+    }
+
+    fn index_stats(&self, limit: usize) -> Result<IndexStats, SourceError> {
+        let store = self.door.readable()?;
+        let stats = store.stats();
+        let mut index = IndexStats {
+            series: stats.head_series,
+            end_ms: stats.newest_ms.unwrap_or(0),
+            series_by_metric: pairs(store.top_values(homeostat_model::labels::METRIC_NAME, limit)),
+            values_by_label: pairs(store.top_labels(limit)),
+            ..IndexStats::default()
+        };
+        for name in store.top_labels(usize::MAX) {
+            index.label_pairs += name.count;
+            let values = store.top_values(&name.text, usize::MAX);
+            let bytes = values.iter().map(|value| value.text.len() as u64).sum();
+            index.bytes_by_label.push((name.text.clone(), bytes));
+            let largest = values.into_iter().take(limit);
+            index.series_by_pair.extend(largest.map(|value| (format!("{}={}", name.text, value.text), value.count)));
+        }
+        for list in [&mut index.bytes_by_label, &mut index.series_by_pair] {
+            list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            list.truncate(limit);
+        }
+        Ok(index)
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.door.store().is_none().then(|| OPENING.to_owned())
+    }
+
+    fn metrics(&self, out: &mut String) {
+        self.receiver.metrics(out);
+        if let Some(store) = self.door.store() {
+            metrics::store(&store.stats(), out);
+        }
+    }
+}
+
+fn pairs(entries: Vec<TopEntry>) -> Vec<(String, u64)> {
+    entries.into_iter().map(|entry| (entry.text, entry.count)).collect()
+}
+
+/// The store for one query, which ends when the query has to.
+struct Source<'a> {
+    snapshot: Option<Snapshot>,
+    stop: &'a Stop,
+}
+
+impl SeriesSource for Source<'_> {
+    fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        if self.stop.reached() {
+            return Err(SourceError::Cancelled);
+        }
+        let Some(snapshot) = &self.snapshot else { return Err(SourceError::Storage(OPENING.into())) };
+        snapshot.select(select)
+    }
+}

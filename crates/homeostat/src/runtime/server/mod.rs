@@ -1,0 +1,138 @@
+//! The metrics server: store, intake and query API in one process, without configuration file.
+//!
+//! The address is taken first, so that a second server on it is told at once, and probes are answered while the store
+//! reads its log. Stopping goes from upstream to downstream: no more connections, answers that have begun end, then the
+//! store writes what waits for the disk.
+
+mod backend;
+mod door;
+mod intake;
+mod metrics;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use homeostat_api::prometheus::{About, PrometheusApi, PrometheusServer, QueryPolicy, ServeError, ServerSpec};
+use homeostat_sense_receive::{ReceiveLimits, Receiver};
+use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::{backend::StoreBackend, door::Door, intake::StoreIntake};
+
+/// Folder of the metrics store within the data directory.
+const STORE_DIR: &str = "series";
+
+/// How long stopping waits for the disk. Everything that was acknowledged is there already, unless durability is relaxed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What to run.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// Where to listen.
+    pub spec: ServerSpec,
+    /// Data directory; made if need be.
+    pub dir: PathBuf,
+    /// How samples are kept.
+    pub store: StoreOptions,
+    /// How queries are treated.
+    pub queries: QueryPolicy,
+    /// How much may be on its way in.
+    pub receive: ReceiveLimits,
+    /// What the process says about itself.
+    pub about: About,
+}
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It cannot listen.
+    #[error("cannot serve")]
+    Serve(#[from] ServeError),
+    /// The data directory cannot be made or read.
+    #[error("cannot use the data directory {dir}: make it writable for this user, or choose another one with `--data`")]
+    Dir {
+        /// Where it is.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the metrics in {dir}")]
+    Store {
+        /// Where they are.
+        dir: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
+    /// A thread of ours ended without a result.
+    #[error("the store's thread ended while it was being opened; this is our fault, please report it")]
+    Panicked,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    recovery: Recovery,
+    store: SeriesStore,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
+pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError> {
+    let door = Arc::new(Door::default());
+    let receiver = Receiver::new(Arc::new(StoreIntake::new(Arc::clone(&door))), options.receive);
+    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver)));
+    let api = PrometheusApi::new(backend, options.queries, options.about);
+    let server = PrometheusServer::bind(options.spec, api, receiver.router()).await?;
+    let address = server.local_addr();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.run(stop.clone()));
+
+    let (dir, store) = (options.dir, options.store);
+    let opened = tokio::task::spawn_blocking(move || open(dir, store)).await;
+    match opened.map_err(|_| ServerError::Panicked).flatten() {
+        Ok((store, recovery)) => {
+            door.open(store.clone());
+            Ok(RunningServer { address, recovery, store, stop, serving })
+        }
+        Err(error) => {
+            stop.cancel();
+            // It ends by itself; there is nothing in its result.
+            drop(serving.await);
+            Err(error)
+        }
+    }
+}
+
+fn open(dir: PathBuf, options: StoreOptions) -> Result<(SeriesStore, Recovery), ServerError> {
+    let folder = dir.join(STORE_DIR);
+    if let Err(source) = std::fs::create_dir_all(&folder) {
+        return Err(ServerError::Dir { dir, source });
+    }
+    SeriesStore::open(&folder, options).map_err(|source| ServerError::Store { dir: folder, source })
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What was found when the store was opened.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Stops serving and closes the store. Gives the number of batches that did not reach the disk in time; none of them
+    /// was acknowledged as durable.
+    pub async fn stop(self) -> usize {
+        self.stop.cancel();
+        // A panicked server has told so already.
+        drop(self.serving.await);
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close(CLOSE_TIMEOUT)).await;
+        closed.map_or(0, |closed| closed.err().unwrap_or(0))
+    }
+}

@@ -1,0 +1,254 @@
+//! `homeostat server` from outside: real clients, crashes, overload, and everything that can be wrong at the start.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking, and say when they have to skip"
+)]
+
+#[path = "common/metrics_server.rs"]
+mod metrics_server;
+
+use std::{net::TcpListener, process::Command, time::Duration};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use metrics_server::{Client, MetricsServer, command, refused, samples};
+
+const UP: &[(&str, &str)] = &[("__name__", "up"), ("instance", "a:1"), ("job", "api")];
+const DOWN: &[(&str, &str)] = &[("__name__", "up"), ("instance", "b:1"), ("job", "db")];
+
+/// Two series with ten samples, one a minute.
+async fn filled(server: &MetricsServer) {
+    let mut client = server.client().await;
+    for minute in 0..10 {
+        let t_ms = minute * 60_000;
+        client.written(samples([(UP, t_ms, minute as f64), (DOWN, t_ms, 0.5)])).await;
+    }
+}
+
+/// Runs promtool and gives what it prints; `None` where it is not installed.
+fn promtool(args: &[&str]) -> Option<String> {
+    let output = match Command::new("promtool").args(args).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("SKIPPED: promtool (package prometheus) is not installed");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn promtool_reads_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(dir.path());
+    filled(&server).await;
+    let url = server.url();
+    let Some(instant) = promtool(&["query", "instant", "--time=300", &url, "up * 2"]) else { return };
+    assert_eq!(instant, "{instance=\"a:1\", job=\"api\"} => 10 @[300]\n{instance=\"b:1\", job=\"db\"} => 1 @[300]\n");
+    let range = promtool(&["query", "range", "--start=0", "--end=120", "--step=1m", &url, "sum(up)"]).unwrap();
+    assert_eq!(range, "{} =>\n0.5 @[0]\n1.5 @[60]\n2.5 @[120]\n");
+    let series = promtool(&["query", "series", "--match=up{job='db'}", "--start=0", "--end=600", &url]).unwrap();
+    assert_eq!(series, "{__name__=\"up\", instance=\"b:1\", job=\"db\"}\n");
+    let labels = promtool(&["query", "labels", "--start=0", "--end=600", &url, "job"]).unwrap();
+    assert_eq!(labels, "api\ndb\n");
+    assert_eq!(server.client().await.get("/-/ready").await, (200, json!("ready\n")));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(dir.path());
+    filled(&server).await;
+    server.kill();
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    assert_eq!(client.query("count_over_time(up[10m])", 540.0).await.as_array().unwrap().len(), 2);
+    assert_eq!(client.query("sum(count_over_time(up[10m]))", 540.0).await[0]["value"], json!([540, "20"]));
+    // The same again is no error and changes nothing; another value at the same time is refused.
+    client.written(samples([(UP, 540_000, 9.0)])).await;
+    let (status, _, text) = client.write(samples([(UP, 540_000, 7.0), (DOWN, 600_000, 1.0)])).await.unwrap();
+    assert_eq!(status, 400);
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.starts_with("duplicate sample for timestamp: 1 sample, such as in up{instance=\"a:1\""), "{text}");
+    assert_eq!(client.query("up", 600.0).await.as_array().unwrap().len(), 2, "the good sample was kept");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn a_stop_ends_with_everything_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start_with(dir.path(), &["--durability", "relaxed"]);
+    filled(&server).await;
+    assert_eq!(server.stop(), Some(0));
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    assert_eq!(client.query("sum(count_over_time(up[10m]))", 540.0).await[0]["value"], json!([540, "20"]));
+}
+
+#[tokio::test]
+async fn writers_beyond_the_budget_are_asked_to_come_again_and_memory_stays_bounded() {
+    const WRITERS: usize = 48;
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start_with(dir.path(), &["--intake-memory", "1MiB"]);
+    let before = server.rss_max();
+    // 4,000 new series a writer, some 200 KiB a request: about five fit into the budget at once.
+    let writers = (0..WRITERS).map(|writer| {
+        let address = server.address;
+        tokio::spawn(async move {
+            let names: Vec<(String, String)> = (0..4_000)
+                .map(|n| (format!("series_{writer}_{n}"), format!("{:032x}", n * 2_654_435_761_u64)))
+                .collect();
+            let (mut taken, mut later) = (0, 0);
+            for round in 0..3 {
+                let labels: Vec<[(&str, &str); 2]> =
+                    names.iter().map(|(name, salt)| [("__name__", name.as_str()), ("salt", salt.as_str())]).collect();
+                let body = samples(labels.iter().map(|labels| (&labels[..], round * 1000, 1.0)));
+                let mut client = Client::connect(address).await.unwrap();
+                match client.write(body).await {
+                    Some((204, ..)) => taken += 1,
+                    Some((503, headers, _)) => {
+                        assert_eq!(headers["retry-after"], "1");
+                        later += 1;
+                    }
+                    Some((status, _, text)) => panic!("{status}: {}", String::from_utf8_lossy(&text)),
+                    None => panic!("the connection broke"),
+                }
+            }
+            (taken, later)
+        })
+    });
+    let (mut taken, mut later) = (0, 0);
+    for writer in writers.collect::<Vec<_>>() {
+        let (one_taken, one_later) = writer.await.unwrap();
+        taken += one_taken;
+        later += one_later;
+    }
+    assert_eq!(taken + later, WRITERS * 3);
+    assert!(taken > 0, "nobody was served");
+    let mut client = server.client().await;
+    let (_, series) = client.get("/api/v1/status/tsdb").await;
+    let series = series["data"]["headStats"]["numSeries"].as_u64().unwrap();
+    let grown = server.rss_max() - before;
+    // 4 KiB a series would be far too much, and bodies of all writers would be more on top.
+    assert!(grown < 128 * (1 << 20) + series * 4096, "{grown} bytes for {series} series; {taken} taken, {later} later");
+    println!("{taken} requests taken, {later} asked to come again; {series} series, {grown} bytes");
+}
+
+#[tokio::test]
+async fn bad_requests_harm_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    client.written(samples([(UP, 1_000, 1.0)])).await;
+    let huge = Bytes::from(vec![0_u8; 33 << 20]);
+    assert_eq!(client.write(huge).await.map_or(413, |(status, ..)| status), 413);
+    let mut client = server.client().await;
+    assert_eq!(client.write(Bytes::from_static(b"garbage")).await.unwrap().0, 400);
+    let ahead = samples([(UP, i64::MAX, 1.0), (DOWN, i64::MIN, f64::NAN), (DOWN, 5, f64::INFINITY)]);
+    let (status, _, text) = client.write(ahead).await.unwrap();
+    assert_eq!(status, 400);
+    assert!(text.starts_with(b"out of bounds: 1 sample"), "{}", String::from_utf8_lossy(&text));
+    assert_eq!(client.query("up", 1.0).await.as_array().unwrap().len(), 2);
+    let wide: Vec<(String, String)> = (0..10_000).map(|n| (format!("label_{n:05}"), "x".to_owned())).collect();
+    let mut labels: Vec<(&str, &str)> = vec![("__name__", "wide")];
+    labels.extend(wide.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let (status, _, text) = client.write(samples([(&labels[..], 1, 1.0)])).await.unwrap();
+    assert!(status == 400 && text.starts_with(b"invalid labels"), "{}", String::from_utf8_lossy(&text));
+    for (path, expected) in [
+        ("/api/v1/query?query=", "unknown position: parse error: no expression found in input"),
+        ("/api/v1/query?query=sum(", "1:5: parse error: unclosed left parenthesis"),
+        ("/api/v1/query?query=up&time=now", "cannot parse \"now\" to a valid timestamp"),
+        (
+            "/api/v1/query_range?query=up&start=0&end=10&step=0",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ),
+        (
+            "/api/v1/query_range?query=up&start=0&end=11001&step=1",
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ),
+    ] {
+        let (status, answer) = client.get(path).await;
+        let error = answer["error"].as_str().unwrap();
+        assert!(status == 400 && error.ends_with(expected), "{path}: {status} {error}");
+    }
+    let (_, healthy) = client.get("/-/healthy").await;
+    assert_eq!(healthy, Value::from("the process runs\n"));
+}
+
+#[tokio::test]
+async fn limits_of_queries_are_those_of_the_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--query-samples-max", "5", "--lookback", "30s", "--disable-feature", "promql-experimental-functions"];
+    let server = MetricsServer::start_with(dir.path(), &flags);
+    filled(&server).await;
+    let mut client = server.client().await;
+    let (status, answer) = client.get("/api/v1/query?query=count_over_time(up%5B10m%5D)&time=540").await;
+    assert_eq!((status, &answer["errorType"]), (422, &json!("execution")), "{answer}");
+    assert_eq!(client.query("up", 529.0).await, json!([]), "nothing within 30 s");
+    let (status, answer) = client.get("/api/v1/query?query=limitk(1,up)&time=540").await;
+    assert_eq!((status, &answer["errorType"]), (400, &json!("bad_data")), "{answer}");
+    let (_, flags) = client.get("/api/v1/status/flags").await;
+    assert_eq!(flags["data"]["lookback"], "30s");
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_told_with_its_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |args: &[&str]| {
+        let output = refused(&dir.path().join("data"), args);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_address = taken.local_addr().unwrap().to_string();
+    for (args, code, text) in [
+        (&["--listen", &taken_address][..], 1, "choose another `--listen` address or stop what holds it"),
+        (&["--listen", "0.0.0.0:0"], 1, "everybody who reaches it may read and write"),
+        (&["--listen", "nowhere"], 2, "--listen"),
+        (&["--lookback", "5"], 2, "write numbers with units"),
+        (&["--lookback", "0s"], 2, "`--lookback` must be longer than nothing"),
+        (&["--query-samples-max", "0"], 2, "write a whole number above zero"),
+        (&["--intake-memory", "64"], 2, "write a whole number and a unit"),
+        (&["--durability", "maybe"], 2, "possible values: durable, relaxed"),
+        (&["--enable-feature", "promql-everything"], 2, "there is no feature `promql-everything`"),
+        (&["--no-such-flag"], 2, "unexpected argument"),
+    ] {
+        let (got, stderr) = said(args);
+        assert!(got == Some(code) && stderr.contains(text), "{args:?}: {got:?} {stderr}");
+    }
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let output = refused(&file.join("data"), &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("cannot use the data directory") && stderr.contains("`--data`"), "{stderr}");
+}
+
+#[test]
+fn one_data_directory_has_one_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = MetricsServer::start(dir.path());
+    let output = refused(dir.path(), &[]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && stderr.contains("is in use by another process"), "{stderr}");
+    assert_eq!(first.stop(), Some(0));
+    assert_eq!(MetricsServer::start(dir.path()).stop(), Some(0));
+}
+
+#[test]
+fn an_early_signal_is_a_stop_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = command(dir.path(), &[]).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    // It may come before the process listens for signals, and then ends it in the system's way.
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    while child.try_wait().unwrap().is_none() {
+        assert!(std::time::Instant::now() < deadline, "it does not end");
+        std::thread::yield_now();
+    }
+}
