@@ -29,4 +29,4 @@ pub use ast::{ByteSpan, Expr, ExprKind};
 pub use matcher::{Matcher, MatcherOp};
 pub use note::{Note, NoteLevel, Notes};
 pub use parser::{Feature, ParseError, ParseErrorKind, ParseErrors, ParseOptions, parse, parse_metric_selector};
-pub use source::{Select, SelectedSeries, SeriesSource, SourceError};
+pub use source::{Select, SelectedSeries, SeriesSource, SourceError, Windows};

@@ -18,6 +18,29 @@ pub struct Select<'a> {
     pub end_ms: TimeMs,
 }
 
+/// Which samples a query looks at: those in `(t - width_ms, t]` of every `t` in `first_ms, first_ms + step_ms, …`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Right end of the first window.
+    pub first_ms: TimeMs,
+    /// Distance of the windows, positive.
+    pub step_ms: i64,
+    /// Their width, positive.
+    pub width_ms: i64,
+}
+
+impl Windows {
+    /// Returns false when no window reaches into the time from `from_ms` to `to_ms`, both inclusive.
+    pub fn reach(&self, from_ms: TimeMs, to_ms: TimeMs) -> bool {
+        let ahead = i128::from(from_ms) - i128::from(self.first_ms);
+        let step = i128::from(self.step_ms.max(1));
+        // The first window that ends at `from_ms` or later begins before `to_ms`, or none does.
+        let steps = if ahead <= 0 { 0 } else { (ahead + step - 1) / step };
+        let end = i128::from(self.first_ms) + steps * step;
+        end - i128::from(self.width_ms) < i128::from(to_ms)
+    }
+}
+
 /// Why a source gave no series.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -57,4 +80,32 @@ pub trait SeriesSource {
     /// The series that meet all matchers and have a sample in the time range (a source may also give series without
     /// one), each once, sorted by their labels.
     fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError>;
+
+    /// As [`SeriesSource::select`], for windows with gaps between them: what lies in the gaps is not looked at, and runs
+    /// that lie there as a whole may be left out. A month at one-hour steps looks at a twelfth of its samples.
+    fn select_windows<'a>(
+        &'a self,
+        select: &Select<'_>,
+        windows: &Windows,
+    ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        let _ = windows;
+        self.select(select)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Windows;
+
+    #[test]
+    fn windows_reach_what_lies_in_one_of_them() {
+        let windows = Windows { first_ms: 100, step_ms: 50, width_ms: 10 };
+        for from_ms in 0..260 {
+            for to_ms in from_ms..260 {
+                let looked_at = |t_ms: i64| t_ms > 90 && (t_ms - 91).rem_euclid(50) < 10;
+                assert_eq!(windows.reach(from_ms, to_ms), (from_ms..=to_ms).any(looked_at), "{from_ms} {to_ms}");
+            }
+        }
+        assert!(windows.reach(i64::MIN, i64::MAX) && !windows.reach(i64::MIN, 90));
+    }
 }

@@ -13,13 +13,16 @@ use super::{
     budget::Held,
     duration::Shifted,
     error::EvalError,
-    evaluator::Evaluator,
+    evaluator::{Evaluator, LookedAt},
     selector::gallop,
     series::{Series, histogram_samples},
     steps::Steps,
     window::Window,
 };
-use crate::{ast::Extend, source::SourceError};
+use crate::{
+    ast::Extend,
+    source::{self, SourceError},
+};
 
 /// Where the window of each step lies.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,15 @@ impl Windows {
     pub(super) fn reach_start_ms(&self, step: usize) -> TimeMs {
         let beyond = if self.extend == Extend::None { 0 } else { self.lookback_ms };
         self.end_ms(step).saturating_sub(self.range_ms).saturating_sub(beyond)
+    }
+
+    /// The samples that matter to any step.
+    pub(super) fn looked_at(&self) -> LookedAt {
+        let (first_ms, last_ms) = (self.reach_end_ms(0), self.reach_end_ms(self.last()));
+        let width_ms = first_ms.saturating_sub(self.reach_start_ms(0));
+        // With `@` all windows are the same one.
+        let windows = source::Windows { first_ms, step_ms: self.steps.step_ms, width_ms };
+        LookedAt { windows, last_ms }
     }
 
     /// The last step.

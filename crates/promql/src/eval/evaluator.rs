@@ -32,8 +32,9 @@ use super::{
 };
 use crate::{
     ast::{Expr, ExprKind, UnaryOp, ValueType},
+    matcher::Matcher,
     note::Notes,
-    source::SeriesSource,
+    source::{Select, SelectedSeries, SeriesSource, Windows},
 };
 
 /// Takes the series of a node, one by one. It may change a series as it likes: the producer begins anew with the next.
@@ -52,6 +53,14 @@ pub(super) struct Query<'q> {
     pub(super) is_cancelled: &'q dyn Fn() -> bool,
     pub(super) budget: Rc<Budget>,
     pub(super) notes: RefCell<Notes>,
+}
+
+/// Which samples of a selector are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LookedAt {
+    pub(super) windows: Windows,
+    /// Right end of the last window.
+    pub(super) last_ms: TimeMs,
 }
 
 /// Evaluates at certain steps: those of the query, or those of a subquery.
@@ -91,7 +100,7 @@ impl Matrix {
     }
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     /// The same query at other steps.
     pub(super) fn at(&self, steps: Steps) -> Self {
         Self { steps, ..*self }
@@ -200,6 +209,20 @@ impl Evaluator<'_> {
             if series.is_empty() { Ok(()) } else { matrix.push(series) }
         })?;
         matrix.merged()?.drain(sink)
+    }
+
+    /// The series of a selector, of which the samples within windows are looked at.
+    pub(super) fn select(&self, matchers: &[Matcher], looks: LookedAt) -> Result<Vec<SelectedSeries<'q>>, EvalError> {
+        let LookedAt { windows, last_ms } = looks;
+        let start_ms = windows.first_ms.saturating_sub(windows.width_ms).saturating_add(1);
+        let select = Select { matchers, start_ms: self.reading_from(start_ms), end_ms: last_ms };
+        let source = self.query.source;
+        let has_gaps = windows.width_ms < windows.step_ms && windows.first_ms < last_ms;
+        Ok(if has_gaps && self.buckets != Buckets::Spared {
+            source.select_windows(&select, &windows)?
+        } else {
+            source.select(&select)?
+        })
     }
 
     /// The samples of a range at a single instant, as the result of a query.

@@ -16,7 +16,6 @@ use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
     functions::{anchored_functions, smoothed_functions},
     map::HashSet,
-    source::Select,
 };
 
 /// Visits the windows of all series of a range.
@@ -31,13 +30,8 @@ pub(super) fn visit(ev: &Evaluator<'_>, range: &Expr, visitor: &mut impl Visitor
 fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut impl Visitor) -> Result<(), EvalError> {
     let selector = &matrix.vector;
     let windows = Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend);
-    let select = Select {
-        matchers: &selector.matchers,
-        start_ms: ev.reading_from(windows.reach_start_ms(0).saturating_add(1)),
-        end_ms: windows.reach_end_ms(windows.last()),
-    };
     let mut columns = Columns::new(ev);
-    for selected in ev.query.source.select(&select)? {
+    for selected in ev.select(&selector.matchers, windows.looked_at())? {
         ev.check_cancelled()?;
         visitor.begin(&Series::new(selected.labels, false));
         columns.slide(ev.runs(selected.runs), &windows, visitor)?;

@@ -10,7 +10,7 @@ use homeostat_model::{SampleRun, SampleValue, TimeMs};
 use super::{
     duration::Shifted,
     error::{EvalError, execution},
-    evaluator::{Evaluator, Sink},
+    evaluator::{Evaluator, LookedAt, Sink},
     series::{Series, braced},
     smoothed,
     spared::Runs,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ast::{ByteSpan, Extend, VectorSelector},
     matcher::Matcher,
-    source::{Select, SelectedSeries},
+    source::{SelectedSeries, Windows},
 };
 
 /// What of a sample becomes the value at a step.
@@ -57,13 +57,10 @@ pub(super) fn taken(
 ) -> Result<(), EvalError> {
     let looked_at = References::new(ev, shift);
     let lookback_ms = ev.query.options.lookback_ms;
-    let select = Select {
-        matchers,
-        start_ms: ev.reading_from(looked_at.first_ms.saturating_sub(lookback_ms.saturating_sub(1))),
-        end_ms: looked_at.last_ms(),
-    };
+    let windows = Windows { first_ms: looked_at.first_ms, step_ms: looked_at.step_ms, width_ms: lookback_ms };
+    let looks = LookedAt { windows, last_ms: looked_at.last_ms() };
     let mut series = Series::default();
-    for selected in ev.query.source.select(&select)? {
+    for selected in ev.select(matchers, looks)? {
         ev.check_cancelled()?;
         series.clear();
         series.drop_name = false;

@@ -11,10 +11,7 @@ use super::{
     series::Series,
     window::{Place, Window},
 };
-use crate::{
-    ast::{ByteSpan, Extend, VectorSelector},
-    source::Select,
-};
+use crate::ast::{ByteSpan, Extend, VectorSelector};
 
 /// Hands on the series of a smoothed selector.
 pub(super) fn rows(
@@ -25,14 +22,9 @@ pub(super) fn rows(
 ) -> Result<(), EvalError> {
     let shift = ev.shifted(&selector.shift)?;
     let windows = Windows::new(ev, shift, 0, Extend::Smoothed);
-    let select = Select {
-        matchers: &selector.matchers,
-        start_ms: windows.reach_start_ms(0).saturating_add(1),
-        end_ms: windows.reach_end_ms(windows.last()),
-    };
     let mut columns = Columns::new(ev);
     let mut smoother = Smoother { ev, span, result: Series::default(), sink };
-    for selected in ev.query.source.select(&select)? {
+    for selected in ev.select(&selector.matchers, windows.looked_at())? {
         ev.check_cancelled()?;
         smoother.begin(&Series::new(selected.labels, false));
         columns.slide(ev.runs(selected.runs), &windows, &mut smoother)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use homeostat_model::{Labels, SampleRun, SampleValue, TimeMs};
-use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
+use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
 
 /// Samples in a run; small, so that scripts meet the borders of runs.
 const RUN_LEN: usize = 7;
@@ -27,7 +27,27 @@ impl Memory {
     }
 }
 
+/// Leaves out what it may, run by run.
+fn within(windows: &Windows, run: &SampleRun) -> bool {
+    let times = run.times();
+    times.first().zip(times.last()).is_some_and(|(first, last)| windows.reach(*first, *last))
+}
+
 impl SeriesSource for Memory {
+    fn select_windows<'a>(
+        &'a self,
+        select: &Select<'_>,
+        windows: &Windows,
+    ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        let windows = *windows;
+        let mut all = self.select(select)?;
+        for series in &mut all {
+            let runs = std::mem::replace(&mut series.runs, Box::new(std::iter::empty()));
+            series.runs = Box::new(runs.filter(move |run| run.as_ref().map_or(true, |run| within(&windows, run))));
+        }
+        Ok(all)
+    }
+
     fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
         let meets = |labels: &Labels| {
             select.matchers.iter().all(|matcher: &Matcher| matcher.matches(labels.value(&matcher.name)))
