@@ -257,15 +257,33 @@ pub(crate) fn read_request(stream: &mut TcpStream) -> Option<Seen> {
         seen.body = String::from_utf8_lossy(&body).into_owned();
     } else if seen.header("transfer-encoding").is_some() {
         let mut body = Vec::new();
-        while !body.ends_with(b"0\r\n\r\n") {
-            if stream.read(&mut byte).ok()? == 0 {
-                return None;
+        loop {
+            let line = read_line(stream, &mut body)?;
+            let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).ok()?;
+            if size == 0 {
+                break;
             }
-            body.push(byte[0]);
+            let begin = body.len();
+            body.resize(begin + size + 2, 0);
+            stream.read_exact(&mut body[begin..]).ok()?;
         }
+        // Trailers, up to an empty line.
+        while !read_line(stream, &mut body)?.is_empty() {}
         seen.body = String::from_utf8_lossy(&body).into_owned();
     }
     Some(seen)
+}
+
+/// Reads a line to the end of `bytes`; gives it without its end.
+fn read_line(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<String> {
+    let (begin, mut byte) = (bytes.len(), [0]);
+    while !bytes[begin..].ends_with(b"\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        bytes.push(byte[0]);
+    }
+    Some(String::from_utf8_lossy(&bytes[begin..bytes.len() - 2]).into_owned())
 }
 
 /// The status code of a raw answer; 0 when there is none.
