@@ -17,6 +17,7 @@
 
 pub mod limits;
 pub mod message;
+pub mod outbox_log;
 pub mod payload;
 pub mod sign;
 pub mod spec;

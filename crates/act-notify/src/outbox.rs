@@ -8,64 +8,24 @@
 //! Keys are remembered for a while of the time that the process runs: what the journal hands over again after a long
 //! absence is from before it, and so are the keys.
 //!
-//! Not here: bytes and fsync (`homeostat-store-wal`), order and rate (`lane`). `docs/format/outbox.md` describes records.
+//! Not here: what records add up to (`outbox_log`), bytes and fsync (`homeostat-store-wal`), order and rate (`lane`).
 //! Invariant: replaying the log gives the notices that have not ended, in the order in which they were taken.
 
 use std::{
-    collections::{HashSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use homeostat_model::{ReceiverName, Span, Timestamp, notice::Notice};
+use homeostat_model::{Span, Timestamp, notice::Notice};
 use homeostat_store_wal::{Disk, Flush, Wal, WalOptions};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     aside,
-    limits::{AWAY_WRITTEN_FROM, COMPACT_RECORDS, SEEN_MAX, SEEN_RETENTION},
+    limits::{AWAY_WRITTEN_FROM, COMPACT_RECORDS},
     notify::OpenError,
+    outbox_log::{Kept, Known, Record, Replay, Seen},
 };
-
-/// A notice that has not ended, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    pub(crate) notice: Notice,
-    pub(crate) taken_at: Timestamp,
-    /// When its first attempt failed.
-    pub(crate) failing_since: Option<Timestamp>,
-}
-
-/// A notice that has ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    receiver: ReceiverName,
-    key: String,
-    at: Timestamp,
-}
-
-/// One record of the log. Its JSON form is what is on disk.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "record")]
-enum Record {
-    Taken { notice: Notice, at: Timestamp },
-    Failing { receiver: ReceiverName, key: String, at: Timestamp },
-    Ended { receiver: ReceiverName, key: String, at: Timestamp },
-    Snapshot { kept: Vec<Kept>, seen: Vec<Seen> },
-}
-
-impl Record {
-    /// The latest instant that it tells of.
-    fn latest(&self) -> Option<Timestamp> {
-        match self {
-            Self::Taken { at, .. } | Self::Failing { at, .. } | Self::Ended { at, .. } => Some(*at),
-            Self::Snapshot { kept, seen } => {
-                kept.iter().map(|kept| kept.taken_at).chain(seen.iter().map(|seen| seen.at)).max()
-            }
-        }
-    }
-}
 
 /// The log with what it says.
 pub(crate) struct Outbox {
@@ -93,39 +53,6 @@ pub(crate) enum Damaged {
 /// Whether the log itself is at fault, not the system or another process.
 fn is_damage(error: &OpenError) -> bool {
     matches!(error, OpenError::Log(homeostat_store_wal::OpenError::Damaged { .. }) | OpenError::Record { .. })
-}
-
-/// Keys that were handed over: all that wait, and those that ended within the retention.
-#[derive(Default)]
-struct Known {
-    keys: HashSet<(ReceiverName, String)>,
-    ended: VecDeque<Seen>,
-}
-
-impl Known {
-    fn end(&mut self, seen: Seen) {
-        self.keys.insert((seen.receiver.clone(), seen.key.clone()));
-        self.ended.push_back(seen);
-    }
-
-    /// Time in which the process was away does not make keys older.
-    fn skip(&mut self, away: Span) {
-        for seen in &mut self.ended {
-            seen.at = seen.at + away;
-        }
-    }
-
-    /// Forgets what is older than the retention, and the oldest beyond the limit.
-    fn expire(&mut self, now: Timestamp) {
-        while let Some(oldest) = self.ended.front() {
-            if self.ended.len() <= SEEN_MAX && now.since(oldest.at) <= SEEN_RETENTION.into() {
-                break;
-            }
-            if let Some(seen) = self.ended.pop_front() {
-                self.keys.remove(&(seen.receiver, seen.key));
-            }
-        }
-    }
 }
 
 impl Outbox {
@@ -245,61 +172,13 @@ impl Outbox {
     }
 }
 
-/// The state that records add up to.
-#[derive(Default)]
-struct Replay {
-    kept: Vec<Kept>,
-    known: Known,
-    records: u64,
-    /// The latest instant in any record.
-    last: Option<Timestamp>,
-    /// The first record that this program does not understand.
-    unreadable: Option<(u64, String)>,
-}
-
-impl Replay {
-    fn visit(&mut self, seq: u64, payload: &[u8]) {
-        match serde_json::from_slice(payload) {
-            Ok(record) => self.apply(record),
-            Err(error) => drop(self.unreadable.get_or_insert((seq, error.to_string()))),
-        }
-    }
-
-    fn apply(&mut self, record: Record) {
-        self.records += 1;
-        self.last = self.last.max(record.latest());
-        match record {
-            Record::Taken { notice, at } => self.kept.push(Kept { notice, taken_at: at, failing_since: None }),
-            Record::Failing { receiver, key, at } => {
-                let found = self.kept.iter_mut().find(|kept| is(kept, &receiver, &key));
-                if let Some(kept) = found {
-                    kept.failing_since.get_or_insert(at);
-                }
-            }
-            Record::Ended { receiver, key, at } => {
-                self.kept.retain(|kept| !is(kept, &receiver, &key));
-                self.known.end(Seen { receiver, key, at });
-            }
-            Record::Snapshot { kept, seen } => {
-                *self = Self { kept, last: self.last, ..Self::default() };
-                for seen in seen {
-                    self.known.end(seen);
-                }
-            }
-        }
-    }
-}
-
-fn is(kept: &Kept, receiver: &ReceiverName, key: &str) -> bool {
-    kept.notice.receiver == *receiver && kept.notice.key == key
-}
-
 #[cfg(test)]
 mod tests {
     use homeostat_model::notice::NoticeStatus;
     use homeostat_store_wal::sim_disk::SimDisk;
 
     use super::*;
+    use crate::limits::SEEN_RETENTION;
     use crate::message::tests::notice;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_750_000_000_000);
@@ -377,15 +256,5 @@ mod tests {
         let (mut outbox, kept) = open(&disk, NOW);
         assert_eq!((keys(&kept), outbox.records), (vec!["alive", "after"], 1));
         assert!(!outbox.take(&one("7"), NOW));
-    }
-
-    #[test]
-    fn keys_are_remembered_up_to_the_limit() {
-        let mut known = Known::default();
-        for n in 0..SEEN_MAX + 5 {
-            known.end(Seen { receiver: "chat".parse().unwrap(), key: n.to_string(), at: NOW });
-            known.expire(NOW);
-        }
-        assert_eq!((known.ended.len(), known.keys.len()), (SEEN_MAX, SEEN_MAX));
     }
 }
