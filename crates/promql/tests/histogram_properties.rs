@@ -130,7 +130,7 @@ fn check_same(a: &Histogram, b: &Histogram) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn addition_is_commutative((a, b) in pair()) {
@@ -223,7 +223,9 @@ proptest! {
 
     #[test]
     fn quantiles_rise_with_their_share(histogram in any_kind(), p in 0.0..=1.0, q in 0.0..=1.0) {
-        prop_assume!(histogram.count > 0.0);
+        if histogram.count == 0.0 {
+            return Ok(());
+        }
         let (low, high) = (f64::min(p, q), f64::max(p, q));
         let (low, high) = (quantile(low, &histogram).value, quantile(high, &histogram).value);
         prop_assert!(low <= high || (high - low).abs() <= 1e-9 * high.abs(), "{low} and {high} of {}", text(&histogram));
@@ -231,8 +233,13 @@ proptest! {
 
     #[test]
     fn fractions_and_quantiles_are_each_others_inverse(histogram in exponential(), q in 0.001..0.999) {
-        // All of a zero bucket without width lies on one value.
-        prop_assume!(histogram.count > 0.0 && (histogram.zero_threshold > 0.0 || histogram.zero_count == 0.0));
+        // All of a zero bucket without width would lie on one value.
+        let zero_count = if histogram.zero_threshold > 0.0 { histogram.zero_count } else { 0.0 };
+        let count = histogram.count - histogram.zero_count + zero_count;
+        let histogram = Histogram { zero_count, count, ..histogram };
+        if count == 0.0 {
+            return Ok(());
+        }
         let value = quantile(q, &histogram).value;
         let share = fraction(f64::NEG_INFINITY, value, &histogram).value;
         prop_assert!((share - q).abs() < 1e-6, "{share} at {value}, not {q}, of {}", text(&histogram));
