@@ -8,9 +8,40 @@ use proptest::prelude::*;
 
 use super::{
     find,
-    test_windows::{Columns, answer, answer_with},
+    test_windows::{Columns, answer, answer_with, window},
 };
-use crate::ast::Extend;
+use crate::{ast::Extend, eval::window::Window, functions};
+
+/// All functions over ranges.
+const ALL: [&str; 27] = [
+    "absent_over_time",
+    "avg_over_time",
+    "changes",
+    "count_over_time",
+    "delta",
+    "deriv",
+    "double_exponential_smoothing",
+    "first_over_time",
+    "idelta",
+    "increase",
+    "irate",
+    "last_over_time",
+    "mad_over_time",
+    "max_over_time",
+    "min_over_time",
+    "predict_linear",
+    "present_over_time",
+    "quantile_over_time",
+    "rate",
+    "resets",
+    "stddev_over_time",
+    "stdvar_over_time",
+    "sum_over_time",
+    "ts_of_first_over_time",
+    "ts_of_last_over_time",
+    "ts_of_max_over_time",
+    "ts_of_min_over_time",
+];
 
 /// Asks several functions about a window of `(start, end]` seconds.
 fn check(names: &str, window_s: (f64, f64), samples: &str, expected: Expect) {
@@ -423,6 +454,14 @@ fn times_are_in_seconds_and_may_be_negative() {
 }
 
 #[test]
+fn every_function_of_a_range_is_there() {
+    let takes_range = |function: &&functions::Function| function.args.contains(&crate::ast::ValueType::Matrix);
+    let names: Vec<_> = functions::functions().iter().filter(takes_range).map(|function| function.name).collect();
+    assert_eq!(names, ALL);
+    assert!(ALL.iter().all(|name| find(name).is_some()));
+}
+
+#[test]
 fn other_names_are_no_functions_over_ranges() {
     assert!(find("abs").is_none() && find("sum").is_none() && find("").is_none());
 }
@@ -506,6 +545,34 @@ proptest! {
         prop_assert!(close(answer("increase", &anchored).float(), counted));
         let smoothed = columns.window(1.0, increments.len() as f64, Extend::Smoothed);
         prop_assert!(close(answer("increase", &smoothed).float(), counted));
+    }
+
+    #[test]
+    fn nothing_panics_at_the_ends_of_time(
+        times in proptest::collection::btree_set(prop_oneof![
+            any::<i64>(),
+            (0..9_i64).prop_map(|near| i64::MIN + near),
+            (0..9_i64).prop_map(|near| i64::MAX - near),
+        ], 2..12),
+        values in proptest::collection::vec(any::<f64>(), 12),
+        (start_ms, end_ms) in any::<(i64, i64)>(),
+        eval_ms in any::<i64>(),
+    ) {
+        let t_ms: Vec<_> = times.into_iter().collect();
+        for extend in [Extend::None, Extend::Anchored, Extend::Smoothed] {
+            let window = Window {
+                floats_t: &t_ms,
+                floats: &values[..t_ms.len()],
+                eval_ms,
+                range_ms: end_ms.saturating_sub(start_ms).max(1),
+                extend,
+                ..window(0, 1)
+            };
+            let window = Window { start_ms, end_ms, ..window };
+            for name in ALL {
+                answer_with(name, &window, &[0.5, 0.5]);
+            }
+        }
     }
 
     #[test]
