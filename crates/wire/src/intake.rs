@@ -99,19 +99,40 @@ pub struct SeriesView<'a> {
     pub samples: &'a [FloatSample],
     /// In the order of the request.
     pub histograms: &'a [HistogramSample],
-    pub(crate) exemplars: &'a [builder::ExemplarRow],
-    pub(crate) exemplar_labels: &'a [Label<'a>],
+    pub(crate) exemplars: ExemplarsView<'a>,
+}
+
+/// Exemplars of a series, in either form that decoders have them in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ExemplarsView<'a> {
+    /// Rows with ranges of a common list of labels.
+    Rows(&'a [builder::ExemplarRow], &'a [Label<'a>]),
+    /// One by one.
+    Ready(&'a [ExemplarView<'a>]),
 }
 
 impl<'a> SeriesView<'a> {
+    /// A series of samples that do not come from a push decoder.
+    pub const fn new(
+        samples: &'a [FloatSample],
+        histograms: &'a [HistogramSample],
+        exemplars: &'a [ExemplarView<'a>],
+    ) -> Self {
+        Self { samples, histograms, exemplars: ExemplarsView::Ready(exemplars) }
+    }
+
     /// The exemplars, in the order of the request.
     pub fn exemplars(&self) -> impl Iterator<Item = ExemplarView<'a>> + use<'a> {
-        let all = self.exemplar_labels;
-        self.exemplars.iter().map(move |row| ExemplarView {
+        let (rows, all, ready) = match self.exemplars {
+            ExemplarsView::Rows(rows, all) => (rows, all, &[][..]),
+            ExemplarsView::Ready(ready) => (&[][..], &[][..], ready),
+        };
+        let rows = rows.iter().map(move |row| ExemplarView {
             labels: all.get(row.labels.clone()).unwrap_or_default(),
             value: row.value,
             t_ms: row.t_ms,
-        })
+        });
+        rows.chain(ready.iter().copied())
     }
 }
 

@@ -15,6 +15,7 @@ mod json_schema;
 mod markdown;
 mod mask;
 mod problem;
+pub mod prometheus;
 mod raw;
 mod read;
 mod scalar;

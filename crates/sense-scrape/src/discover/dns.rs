@@ -26,7 +26,7 @@ pub(super) async fn follow(
     found: &watch::Sender<Found>,
 ) {
     let source = names.first().map_or("", String::as_str);
-    let resolver = match Resolver::builder_tokio().and_then(|builder| builder.build()) {
+    let resolver = match Resolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build) {
         Ok(resolver) => resolver,
         Err(error) => return tell(found, source, Err(format!("the system's resolver cannot be used: {error}"))),
     };

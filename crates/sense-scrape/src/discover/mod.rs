@@ -81,7 +81,7 @@ mod tests {
         let group = TargetGroup { targets: vec!["a:1".into()], labels: Vec::new() };
         tell(&found, "x", Ok(vec![group.clone()]));
         tell(&found, "x", Err("broken".into()));
-        assert_eq!(seen.borrow().groups, [group.clone()]);
+        assert_eq!(seen.borrow().groups, std::slice::from_ref(&group));
         assert_eq!(seen.borrow().trouble.as_deref(), Some("broken"));
         tell(&found, "x", Ok(vec![group]));
         assert_eq!(seen.borrow().trouble, None);

@@ -5,8 +5,8 @@ use std::{ops::Range, sync::Arc};
 use homeostat_model::{Histogram, TimeMs};
 
 use super::{
-    Fault, FloatSample, HistogramSample, IntakeLimits, Label, MetadataView, Refusal, SeriesKey, SeriesSink, SeriesView,
-    TooMany, limits::count, metric_name,
+    ExemplarsView, Fault, FloatSample, HistogramSample, IntakeLimits, Label, MetadataView, Refusal, SeriesKey,
+    SeriesSink, SeriesView, TooMany, limits::count, metric_name,
 };
 
 /// An exemplar whose labels lie in a common list.
@@ -182,8 +182,7 @@ impl<'a, 'l> SeriesBuilder<'a, 'l> {
         let series = SeriesView {
             samples: &self.samples,
             histograms: &self.histograms,
-            exemplars: &self.exemplars,
-            exemplar_labels: &self.exemplar_labels,
+            exemplars: ExemplarsView::Rows(&self.exemplars, &self.exemplar_labels),
         };
         sink.series(key, series);
     }

@@ -1,0 +1,239 @@
+//! All jobs: their sources are followed, their targets come and go.
+//!
+//! ```text
+//! source ── watch ──▶ job: targets of all sources ──▶ a scraper each
+//! source ── watch ──▶   │ new: started │ gone: stopped, its series end │ the same: left alone
+//! ```
+//!
+//! A reload gives jobs anew; jobs whose description is the same keep their scrapers running.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use homeostat_model::Labels;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    discover::{self, Found as Discovered, ReadGroups},
+    fetch::Fetcher,
+    scraper::{Scraper, SharedStatus, Status},
+    sink::Sink,
+    spec::Job,
+    target::{Found, Target, targets_of},
+    tls::TlsError,
+};
+
+/// Dropped targets that are shown; the rest is counted.
+const DROPPED_SHOWN_MAX: usize = 1_000;
+
+/// A target with its state, for the API.
+#[derive(Clone, Debug)]
+pub struct ActiveTarget {
+    /// Name of its job.
+    pub job: String,
+    /// What is scraped.
+    pub target: Target,
+    /// How it is.
+    pub status: Status,
+}
+
+/// What a job has found, for the API.
+#[derive(Clone, Debug, Default)]
+pub struct JobView {
+    /// Targets that are scraped.
+    pub active: Vec<ActiveTarget>,
+    /// Labels of those that relabelling dropped, some of them.
+    pub dropped: Vec<Labels>,
+    /// How many it dropped.
+    pub dropped_count: usize,
+    /// Addresses that are no targets, and sources that cannot be read.
+    pub troubles: Vec<String>,
+}
+
+/// The state of all jobs, shared with the API.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Arc<Mutex<HashMap<String, Shown>>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    active: Vec<(Target, SharedStatus)>,
+    dropped: Vec<Labels>,
+    dropped_count: usize,
+    troubles: Vec<String>,
+}
+
+impl Targets {
+    /// All jobs by name, as they are now.
+    pub fn view(&self) -> Vec<(String, JobView)> {
+        let jobs = self.lock();
+        let mut views: Vec<_> = jobs
+            .iter()
+            .map(|(name, shown)| {
+                let active = shown.active.iter().map(|(target, status)| ActiveTarget {
+                    job: name.clone(),
+                    target: target.clone(),
+                    status: status.get(),
+                });
+                let view = JobView {
+                    active: active.collect(),
+                    dropped: shown.dropped.clone(),
+                    dropped_count: shown.dropped_count,
+                    troubles: shown.troubles.clone(),
+                };
+                (name.clone(), view)
+            })
+            .collect();
+        views.sort_by(|(a, _), (b, _)| a.cmp(b));
+        views
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Shown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One job while it runs.
+#[derive(Debug)]
+struct JobTask<S> {
+    job: Arc<Job>,
+    fetcher: Fetcher,
+    sink: Arc<S>,
+    targets: Targets,
+    retire: CancellationToken,
+    running: HashMap<(Labels, String), Running>,
+    scrapers: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Running {
+    target: Target,
+    status: SharedStatus,
+    stop: CancellationToken,
+    gone: CancellationToken,
+}
+
+/// Runs a job until it is stopped; then waits for its scrapers. When `retire` was cancelled before `stop`, the job is no
+/// longer wanted and its series end; otherwise the process ends and will go on later.
+pub async fn run_job<S: Sink>(
+    job: Arc<Job>,
+    read: ReadGroups,
+    sink: Arc<S>,
+    targets: Targets,
+    stop: CancellationToken,
+    retire: CancellationToken,
+) -> Result<(), TlsError> {
+    let fetcher = Fetcher::new(Arc::new(job.http.clone()))?;
+    let name = job.name.clone();
+    let (running, scrapers) = (HashMap::new(), JoinSet::new());
+    let mut task = JobTask { job, fetcher, sink, targets, retire, running, scrapers };
+    task.follow(read, &stop).await;
+    while task.scrapers.join_next().await.is_some() {}
+    if task.retire.is_cancelled() {
+        task.targets.lock().remove(&name);
+    }
+    Ok(())
+}
+
+impl<S: Sink> JobTask<S> {
+    async fn follow(&mut self, read: ReadGroups, stop: &CancellationToken) {
+        let mut sources = JoinSet::new();
+        let mut found = Vec::new();
+        // One signal for all sources: each change makes the whole list again.
+        let (changed, mut changes) = watch::channel(());
+        for discovery in self.job.discovery.clone() {
+            let (sender, receiver) = watch::channel(Discovered::default());
+            sources.spawn(discover::follow(discovery, ReadGroups::clone(&read), sender, stop.clone()));
+            found.push(receiver.clone());
+            sources.spawn(pass_on(receiver, changed.clone(), stop.clone()));
+        }
+        drop(changed);
+        loop {
+            self.settle(&found, stop);
+            match stop.run_until_cancelled(changes.changed()).await {
+                Some(Ok(())) => {}
+                // All sources have said all they will ever say: written-down targets.
+                Some(Err(_)) => break stop.cancelled().await,
+                None => break,
+            }
+        }
+        while sources.join_next().await.is_some() {}
+    }
+
+    /// Starts what is new and stops what is gone.
+    fn settle(&mut self, found: &[watch::Receiver<Discovered>], stop: &CancellationToken) {
+        let mut shown = Shown::default();
+        let mut wanted = HashMap::new();
+        for source in found {
+            let source = source.borrow();
+            shown.troubles.extend(source.trouble.clone());
+            for result in source.groups.iter().flat_map(|group| targets_of(&self.job, group)) {
+                match result {
+                    Ok(Found::Target(target)) => {
+                        wanted.insert((target.labels.clone(), target.url.clone()), *target);
+                    }
+                    Ok(Found::Dropped(labels)) => {
+                        shown.dropped_count += 1;
+                        if shown.dropped.len() < DROPPED_SHOWN_MAX {
+                            shown.dropped.push(labels);
+                        }
+                    }
+                    Err(error) => shown.troubles.push(error.to_string()),
+                }
+            }
+        }
+        let limit = self.job.limits.targets;
+        if wanted.len() > limit {
+            let count = wanted.len();
+            shown
+                .troubles
+                .push(format!("{count} targets are more than the {limit} of `target_limit`; none of them is scraped"));
+            wanted.clear();
+        }
+        self.running.retain(|key, running| {
+            let same = wanted.get(key) == Some(&running.target);
+            if !same {
+                running.gone.cancel();
+                running.stop.cancel();
+            }
+            same
+        });
+        for (key, target) in wanted {
+            if !self.running.contains_key(&key) {
+                let running = self.start(target, stop);
+                self.running.insert(key, running);
+            }
+        }
+        for trouble in &shown.troubles {
+            tracing::warn!(job = self.job.name, trouble, "targets");
+        }
+        shown.active = self.running.values().map(|running| (running.target.clone(), running.status.clone())).collect();
+        shown.active.sort_by(|(a, _), (b, _)| a.url.cmp(&b.url));
+        self.targets.lock().insert(self.job.name.clone(), shown);
+    }
+
+    fn start(&mut self, target: Target, stop: &CancellationToken) -> Running {
+        // A job that is retired takes all its targets along.
+        let (status, stop, gone) = (SharedStatus::default(), stop.child_token(), self.retire.child_token());
+        let scraper = Scraper::new(
+            Arc::clone(&self.job),
+            target.clone(),
+            self.fetcher.clone(),
+            Arc::clone(&self.sink),
+            status.clone(),
+        );
+        self.scrapers.spawn(scraper.run(stop.clone(), gone.clone()));
+        // Those that have ended leave their place.
+        while self.scrapers.try_join_next().is_some() {}
+        Running { target, status, stop, gone }
+    }
+}
+
+/// Tells the job that a source has news.
+async fn pass_on(mut found: watch::Receiver<Discovered>, changed: watch::Sender<()>, stop: CancellationToken) {
+    while let Some(Ok(())) = stop.run_until_cancelled(found.changed()).await {
+        changed.send_replace(());
+    }
+}
