@@ -77,10 +77,48 @@ pub trait SeriesBackend: Send + Sync + 'static {
     fn metadata(&self, metric: Option<&str>, limit: Option<usize>) -> Result<Vec<MetricMetadata>, SourceError>;
     /// Sizes of the index, with the `limit` largest entries of each list.
     fn index_stats(&self, limit: usize) -> Result<IndexStats, SourceError>;
+    /// Jobs whose targets this process scrapes, by name; none unless it does.
+    fn scrape_pools(&self) -> Vec<ScrapePool> {
+        Vec::new()
+    }
     /// Says why it cannot answer yet or any more; `None` when it can.
     fn not_ready(&self) -> Option<String>;
     /// Appends the process's own metrics in the Prometheus text format 0.0.4.
     fn metrics(&self, out: &mut String);
+}
+
+/// A job and its targets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScrapePool {
+    /// The job.
+    pub name: String,
+    /// Targets that are scraped.
+    pub active: Vec<ScrapedTarget>,
+    /// Labels of addresses that relabelling dropped, some of them.
+    pub dropped: Vec<Labels>,
+    /// How many it dropped.
+    pub dropped_count: usize,
+}
+
+/// A target and how it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrapedTarget {
+    /// Labels before relabelling.
+    pub discovered: Labels,
+    /// Labels of all its series.
+    pub labels: Labels,
+    /// What is asked.
+    pub url: String,
+    /// Why the last scrape failed.
+    pub last_error: Option<String>,
+    /// When the last scrape began; `None` before the first.
+    pub last_scrape_ms: Option<TimeMs>,
+    /// How long it took.
+    pub took: Duration,
+    /// Time between two scrapes.
+    pub interval: Duration,
+    /// Longest scrape.
+    pub timeout: Duration,
 }
 
 /// Exemplars of one series.

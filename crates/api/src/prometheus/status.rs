@@ -7,10 +7,12 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use homeostat_model::Labels;
 use serde_json::{Value, json};
 
 use super::{
     PrometheusApi,
+    backend::ScrapedTarget,
     error::ApiError,
     json::{self as writing, Remarks},
     params::Params,
@@ -109,14 +111,62 @@ pub(crate) async fn tsdb(State(api): State<Arc<PrometheusApi>>, request: Request
         .await
 }
 
-/// Nothing is scraped by this process.
-pub(crate) async fn targets() -> Json<Value> {
-    success(json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} }))
+/// Targets with their state; `state` and `scrapePool` choose some.
+pub(crate) async fn targets(State(api): State<Arc<PrometheusApi>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let params = Params::of(request).await?;
+    let (state, pool) = (params.get("state"), params.get("scrapePool"));
+    if !matches!(state, "" | "any" | "active" | "dropped") {
+        return Err(ApiError::parameter("state", "state must be one of any, active and dropped".to_owned()));
+    }
+    let pools = api.backend.scrape_pools().into_iter().filter(|found| pool.is_empty() || pool == found.name);
+    let pools: Vec<_> = pools.collect();
+    let wants = |kind| matches!(state, "" | "any") || state == kind;
+    let active = pools.iter().filter(|_| wants("active"));
+    let active = active.flat_map(|pool| pool.active.iter().map(|target| target_json(&pool.name, target)));
+    let dropped = pools.iter().filter(|_| wants("dropped")).flat_map(|pool| &pool.dropped);
+    let dropped = dropped.map(|labels| json!({ "discoveredLabels": labels_json(labels) }));
+    let counts = pools.iter().map(|pool| (pool.name.clone(), json!(pool.dropped_count)));
+    Ok(success(json!({
+        "activeTargets": active.collect::<Vec<_>>(),
+        "droppedTargets": dropped.collect::<Vec<_>>(),
+        "droppedTargetCounts": counts.collect::<serde_json::Map<_, _>>(),
+    })))
 }
 
-/// No pools of targets either.
-pub(crate) async fn scrape_pools() -> Json<Value> {
-    success(json!({ "scrapePools": [] }))
+fn target_json(pool: &str, target: &ScrapedTarget) -> Value {
+    let health = match (target.last_scrape_ms, &target.last_error) {
+        (None, _) => "unknown",
+        (Some(_), None) => "up",
+        (Some(_), Some(_)) => "down",
+    };
+    let at = target.last_scrape_ms.and_then(|t_ms| jiff::Timestamp::from_millisecond(t_ms).ok());
+    json!({
+        "discoveredLabels": labels_json(&target.discovered),
+        "labels": labels_json(&target.labels),
+        "scrapePool": pool,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": target.last_error.as_deref().unwrap_or_default(),
+        "lastScrape": at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string()),
+        "lastScrapeDuration": target.took.as_secs_f64(),
+        "health": health,
+        "scrapeInterval": seconds(target.interval),
+        "scrapeTimeout": seconds(target.timeout),
+    })
+}
+
+fn seconds(duration: std::time::Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}
+
+fn labels_json(labels: &Labels) -> Value {
+    labels.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// Names of the jobs.
+pub(crate) async fn scrape_pools(State(api): State<Arc<PrometheusApi>>) -> Json<Value> {
+    let names: Vec<_> = api.backend.scrape_pools().into_iter().map(|pool| pool.name).collect();
+    success(json!({ "scrapePools": names }))
 }
 
 /// Nor what targets say about their metrics.

@@ -16,8 +16,9 @@ use super::{
     up::{LogFormat, raise_file_limit},
 };
 use crate::{
+    config::prometheus,
     error_chain::chain,
-    runtime::server::{self, RunningServer, ServerOptions},
+    runtime::server::{self, RunningServer, ScrapeOptions, ServerOptions},
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write in, PromQL and the HTTP API out
@@ -34,6 +35,10 @@ pub(crate) struct Args {
     /// Let everybody who reaches an address beyond this machine read and write
     #[arg(long, help_heading = "Serving")]
     open_to_network: bool,
+
+    /// Scrape what the `scrape_configs` of this `prometheus.yml` say; without it nothing is scraped
+    #[arg(long, value_name = "FILE", help_heading = "Serving")]
+    scrape_config: Option<PathBuf>,
 
     /// Data directory; made if need be, used by one process at a time
     #[arg(long, value_name = "DIR", default_value = "homeostat-data", help_heading = "Keeping")]
@@ -205,6 +210,7 @@ impl Args {
             }
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
+        let scrape = self.scrape()?;
         let about = About { flags: self.flags(features), config: String::new(), retention: String::new() };
         let defaults = Options::default();
         let mut options = Options {
@@ -238,8 +244,20 @@ impl Args {
                 limits.body_bytes_max = limits.body_bytes_max.min(limits.bodies_bytes_max);
                 limits
             },
+            scrape,
             about,
         })
+    }
+
+    /// The jobs of the scrape configuration; what it says without effect is told here.
+    fn scrape(&self) -> Result<ScrapeOptions, String> {
+        let Some(file) = &self.scrape_config else { return Ok(ScrapeOptions::default()) };
+        let config =
+            prometheus::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))?;
+        if !config.warnings.is_empty() {
+            eprintln!("{}", config.warnings);
+        }
+        Ok(ScrapeOptions { jobs: config.jobs })
     }
 
     /// What is in force, for those who ask over the API.
@@ -255,6 +273,7 @@ impl Args {
             ("query-concurrency", self.query_concurrency.to_string()),
             ("query-samples-max", self.query_samples_max.to_string()),
             ("lookback", self.lookback.to_string()),
+            ("scrape-config", self.scrape_config.as_ref().map_or_else(String::new, |file| file.display().to_string())),
             ("enable-feature", features.names().join(",")),
         ];
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -31,7 +31,11 @@ pub(super) fn refuse_twins(jobs: &[At<Job>], cx: &mut Context<'_>) {
     let mut seen = BTreeMap::new();
     for job in jobs {
         if seen.insert(job.value.name.clone(), ()).is_some() {
-            cx.error(job.place, format!("there is a second job `{}`", job.value.name), "give each job a name of its own");
+            cx.error(
+                job.place,
+                format!("there is a second job `{}`", job.value.name),
+                "give each job a name of its own",
+            );
         }
     }
 }
@@ -190,7 +194,11 @@ fn discovery(raw: &ScrapeConfig, dir: &Path, cx: &mut Context<'_>) -> Vec<Discov
             if !url.value.0.starts_with("http://") && !url.value.0.starts_with("https://") {
                 cx.error(url.place, format!("`{}` is no URL", url.value.0), "begin with `http://` or `https://`");
             }
-            all.push(Discovery::Http { url: url.value.0.clone(), refresh: at_least(refresh, cx), http: Box::new(http) });
+            all.push(Discovery::Http {
+                url: url.value.0.clone(),
+                refresh: at_least(refresh, cx),
+                http: Box::new(http),
+            });
         }
     }
     for raw in raw.dns_sd_configs.iter().flat_map(|at| &at.value) {

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use homeostat_api::prometheus::backend::{
-    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Selection, SeriesBackend, Stop,
+    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, ScrapePool, Selection, SeriesBackend, Stop,
 };
 use homeostat_model::Labels;
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
 use homeostat_sense_receive::Receiver;
+use homeostat_sense_scrape::manager::Targets;
 use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry};
 
 use super::{
     door::{Door, OPENING},
     intake::StoreIntake,
-    metrics,
+    metrics, scraping,
 };
 
 /// Answers from the store.
@@ -21,11 +22,12 @@ use super::{
 pub(super) struct StoreBackend {
     door: Arc<Door>,
     receiver: Arc<Receiver<StoreIntake>>,
+    targets: Targets,
 }
 
 impl StoreBackend {
-    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>) -> Self {
-        Self { door, receiver }
+    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>, targets: Targets) -> Self {
+        Self { door, receiver, targets }
     }
 
     /// Asks a snapshot of the store.
@@ -115,6 +117,10 @@ impl SeriesBackend for StoreBackend {
             list.truncate(limit);
         }
         Ok(index)
+    }
+
+    fn scrape_pools(&self) -> Vec<ScrapePool> {
+        scraping::pools(&self.targets)
     }
 
     fn not_ready(&self) -> Option<String> {

@@ -8,6 +8,7 @@ mod backend;
 mod door;
 mod intake;
 mod metrics;
+mod scraping;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,7 +18,9 @@ use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::{backend::StoreBackend, door::Door, intake::StoreIntake};
+pub use self::scraping::ScrapeOptions;
+use self::{backend::StoreBackend, door::Door, intake::StoreIntake, scraping::Scraping};
+use homeostat_sense_scrape::manager::Targets;
 
 /// Folder of the metrics store within the data directory.
 const STORE_DIR: &str = "series";
@@ -38,6 +41,8 @@ pub struct ServerOptions {
     pub queries: QueryPolicy,
     /// How much may be on its way in.
     pub receive: ReceiveLimits,
+    /// What is scraped; nothing unless a file says so.
+    pub scrape: ScrapeOptions,
     /// What the process says about itself.
     pub about: About,
 }
@@ -77,13 +82,16 @@ pub struct RunningServer {
     store: SeriesStore,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    scraping: Scraping,
 }
 
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
 pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError> {
     let door = Arc::new(Door::default());
-    let receiver = Receiver::new(Arc::new(StoreIntake::new(Arc::clone(&door))), options.receive);
-    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver)));
+    let intake = Arc::new(StoreIntake::new(Arc::clone(&door)));
+    let receiver = Receiver::new(Arc::clone(&intake), options.receive);
+    let targets = Targets::default();
+    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone()));
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let server = PrometheusServer::bind(options.spec, api, receiver.router()).await?;
     let address = server.local_addr();
@@ -95,7 +103,8 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     match opened.map_err(|_| ServerError::Panicked).flatten() {
         Ok((store, recovery)) => {
             door.open(store.clone());
-            Ok(RunningServer { address, recovery, store, stop, serving })
+            let scraping = Scraping::start(options.scrape, &intake, &targets);
+            Ok(RunningServer { address, recovery, store, stop, serving, scraping })
         }
         Err(error) => {
             stop.cancel();
@@ -128,6 +137,7 @@ impl RunningServer {
     /// Stops serving and closes the store. Gives the number of batches that did not reach the disk in time; none of them
     /// was acknowledged as durable.
     pub async fn stop(self) -> usize {
+        self.scraping.stop().await;
         self.stop.cancel();
         // A panicked server has told so already.
         drop(self.serving.await);
