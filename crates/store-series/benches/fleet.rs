@@ -1,0 +1,443 @@
+//! A realistic fleet into the store and out of it again: what a sample costs in time, memory and space.
+//!
+//! `cargo bench -p homeostat-store-series [-- SERIES [SCRAPES [INTERVAL_S]]]` prints CPU time of appending, flushing,
+//! merging and reading per sample, allocations per sample, and bytes per sample in the log and in blocks. CPU time comes
+//! from the kernel's own count of this thread (of the process for what runs in threads), so that a busy machine does
+//! not spoil it.
+//!
+//! A target has 200 series: request counters, a latency histogram with classic buckets that really are cumulative, CPU
+//! counters with fractions, gauges that walk, and settings that hardly ever change. One target in a hundred is replaced
+//! each minute.
+#![expect(unsafe_code, reason = "counting allocations takes an allocator, which is an unsafe trait")]
+#![expect(clippy::print_stdout, reason = "a benchmark speaks to a terminal")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use homeostat_promql::{Matcher, MatcherOp, Select, SeriesSource};
+use homeostat_store_series::{Batch, SeriesStore, StoreOptions};
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rustix::time::{ClockId, clock_gettime};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Series of one batch: what a Prometheus sends in one request.
+const BATCH_SERIES: usize = 2_000;
+const PATIENCE: Duration = Duration::from_mins(2);
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: everything is passed on to the system's allocator as it came; counting touches no memory of the caller.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is that of the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as above; `at` came from `alloc` here, that is from the system.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn main() -> Result<(), Failure> {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let at = |index: usize, default| numbers.get(index).copied().unwrap_or(default);
+    let (series, scrapes, interval_s) = (at(0, 100_000) as usize, at(1, 120), at(2, 15));
+    let folder = tempfile::tempdir()?;
+    // Flushes and merges happen when they are asked for, so that each is measured by itself.
+    let options = StoreOptions {
+        head_bytes: 1 << 30,
+        log_bytes: 1 << 40,
+        queue_bytes_max: 256 << 20,
+        retention: None,
+        ..StoreOptions::default()
+    };
+    let (store, _) = SeriesStore::open(folder.path(), options.clone())?;
+    let mut fleet = Fleet::new(series, interval_s as f64);
+    println!("{series} series, {scrapes} scrapes, every {interval_s} s");
+    let samples = fill(&store, &mut fleet, scrapes, interval_s)?;
+    println!("resident {:.0} MiB", resident_mib());
+    let range = (0, (scrapes * interval_s * 1000) as i64);
+    queries(&store, "head", range)?;
+    measured("flush", samples, || Ok(store.flush()?))?;
+    println!("  block {:.3} bytes a sample", folder_bytes(folder.path(), "block") as f64 / samples as f64);
+    queries(&store, "block", range)?;
+    measured("merge", samples, || Ok(store.compact_fully()?))?;
+    let stats = store.stats();
+    println!(
+        "  blocks {} with {} series, {:.3} bytes a sample; resident {:.0} MiB",
+        stats.blocks,
+        stats.block_series,
+        stats.block_bytes as f64 / samples as f64,
+        resident_mib()
+    );
+    store.close(PATIENCE).map_err(|lost| format!("{lost} records did not reach the disk"))?;
+    drop(store);
+    let began = (Instant::now(), process_ns());
+    let (store, recovery) = SeriesStore::open(folder.path(), options)?;
+    println!(
+        "start {:.0} ms, {:.0} ms of CPU: {} samples in blocks, {} in memory",
+        began.0.elapsed().as_secs_f64() * 1e3,
+        (process_ns() - began.1) as f64 / 1e6,
+        recovery.block_samples,
+        recovery.samples
+    );
+    drop(store);
+    Ok(())
+}
+
+/// Appends all scrapes, prints what a sample costs, and gives the number of samples.
+fn fill(store: &SeriesStore, fleet: &mut Fleet, scrapes: u64, interval_s: u64) -> Result<u64, Failure> {
+    let mut batch = Batch::default();
+    let (mut samples, mut steady, mut cpu, mut allocations) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut first_cpu, process) = (0, process_ns());
+    let mut ticket = None;
+    let mut filling = 0;
+    for scrape in 0..scrapes {
+        let t_ms = (scrape * interval_s * 1000) as i64;
+        fleet.step();
+        let per_batch = (BATCH_SERIES / SERIES_PER_TARGET).max(1);
+        for targets in fleet.targets.chunks(per_batch) {
+            let began = thread_ns();
+            batch.clear();
+            for target in targets {
+                target.scrape(&fleet.templates, &mut batch, t_ms)?;
+            }
+            filling += thread_ns() - began;
+            let (began, allocated) = (thread_ns(), ALLOCATIONS.load(Ordering::Relaxed));
+            let report = store.append(&mut batch)?;
+            let took = thread_ns() - began;
+            assert!(report.rejected.is_empty(), "{:?}", report.rejected);
+            samples += report.accepted.floats;
+            if scrape == 0 {
+                first_cpu += took;
+            } else {
+                steady += report.accepted.floats;
+                cpu += took;
+                allocations += ALLOCATIONS.load(Ordering::Relaxed) - allocated;
+            }
+            ticket = Some(report.ticket);
+        }
+    }
+    if let Some(ticket) = ticket {
+        ticket.wait(PATIENCE)?;
+    }
+    let per = |ns: u64, count: u64| ns as f64 / count.max(1) as f64;
+    let stats = store.stats();
+    println!(
+        "append {:.0} ns a sample ({:.0} in the first scrape), {:.4} allocations; with the log's thread {:.0} ns",
+        per(cpu, steady),
+        per(first_cpu, samples / scrapes),
+        per(allocations, steady),
+        per(process_ns() - process - filling, samples)
+    );
+    println!(
+        "  pages {:.2} bytes a sample, log {:.2} bytes a sample, {} series in memory",
+        per(stats.head_bytes, samples),
+        per(stats.log_bytes, samples),
+        stats.head_series
+    );
+    Ok(samples)
+}
+
+/// Reads as dashboards do; prints the time of each.
+fn queries(store: &SeriesStore, place: &str, (start_ms, end_ms): (i64, i64)) -> Result<(), Failure> {
+    let asked: [(&str, &[(&str, MatcherOp, &str)], i64); 5] = [
+        ("all of one metric", &[("__name__", MatcherOp::Equal, "http_requests_total")], start_ms),
+        ("the last 5 min of it", &[("__name__", MatcherOp::Equal, "http_requests_total")], end_ms - 300_000),
+        (
+            "one job",
+            &[("__name__", MatcherOp::Equal, "http_requests_total"), ("job", MatcherOp::Equal, "job-3")],
+            start_ms,
+        ),
+        (
+            "by expression",
+            &[("__name__", MatcherOp::Equal, "queue_depth"), ("instance", MatcherOp::Regex, "10\\.0\\..*7:9100")],
+            start_ms,
+        ),
+        ("one instance", &[("instance", MatcherOp::Equal, "10.0.0.7:9100")], start_ms),
+    ];
+    for (what, matchers, from) in asked {
+        let matchers: Vec<Matcher> =
+            matchers.iter().map(|(name, op, value)| Matcher::new(name, *op, value)).collect::<Result<_, _>>()?;
+        let mut times = Vec::new();
+        let (mut series, mut samples, mut select_ns) = (0, 0, 0);
+        for _ in 0..5 {
+            let began = thread_ns();
+            let snapshot = store.snapshot();
+            let selected = snapshot.select(&Select { matchers: &matchers, start_ms: from, end_ms })?;
+            select_ns = thread_ns() - began;
+            (series, samples) = (selected.len(), 0);
+            for one in selected {
+                for run in one.runs {
+                    samples += run?.len();
+                }
+            }
+            times.push(thread_ns() - began);
+        }
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or(0);
+        println!(
+            "  {place}: {what:<22} {:>8.2} ms of which choosing {:>7.2}, {series} series, {samples} samples, {:.1} ns a sample",
+            median as f64 / 1e6,
+            select_ns as f64 / 1e6,
+            median as f64 / samples.max(1) as f64
+        );
+    }
+    Ok(())
+}
+
+fn measured(what: &str, samples: u64, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let (began, cpu) = (Instant::now(), process_ns());
+    work()?;
+    let cpu = process_ns() - cpu;
+    println!(
+        "{what} {:.1} ns of CPU a sample, {:.0} ms",
+        cpu as f64 / samples as f64,
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    Ok(())
+}
+
+/// Nanoseconds that this thread has been on a CPU.
+fn thread_ns() -> u64 {
+    nanoseconds(ClockId::ThreadCPUTime)
+}
+
+/// Nanoseconds that all threads of the process have been on a CPU.
+fn process_ns() -> u64 {
+    nanoseconds(ClockId::ProcessCPUTime)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn resident_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+fn folder_bytes(dir: &Path, extension: &str) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                folder_bytes(&path, extension)
+            } else if path.extension().is_some_and(|e| e == extension) {
+                entry.metadata().map_or(0, |meta| meta.len())
+            } else {
+                0
+            }
+        })
+        .sum()
+}
+
+const SERIES_PER_TARGET: usize = 200;
+const JOBS: usize = 20;
+const BOUNDS: [&str; 12] = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"];
+const FASTER: [f64; 12] = [0.1, 0.25, 0.5, 0.7, 0.85, 0.94, 0.975, 0.99, 0.997, 0.999, 0.9997, 1.0];
+
+/// How a value moves from one scrape to the next.
+#[derive(Clone, Copy, Debug)]
+enum Motion {
+    /// Counts up by whole numbers, so many a second on average.
+    Counter(f64),
+    /// Counts up in hundredths.
+    Cpu(f64),
+    /// Adds the latencies of so many requests a second.
+    Sum(f64),
+    /// What the bucket before has, and this share of the requests more.
+    Bucket(f64),
+    /// What the bucket before has.
+    Total,
+    /// Walks in pages of memory.
+    Bytes,
+    /// A small whole number.
+    Level,
+    /// Three decimals.
+    Ratio,
+    /// Hardly ever changes.
+    Setting(f64),
+}
+
+struct Template {
+    labels: Vec<(&'static str, String)>,
+    motion: Motion,
+}
+
+struct Target {
+    labels: Vec<(&'static str, String)>,
+    values: Vec<f64>,
+    load: f64,
+}
+
+struct Fleet {
+    templates: Vec<Template>,
+    targets: Vec<Target>,
+    random: Xoshiro256PlusPlus,
+    interval_s: f64,
+    since_s: f64,
+    instances: usize,
+    next: usize,
+}
+
+impl Fleet {
+    fn new(series: usize, interval_s: f64) -> Self {
+        let mut fleet = Self {
+            templates: templates(),
+            targets: Vec::new(),
+            random: Xoshiro256PlusPlus::seed_from_u64(1),
+            interval_s,
+            since_s: 0.0,
+            instances: 0,
+            next: 0,
+        };
+        for at in 0..(series / SERIES_PER_TARGET).max(1) {
+            let target = fleet.fresh(at);
+            fleet.targets.push(target);
+        }
+        fleet
+    }
+
+    fn fresh(&mut self, at: usize) -> Target {
+        let instance = self.instances;
+        self.instances += 1;
+        let random = &mut self.random;
+        let first = |motion: Motion| match motion {
+            Motion::Bytes => f64::from(random.random_range(10_000..500_000_u32)) * 4096.0,
+            Motion::Level => f64::from(random.random_range(0..200_u32)),
+            Motion::Ratio => f64::from(random.random_range(0..1000_u32)) / 1000.0,
+            Motion::Setting(value) => value,
+            _ => 0.0,
+        };
+        let values = self.templates.iter().map(|template| template.motion).map(first).collect();
+        let labels = vec![
+            ("job", format!("job-{}", at % JOBS)),
+            ("instance", format!("10.{}.{}.{}:9100", instance >> 16 & 255, instance >> 8 & 255, instance & 255)),
+            ("region", format!("region-{}", at % 4)),
+            ("pod", format!("job-{}-{:x}-{instance}", at % JOBS, instance.wrapping_mul(0x9e37_79b9) & 0xff_ffff)),
+        ];
+        Target { labels, values, load: 0.2 + 1.6 * self.random.random::<f64>() }
+    }
+
+    fn step(&mut self) {
+        self.since_s += self.interval_s;
+        if self.since_s >= 60.0 {
+            self.since_s = 0.0;
+            for _ in 0..self.targets.len().div_ceil(100) {
+                let at = self.next % self.targets.len();
+                self.next += 1;
+                let fresh = self.fresh(at);
+                if let Some(target) = self.targets.get_mut(at) {
+                    *target = fresh;
+                }
+            }
+        }
+        let (random, interval_s) = (&mut self.random, self.interval_s);
+        for target in &mut self.targets {
+            let (mut requests, mut within) = (0.0, 0.0);
+            for (template, value) in self.templates.iter().zip(&mut target.values) {
+                let mut around =
+                    |mean: f64| (mean * (0.7 + 0.6 * random.random::<f64>()) + random.random::<f64>()).floor();
+                *value = match template.motion {
+                    Motion::Counter(rate) => *value + around(rate * interval_s * target.load),
+                    Motion::Cpu(share) => ((*value * 100.0).round() + around(share * 100.0 * interval_s)) / 100.0,
+                    Motion::Sum(rate) => {
+                        *value + around(rate * interval_s * target.load) * (0.04 + 0.02 * random.random::<f64>())
+                    }
+                    Motion::Bucket(share) => {
+                        if share < 0.11 {
+                            (requests, within) = (around(40.0 * interval_s * target.load), 0.0);
+                        }
+                        within = (requests * share).floor().max(within);
+                        *value + if share < 1.0 { within } else { requests }
+                    }
+                    Motion::Total => *value + requests,
+                    Motion::Bytes => (*value + (random.random::<f64>() * 64.0 - 32.0).round() * 4096.0).max(4096.0),
+                    Motion::Level => (*value + (random.random::<f64>() * 6.0 - 3.0).round()).max(0.0),
+                    Motion::Ratio => {
+                        let moved = (*value * 1000.0).round() + (random.random::<f64>() * 20.0 - 10.0).round();
+                        moved.clamp(0.0, 1000.0) / 1000.0
+                    }
+                    Motion::Setting(settled) if random.random::<f64>() < 0.0005 => {
+                        settled + f64::from(random.random_range(0..8_u32))
+                    }
+                    Motion::Setting(_) => *value,
+                };
+            }
+        }
+    }
+}
+
+impl Target {
+    fn scrape(&self, templates: &[Template], batch: &mut Batch, t_ms: i64) -> Result<(), Failure> {
+        let mut labels: Vec<(&str, &str)> = Vec::new();
+        for (template, value) in templates.iter().zip(&self.values) {
+            labels.clear();
+            labels.extend(self.labels.iter().chain(&template.labels).map(|(name, value)| (*name, value.as_str())));
+            labels.sort_unstable();
+            batch.series(labels.iter().copied())?.float(t_ms, *value);
+        }
+        Ok(())
+    }
+}
+
+fn templates() -> Vec<Template> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, labels: &[(&'static str, &str)], motion| {
+        let own = labels.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        all.push(Template { labels: own.chain([("__name__", name.to_owned())]).collect(), motion });
+    };
+    for path in ["/cart", "/checkout", "/items", "/search"] {
+        for method in ["GET", "POST"] {
+            for (code, share) in [("200", 0.95), ("204", 0.02), ("400", 0.015), ("404", 0.01), ("500", 0.005)] {
+                let labels = [("code", code), ("method", method), ("path", path)];
+                add("http_requests_total", &labels, Motion::Counter(20.0 * share));
+            }
+        }
+        for (bound, faster) in BOUNDS.iter().zip(FASTER) {
+            add("http_request_duration_seconds_bucket", &[("le", bound), ("path", path)], Motion::Bucket(faster));
+        }
+        add("http_request_duration_seconds_count", &[("path", path)], Motion::Total);
+        add("http_request_duration_seconds_sum", &[("path", path)], Motion::Sum(40.0));
+    }
+    for cpu in ["0", "1", "2", "3"] {
+        for (mode, share) in
+            [("idle", 0.7), ("user", 0.2), ("system", 0.06), ("iowait", 0.02), ("irq", 0.01), ("softirq", 0.01)]
+        {
+            add("node_cpu_seconds_total", &[("cpu", cpu), ("mode", mode)], Motion::Cpu(share));
+        }
+    }
+    for kind in ["heap", "stack", "cache", "mapped", "buffers", "free"] {
+        add("process_memory_bytes", &[("kind", kind)], Motion::Bytes);
+    }
+    for queue in 0..14 {
+        add("queue_depth", &[("queue", &format!("q{queue}"))], Motion::Level);
+    }
+    for disk in 0..10 {
+        add("disk_used_ratio", &[("disk", &format!("sd{disk}"))], Motion::Ratio);
+    }
+    for limit in 0..48 {
+        add("process_limit", &[("limit", &format!("limit-{limit}"))], Motion::Setting(f64::from(1 << (limit % 20))));
+    }
+    add("up", &[], Motion::Setting(1.0));
+    add("build_info", &[("version", "1.4.2")], Motion::Setting(1.0));
+    all
+}
