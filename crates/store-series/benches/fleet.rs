@@ -153,9 +153,12 @@ fn fill(store: &SeriesStore, fleet: &mut Fleet, scrapes: u64, interval_s: u64) -
     Ok(samples)
 }
 
+/// A query's name, its matchers, and how far back it looks in milliseconds.
+type Asked<'a> = (&'a str, &'a [(&'a str, MatcherOp, &'a str)], i64);
+
 /// Reads as dashboards do; prints the time of each.
 fn queries(store: &SeriesStore, place: &str, (start_ms, end_ms): (i64, i64)) -> Result<(), Failure> {
-    let asked: [(&str, &[(&str, MatcherOp, &str)], i64); 5] = [
+    let asked: [Asked<'_>; 5] = [
         ("all of one metric", &[("__name__", MatcherOp::Equal, "http_requests_total")], start_ms),
         ("the last 5 min of it", &[("__name__", MatcherOp::Equal, "http_requests_total")], end_ms - 300_000),
         (

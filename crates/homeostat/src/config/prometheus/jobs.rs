@@ -1,6 +1,6 @@
 //! Jobs: defaults filled in, durations and limits fitting together, rules compiled.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use homeostat_relabel::{Rule, RuleSpec};
 use homeostat_sense_scrape::{
@@ -28,9 +28,9 @@ pub(super) fn check(file: &PrometheusFile, dir: &Path, cx: &mut Context<'_>) -> 
 
 /// Two jobs of one name would mix their series.
 pub(super) fn refuse_twins(jobs: &[At<Job>], cx: &mut Context<'_>) {
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for job in jobs {
-        if seen.insert(job.value.name.clone(), ()).is_some() {
+        if !seen.insert(job.value.name.clone()) {
             cx.error(
                 job.place,
                 format!("there is a second job `{}`", job.value.name),
