@@ -447,6 +447,16 @@ async fn probes_of_clients_are_answered() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_ready_is_asked_again() {
+    let world = world(Memory { not_ready: Some("the log is being read".to_owned()), ..fleet() });
+    for path in ["/api/v1/query", "/api/v1/labels", "/federate"] {
+        let answer = world.get(path, &[("query", "up"), ("match[]", "up")]).await;
+        assert_eq!(answer.error(), (503, "unavailable".to_owned(), "the log is being read".to_owned()), "{path}");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+}
+
+#[tokio::test]
 async fn nothing_else_is_here() {
     let world = world(fleet());
     for path in ["/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/label/job"] {

@@ -37,6 +37,7 @@ use axum::{
     Router,
     extract::Request,
     middleware::{self, Next},
+    response::IntoResponse as _,
     routing::{MethodRouter, get},
 };
 use homeostat_promql::{ParseOptions, eval::Options};
@@ -151,7 +152,10 @@ impl PrometheusApi {
                 let api = Arc::clone(&api);
                 async move {
                     let began = std::time::Instant::now();
-                    let response = next.run(request).await;
+                    let response = match api.backend.not_ready() {
+                        None => next.run(request).await,
+                        Some(reason) => ApiError::new(ErrorKind::Unavailable, reason).into_response(),
+                    };
                     api.counters.answered(name, response.status().as_u16(), began.elapsed());
                     response
                 }
