@@ -58,7 +58,8 @@ impl Kind {
                 "--data".into(),
                 data.to_string(),
                 "--retention".into(),
-                "36500d".into(),
+                "0s".into(),
+                "--enable-admin-api".into(),
             ],
             Self::Prometheus => vec![
                 format!("--config.file={}", dir.join("prometheus.yml").display()),

@@ -252,3 +252,96 @@ fn an_early_signal_is_a_stop_as_well() {
         std::thread::yield_now();
     }
 }
+
+#[tokio::test]
+async fn a_snapshot_opens_like_any_store_and_what_was_deleted_is_not_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    let path = "/api/v1/admin/tsdb/snapshot";
+    let (status, _, _) = client.send("POST", path, &[], Bytes::new()).await.unwrap();
+    assert_eq!(status, 503, "it has to be switched on");
+    assert_eq!(server.stop(), Some(0));
+
+    let server = MetricsServer::start_with(dir.path(), &["--enable-admin-api"]);
+    filled(&server).await;
+    let mut client = server.client().await;
+    let (status, _, answer) = client.send("POST", path, &[], Bytes::new()).await.unwrap();
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let name = answer["data"]["name"].as_str().unwrap().to_owned();
+    let delete = "/api/v1/admin/tsdb/delete_series?match%5B%5D=up%7Bjob%3D%22db%22%7D";
+    assert_eq!(client.send("POST", delete, &[], Bytes::new()).await.unwrap().0, 204);
+    assert_eq!(client.query("up", 540.0).await.as_array().unwrap().len(), 1);
+    let clean = "/api/v1/admin/tsdb/clean_tombstones";
+    assert_eq!(client.send("POST", clean, &[], Bytes::new()).await.unwrap().0, 204);
+    assert_eq!(client.query("up", 540.0).await.as_array().unwrap().len(), 1);
+    assert_eq!(server.stop(), Some(0));
+
+    // The snapshot is what `DIR/series` was.
+    let other = tempfile::tempdir().unwrap();
+    std::fs::rename(dir.path().join("snapshots").join(name), other.path().join("series")).unwrap();
+    let server = MetricsServer::start(other.path());
+    assert_eq!(server.client().await.query("sum(count_over_time(up[10m]))", 540.0).await[0]["value"][1], "20");
+}
+
+/// Asks until a query has an answer; the test runner ends a test that never gets one.
+async fn until_found(client: &mut Client, query: &str) -> Value {
+    loop {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let found = client.query(query, now).await;
+        if found.as_array().is_some_and(|found| !found.is_empty()) {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn targets_of_a_prometheus_file_are_scraped() {
+    // What is scraped is a server of ours: its own metrics are an exposition like any other.
+    let (scraped_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let scraped = MetricsServer::start(scraped_dir.path());
+    let file = dir.path().join("prometheus.yml");
+    let text = format!(
+        "scrape_configs:
+  - job_name: ours
+    scrape_interval: 100ms
+    scrape_timeout: 100ms
+    static_configs: [{{targets: ['{}'], labels: {{zone: a}}}}]
+    metric_relabel_configs: [{{action: labeldrop, regex: zone}}]
+  - job_name: nobody
+    scrape_interval: 100ms
+    scrape_timeout: 100ms
+    file_sd_configs: [{{files: ['*.targets.json']}}]
+",
+        scraped.address
+    );
+    std::fs::write(&file, text).unwrap();
+    // A port that nobody listens on.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::fs::write(dir.path().join("x.targets.json"), format!("[{{\"targets\": [\"{free}\"]}}]")).unwrap();
+    let data = dir.path().join("data");
+    let server = MetricsServer::start_with(&data, &["--scrape-config", file.to_str().unwrap()]);
+    let mut client = server.client().await;
+    let found = until_found(&mut client, "up{job=\"ours\"} == 1").await;
+    assert_eq!(found[0]["metric"]["instance"], scraped.address.to_string());
+    assert_eq!(found[0]["metric"]["zone"], "a", "labels of the target itself stay on `up`");
+    let found = until_found(&mut client, "{__name__=~\"homeostat_.+\", job=\"ours\"}").await;
+    assert_eq!(found[0]["metric"].get("zone"), None);
+    until_found(&mut client, "up{job=\"nobody\"} == 0").await;
+    let (_, targets) = client.get("/api/v1/targets?scrapePool=nobody").await;
+    assert_eq!(targets["data"]["activeTargets"][0]["health"], "down");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_broken_scrape_configuration_is_told_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("prometheus.yml");
+    std::fs::write(&file, "scrape_configs:\n  - job_nam: a\n  - job_name: b\n    scheme: ftp\n").unwrap();
+    let output = refused(dir.path(), &["--scrape-config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("write `job_name`") && said.contains("`https`") && said.contains(":4:"), "{said}");
+}

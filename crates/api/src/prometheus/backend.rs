@@ -77,6 +77,19 @@ pub trait SeriesBackend: Send + Sync + 'static {
     fn metadata(&self, metric: Option<&str>, limit: Option<usize>) -> Result<Vec<MetricMetadata>, SourceError>;
     /// Sizes of the index, with the `limit` largest entries of each list.
     fn index_stats(&self, limit: usize) -> Result<IndexStats, SourceError>;
+    /// Copies everything that is stored now beside the store. Gives the copy's name. May take long.
+    fn snapshot(&self) -> Result<String, SourceError> {
+        Err(SourceError::Storage("this store takes no snapshots".into()))
+    }
+    /// Deletes samples from `start_ms` to `end_ms` of the series that meet all matchers of one selector. May take long.
+    fn delete(&self, selectors: &[Vec<Matcher>], start_ms: TimeMs, end_ms: TimeMs) -> Result<(), SourceError> {
+        let _ = (selectors, start_ms, end_ms);
+        Err(SourceError::Storage("this store deletes nothing".into()))
+    }
+    /// Rewrites what is stored so that the space of deleted samples is free. May take long.
+    fn compact(&self) -> Result<(), SourceError> {
+        Err(SourceError::Storage("this store rewrites nothing".into()))
+    }
     /// Jobs whose targets this process scrapes, by name; none unless it does.
     fn scrape_pools(&self) -> Vec<ScrapePool> {
         Vec::new()

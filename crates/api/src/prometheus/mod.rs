@@ -11,6 +11,7 @@
 //! Invariants: nothing is evaluated on a thread of the async runtime; memory for answers is bounded, whatever their
 //! length; a query ends soon after its time limit or its client.
 
+mod admin;
 pub mod backend;
 pub mod limits;
 
@@ -38,7 +39,7 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
     response::IntoResponse as _,
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 use homeostat_promql::{ParseOptions, eval::Options};
 use http::{HeaderMap, HeaderValue};
@@ -62,6 +63,8 @@ pub struct QueryPolicy {
     pub options: Options,
     /// What of the language is switched on.
     pub language: ParseOptions,
+    /// Whether series may be deleted and snapshots taken over the API.
+    pub admin: bool,
 }
 
 impl Default for QueryPolicy {
@@ -72,6 +75,7 @@ impl Default for QueryPolicy {
             concurrency: 20,
             options: Options::default(),
             language: ParseOptions::all(),
+            admin: false,
         }
     }
 }
@@ -108,7 +112,7 @@ type Service = fn() -> MethodRouter<Arc<PrometheusApi>>;
 
 /// Everything that is served, with the name that its metrics have.
 #[rustfmt::skip]
-const ROUTES: [(&str, &str, Service); 25] = [
+const ROUTES: [(&str, &str, Service); 28] = [
     ("/api/v1/query", "query", || get(query::instant).post(query::instant)),
     ("/api/v1/query_range", "query_range", || get(query::range).post(query::range)),
     ("/api/v1/query_exemplars", "query_exemplars", || get(index::exemplars).post(index::exemplars)),
@@ -124,6 +128,9 @@ const ROUTES: [(&str, &str, Service); 25] = [
     ("/api/v1/rules", "rules", || get(status::rules)),
     ("/api/v1/alerts", "alerts", || get(status::alerts)),
     ("/api/v1/alertmanagers", "alertmanagers", || get(status::alertmanagers)),
+    ("/api/v1/admin/tsdb/snapshot", "admin_snapshot", || post(admin::snapshot).put(admin::snapshot)),
+    ("/api/v1/admin/tsdb/delete_series", "admin_delete_series", || post(admin::delete_series).put(admin::delete_series)),
+    ("/api/v1/admin/tsdb/clean_tombstones", "admin_clean_tombstones", || post(admin::clean_tombstones).put(admin::clean_tombstones)),
     ("/api/v1/status/buildinfo", "status_buildinfo", || get(status::buildinfo)),
     ("/api/v1/status/config", "status_config", || get(status::config)),
     ("/api/v1/status/flags", "status_flags", || get(status::flags)),

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", help_heading = "Serving")]
     listen: SocketAddr,
+    /// Let clients take snapshots and delete series (`/api/v1/admin/tsdb/…`)
+    #[arg(long, help_heading = "Serving")]
+    enable_admin_api: bool,
     /// Let everybody who reaches an address beyond this machine read and write
     #[arg(long, help_heading = "Serving")]
     open_to_network: bool,
@@ -49,6 +52,12 @@ pub(crate) struct Args {
     /// How far behind the newest sample of its series a sample may come
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time, help_heading = "Keeping")]
     out_of_order_window: Time,
+    /// How long samples are kept, counted from the newest one; `0s` keeps them for ever
+    #[arg(long, value_name = "TIME", default_value = "15d", value_parser = parse_time, help_heading = "Keeping")]
+    retention: Time,
+    /// How much is kept; beyond it the oldest blocks go [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Keeping")]
+    retention_size: Option<Bytes>,
     /// Series in memory at most; samples of others are refused
     #[arg(long, value_name = "COUNT", default_value = "10000000", value_parser = parse_count, help_heading = "Keeping")]
     series_max: u64,
@@ -211,7 +220,7 @@ impl Args {
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
         let scrape = self.scrape()?;
-        let about = About { flags: self.flags(features), config: String::new(), retention: String::new() };
+        let about = About { flags: self.flags(features), config: String::new(), retention: self.kept() };
         let defaults = Options::default();
         let mut options = Options {
             lookback_ms: self.lookback.millis(),
@@ -230,6 +239,8 @@ impl Args {
                 },
                 out_of_order_window: self.out_of_order_window.0,
                 series_max: count(self.series_max),
+                retention: Some(self.retention.0).filter(|retention| !retention.is_zero()),
+                retention_bytes: self.retention_size.as_ref().map(|size| size.0),
                 ..StoreOptions::default()
             },
             queries: QueryPolicy {
@@ -237,6 +248,7 @@ impl Args {
                 concurrency: count(self.query_concurrency),
                 options,
                 language: features.language,
+                admin: self.enable_admin_api,
             },
             receive: {
                 let mut limits =
@@ -247,6 +259,12 @@ impl Args {
             scrape,
             about,
         })
+    }
+
+    /// How long and how much is kept, in words.
+    fn kept(&self) -> String {
+        let time = if self.retention.0.is_zero() { "for ever".to_owned() } else { self.retention.to_string() };
+        self.retention_size.as_ref().map_or_else(|| time.clone(), |size| format!("{time} or {size}"))
     }
 
     /// The jobs of the scrape configuration; what it says without effect is told here.
@@ -267,6 +285,8 @@ impl Args {
             ("data", self.data.display().to_string()),
             ("durability", format!("{:?}", self.durability).to_lowercase()),
             ("out-of-order-window", self.out_of_order_window.to_string()),
+            ("retention", self.kept()),
+            ("enable-admin-api", self.enable_admin_api.to_string()),
             ("series-max", self.series_max.to_string()),
             ("intake-memory", self.intake_memory.to_string()),
             ("query-timeout", self.query_timeout.to_string()),

@@ -1,15 +1,18 @@
 //! The store as the Prometheus API sees it.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use homeostat_api::prometheus::backend::{
     Exemplar, ExemplarSeries, IndexStats, MetricMetadata, ScrapePool, Selection, SeriesBackend, Stop,
 };
-use homeostat_model::Labels;
+use homeostat_model::{Labels, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
 use homeostat_sense_receive::Receiver;
 use homeostat_sense_scrape::manager::Targets;
-use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry};
+use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, UpkeepError};
 
 use super::{
     door::{Door, OPENING},
@@ -17,17 +20,22 @@ use super::{
     metrics, scraping,
 };
 
+/// Folder of snapshots within the data directory, as in Prometheus.
+const SNAPSHOTS_DIR: &str = "snapshots";
+
 /// Answers from the store.
 #[derive(Debug)]
 pub(super) struct StoreBackend {
     door: Arc<Door>,
     receiver: Arc<Receiver<StoreIntake>>,
     targets: Targets,
+    /// Where snapshots are put.
+    snapshots: PathBuf,
 }
 
 impl StoreBackend {
-    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>, targets: Targets) -> Self {
-        Self { door, receiver, targets }
+    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>, targets: Targets, dir: &Path) -> Self {
+        Self { door, receiver, targets, snapshots: dir.join(SNAPSHOTS_DIR) }
     }
 
     /// Asks a snapshot of the store.
@@ -119,6 +127,23 @@ impl SeriesBackend for StoreBackend {
         Ok(index)
     }
 
+    fn snapshot(&self) -> Result<String, SourceError> {
+        let name = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.9fZ").to_string();
+        let dir = self.snapshots.join(&name);
+        std::fs::create_dir_all(&dir).map_err(|error| SourceError::Storage(error.into()))?;
+        self.door.readable()?.snapshot_into(&dir).map_err(storage)?;
+        Ok(name)
+    }
+
+    fn delete(&self, selectors: &[Vec<Matcher>], start_ms: TimeMs, end_ms: TimeMs) -> Result<(), SourceError> {
+        let sets: Vec<&[Matcher]> = selectors.iter().map(Vec::as_slice).collect();
+        self.door.readable()?.delete(&sets, start_ms, end_ms).map_err(storage)
+    }
+
+    fn compact(&self) -> Result<(), SourceError> {
+        self.door.readable()?.compact_fully().map_err(storage)
+    }
+
     fn scrape_pools(&self) -> Vec<ScrapePool> {
         scraping::pools(&self.targets)
     }
@@ -133,6 +158,10 @@ impl SeriesBackend for StoreBackend {
             metrics::store(&store.stats(), out);
         }
     }
+}
+
+fn storage(error: UpkeepError) -> SourceError {
+    SourceError::Storage(error.into())
 }
 
 fn pairs(entries: Vec<TopEntry>) -> Vec<(String, u64)> {

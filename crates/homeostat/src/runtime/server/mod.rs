@@ -91,7 +91,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let intake = Arc::new(StoreIntake::new(Arc::clone(&door)));
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
     let targets = Targets::default();
-    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone()));
+    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone(), &options.dir));
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let server = PrometheusServer::bind(options.spec, api, receiver.router()).await?;
     let address = server.local_addr();
