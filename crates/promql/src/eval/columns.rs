@@ -206,7 +206,9 @@ impl Columns {
     fn visit(&mut self, step: usize, windows: &Windows, visitor: &mut impl Visitor) {
         let (start_ms, end_ms) = (windows.reach_start_ms(step), windows.reach_end_ms(step));
         self.float_window.slide(&self.floats_t, start_ms, end_ms);
-        self.histogram_window.slide(&self.histograms_t, start_ms, end_ms);
+        if !self.histograms_t.is_empty() {
+            self.histogram_window.slide(&self.histograms_t, start_ms, end_ms);
+        }
         if self.float_window.is_empty() && self.histogram_window.is_empty() {
             return;
         }

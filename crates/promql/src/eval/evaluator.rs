@@ -82,9 +82,9 @@ impl Matrix {
         Self { series: Vec::new(), held: Held::new(&query.budget) }
     }
 
-    /// Keeps a series. Its values are copied without slack, so that the producer keeps its buffer for the next one.
+    /// Keeps a series without slack.
     pub(super) fn push(&mut self, series: &mut Series) -> Result<(), EvalError> {
-        let kept = series.clone();
+        let kept = series.take();
         let bytes = kept.heap_bytes() + kept.labels.heap_bytes() as u64 + size_of::<Series>() as u64;
         self.held.add(kept.samples(), bytes)?;
         self.series.push(kept);

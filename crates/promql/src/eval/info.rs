@@ -44,7 +44,7 @@ pub(super) fn rows(ev: &Evaluator<'_>, args: &[Expr], sink: &mut Sink<'_>) -> Re
     let mut results = Matrix::new(ev.query);
     for series in base.series {
         if wanted.is_info(&series.labels) {
-            results.push(&mut series.clone())?;
+            results.push(&mut { series })?;
         } else {
             enrich(&series, &infos, &wanted, &mut results)?;
         }

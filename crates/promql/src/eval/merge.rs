@@ -40,6 +40,10 @@ pub(super) fn merge(series: &mut Vec<Series>) -> Result<(), EvalError> {
 
 /// For each series the index of its labels in the order of their appearance; `None` when all labels differ.
 fn places(series: &[Series]) -> Option<Vec<usize>> {
+    // So they mostly come, straight from a source.
+    if series.is_sorted_by(|a, b| a.labels < b.labels) {
+        return None;
+    }
     let mut seen: HashMap<(&Labels, bool), usize> = HashMap::default();
     seen.reserve(series.len());
     let mut place = Vec::with_capacity(series.len());

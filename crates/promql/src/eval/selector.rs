@@ -182,10 +182,17 @@ fn sample(run: &SampleRun, at: usize) -> Option<(TimeMs, SampleValue)> {
     })
 }
 
+/// How many times are looked at one by one before jumping: from one step to the next there are seldom more.
+const NEAR: usize = 8;
+
 /// How many of the ascending times are at or before an instant. Looks near the beginning first.
 #[inline]
 pub(super) fn gallop(times: &[TimeMs], until_ms: TimeMs) -> usize {
-    let mut jump = 1;
+    let near = times.iter().take(NEAR).take_while(|t_ms| **t_ms <= until_ms).count();
+    if near < NEAR {
+        return near;
+    }
+    let mut jump = 2 * NEAR;
     while times.get(jump - 1).is_some_and(|t_ms| *t_ms <= until_ms) {
         jump *= 2;
     }

@@ -192,6 +192,14 @@ impl Series {
         }
     }
 
+    /// Takes the series out. A buffer that fits goes with it; one with slack is copied, and stays for the next series.
+    pub(super) fn take(&mut self) -> Self {
+        if self.floats.len() < self.floats.capacity() {
+            return self.clone();
+        }
+        std::mem::take(self)
+    }
+
     /// Takes all values away; memory is kept for the next ones.
     pub(super) fn clear(&mut self) {
         self.first = 0;

@@ -18,37 +18,42 @@ pub(super) fn rows(ev: &Evaluator<'_>, binary: &Binary, sink: &mut Sink<'_>) -> 
     }
 }
 
-/// At which steps a match group has a series.
-#[derive(Default)]
+/// At which steps a match group has a series: one bit each, group after group.
 struct Presence {
-    steps: Vec<Vec<bool>>,
+    bits: Vec<u64>,
+    /// Words of a group.
+    words: usize,
 }
 
 impl Presence {
-    fn add(&mut self, group: usize, series: &Series, count: usize) {
-        if self.steps.len() <= group {
-            self.steps.resize(group + 1, Vec::new());
+    fn new(steps: usize) -> Self {
+        Self { bits: Vec::new(), words: steps.div_ceil(64) }
+    }
+
+    fn add(&mut self, group: usize, series: &Series) {
+        let end = (group + 1) * self.words;
+        if self.bits.len() < end {
+            self.bits.resize(end, 0);
         }
-        let Some(steps) = self.steps.get_mut(group) else { return };
-        steps.resize(count, false);
         for step in series.present() {
-            if let Some(cell) = steps.get_mut(step) {
-                *cell = true;
+            if let Some(word) = self.bits.get_mut(group * self.words + step / 64) {
+                *word |= 1 << (step % 64);
             }
         }
     }
 
     fn has(&self, group: Option<usize>, step: usize) -> bool {
-        group.and_then(|group| self.steps.get(group)?.get(step)).copied().unwrap_or_default()
+        let word = group.and_then(|group| self.bits.get(group * self.words + step / 64));
+        word.is_some_and(|word| word >> (step % 64) & 1 == 1)
     }
 }
 
 /// Hands on the left series where the right side has (`and`) or has not (`unless`) a series of their group.
 fn filtered(ev: &Evaluator<'_>, binary: &Binary, where_present: bool, sink: &mut Sink<'_>) -> Result<(), EvalError> {
     let mut groups = MatchGroups::new(&binary.matching.labels);
-    let mut presence = Presence::default();
+    let mut presence = Presence::new(ev.steps.count);
     ev.rows(&binary.right, &mut |series| {
-        presence.add(groups.number(&series.labels), series, ev.steps.count);
+        presence.add(groups.number(&series.labels), series);
         Ok(())
     })?;
     ev.rows(&binary.left, &mut |series| {
@@ -61,10 +66,10 @@ fn filtered(ev: &Evaluator<'_>, binary: &Binary, where_present: bool, sink: &mut
 /// Hands on the left series, and the right ones where the left side has none of their group.
 fn either(ev: &Evaluator<'_>, binary: &Binary, sink: &mut Sink<'_>) -> Result<(), EvalError> {
     let mut groups = MatchGroups::new(&binary.matching.labels);
-    let mut presence = Presence::default();
+    let mut presence = Presence::new(ev.steps.count);
     let mut all = Matrix::new(ev.query);
     ev.rows(&binary.left, &mut |series| {
-        presence.add(groups.number(&series.labels), series, ev.steps.count);
+        presence.add(groups.number(&series.labels), series);
         all.push(series)
     })?;
     ev.rows(&binary.right, &mut |series| {

@@ -53,10 +53,46 @@ struct Join<'j, 'q> {
 }
 
 /// The series of a match group, as indices.
-#[derive(Default)]
-struct Members {
-    many: Vec<usize>,
-    one: Vec<usize>,
+#[derive(Clone, Copy)]
+struct Members<'m> {
+    many: &'m [usize],
+    one: &'m [usize],
+}
+
+/// The series of one side, put together by their groups.
+struct ByGroup {
+    /// Indices of the series, group after group.
+    indices: Vec<usize>,
+    /// Where each group begins.
+    starts: Vec<usize>,
+}
+
+impl ByGroup {
+    /// Takes the group of each series.
+    fn new(groups: &[usize], count: usize) -> Self {
+        let mut starts = vec![0; count + 1];
+        for group in groups {
+            starts.get_mut(group + 1).into_iter().for_each(|len| *len += 1);
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut next = starts.clone();
+        let mut indices = vec![0; groups.len()];
+        for (index, group) in groups.iter().enumerate() {
+            let Some(next) = next.get_mut(*group) else { continue };
+            indices.get_mut(*next).into_iter().for_each(|cell| *cell = index);
+            *next += 1;
+        }
+        Self { indices, starts }
+    }
+
+    fn of(&self, group: usize) -> &[usize] {
+        let (start, end) = (self.starts.get(group).copied(), self.starts.get(group + 1).copied());
+        start.zip(end).and_then(|(start, end)| self.indices.get(start..end)).unwrap_or_default()
+    }
 }
 
 /// Series that came out, each with the place it should have: that of its series on the many side.
@@ -75,6 +111,9 @@ impl Results {
     }
 
     fn in_order(mut self) -> Matrix {
+        if self.places.is_sorted() {
+            return self.matrix;
+        }
         let mut placed: Vec<_> = self.places.into_iter().zip(std::mem::take(&mut self.matrix.series)).collect();
         placed.sort_by_key(|(place, _)| *place);
         self.matrix.series = placed.into_iter().map(|(_, series)| series).collect();
@@ -85,35 +124,26 @@ impl Results {
 impl Join<'_, '_> {
     fn results(&self) -> Result<Matrix, EvalError> {
         let mut results = Results { matrix: Matrix::new(self.ev.query), places: Vec::new() };
-        for members in self.groups() {
+        let mut numbers = MatchGroups::new(&self.binary.matching.labels);
+        let mut groups =
+            |side: &Matrix| -> Vec<usize> { side.series.iter().map(|series| numbers.number(&series.labels)).collect() };
+        let (of_many, of_one) = (groups(&self.many), groups(&self.one));
+        let (many, one) = (ByGroup::new(&of_many, numbers.len()), ByGroup::new(&of_one, numbers.len()));
+        for group in 0..numbers.len() {
             self.ev.check_cancelled()?;
-            if !self.column_by_column(&members, &mut results)? {
-                self.step_by_step(&members, &mut results)?;
+            let members = Members { many: many.of(group), one: one.of(group) };
+            if !self.column_by_column(members, &mut results)? {
+                self.step_by_step(members, &mut results)?;
             }
         }
         Ok(results.in_order())
     }
 
-    fn groups(&self) -> Vec<Members> {
-        let mut numbers = MatchGroups::new(&self.binary.matching.labels);
-        let of_many: Vec<_> = self.many.series.iter().map(|series| numbers.number(&series.labels)).collect();
-        let of_one: Vec<_> = self.one.series.iter().map(|series| numbers.number(&series.labels)).collect();
-        let mut groups: Vec<Members> = Vec::new();
-        groups.resize_with(numbers.len(), Members::default);
-        for (index, number) in of_many.into_iter().enumerate() {
-            groups.get_mut(number).into_iter().for_each(|group| group.many.push(index));
-        }
-        for (index, number) in of_one.into_iter().enumerate() {
-            groups.get_mut(number).into_iter().for_each(|group| group.one.push(index));
-        }
-        groups
-    }
-
-    fn many_series(&self, members: &Members) -> impl Iterator<Item = (usize, &Series)> {
+    fn many_series<'m>(&'m self, members: Members<'m>) -> impl Iterator<Item = (usize, &'m Series)> {
         members.many.iter().filter_map(|index| Some((*index, self.many.series.get(*index)?)))
     }
 
-    fn one_series(&self, members: &Members) -> impl Iterator<Item = &Series> {
+    fn one_series<'m>(&'m self, members: Members<'m>) -> impl Iterator<Item = &'m Series> {
         members.one.iter().filter_map(|index| self.one.series.get(*index))
     }
 
@@ -126,14 +156,20 @@ impl Join<'_, '_> {
     }
 
     /// Combines whole columns. Returns false when the group needs to be looked at step by step.
-    fn column_by_column(&self, members: &Members, results: &mut Results) -> Result<bool, EvalError> {
+    fn column_by_column(&self, members: Members<'_>, results: &mut Results) -> Result<bool, EvalError> {
         if self.fills() || members.one.len() > 1 || (self.is_one_to_one() && members.many.len() > 1) {
             return Ok(false);
         }
         let Some(one) = self.one_series(members).next() else { return Ok(true) };
+        if let [place] = members.many {
+            let Some(many) = self.many.series.get(*place) else { return Ok(true) };
+            let labels = self.result_labels(&many.labels, &one.labels);
+            results.push(*place, &mut self.pair(many, one, labels))?;
+            return Ok(true);
+        }
         let labels: Vec<_> =
             self.many_series(members).map(|(_, many)| self.result_labels(&many.labels, &one.labels)).collect();
-        if labels.len() > 1 && labels.iter().collect::<HashSet<_>>().len() < labels.len() {
+        if labels.iter().collect::<HashSet<_>>().len() < labels.len() {
             return Ok(false);
         }
         for ((place, many), labels) in self.many_series(members).zip(labels) {
@@ -193,7 +229,7 @@ impl Join<'_, '_> {
         })
     }
 
-    fn step_by_step(&self, members: &Members, results: &mut Results) -> Result<(), EvalError> {
+    fn step_by_step(&self, members: Members<'_>, results: &mut Results) -> Result<(), EvalError> {
         let all = || self.many_series(members).map(|(_, series)| series).chain(self.one_series(members));
         let first = all().map(Series::first).min().unwrap_or(0);
         let end = all().map(Series::end).max().unwrap_or(0);
@@ -204,7 +240,7 @@ impl Join<'_, '_> {
         found.series.iter_mut().try_for_each(|(place, series)| results.push(*place, series))
     }
 
-    fn step(&self, members: &Members, step: usize, found: &mut Found) -> Result<(), EvalError> {
+    fn step(&self, members: Members<'_>, step: usize, found: &mut Found) -> Result<(), EvalError> {
         let one = self.only_one(members, step)?;
         let of_one = match one {
             Some(series) => operand(series, step),
@@ -251,7 +287,7 @@ impl Join<'_, '_> {
     }
 
     /// The series of the "one" side at a step, of which there must not be two.
-    fn only_one(&self, members: &Members, step: usize) -> Result<Option<&Series>, EvalError> {
+    fn only_one<'m>(&'m self, members: Members<'m>, step: usize) -> Result<Option<&'m Series>, EvalError> {
         let mut present = self.one_series(members).filter(|series| series.has(step));
         let first = present.next();
         let (Some(a), Some(b)) = (first, present.next()) else { return Ok(first) };
