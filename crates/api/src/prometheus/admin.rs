@@ -21,7 +21,7 @@ use super::{
 
 /// Takes a snapshot of everything and names it.
 pub(crate) async fn snapshot(State(api): State<Arc<PrometheusApi>>) -> Result<Json<Value>, ApiError> {
-    let name = run(&api, |backend| backend.snapshot()).await?;
+    let name = run(&api, SeriesBackend::snapshot).await?;
     Ok(Json(json!({ "status": "success", "data": { "name": name } })))
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn delete_series(
 
 /// Rewrites blocks, so that the space of deleted samples is free.
 pub(crate) async fn clean_tombstones(State(api): State<Arc<PrometheusApi>>) -> Result<StatusCode, ApiError> {
-    run(&api, |backend| backend.compact()).await?;
+    run(&api, SeriesBackend::compact).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
