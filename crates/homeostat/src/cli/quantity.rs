@@ -31,7 +31,7 @@ pub(super) fn parse_time(text: &str) -> Result<Time, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) u64);
 
-/// Units of bytes, largest first.
+/// Units of bytes; of those that end alike the longer ones first.
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -46,7 +46,9 @@ const UNITS: [(&str, u64); 9] = [
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().find(|(_, unit)| *unit <= self.0 && self.0.is_multiple_of(*unit));
+        let whole = UNITS.iter().filter(|(_, unit)| *unit <= self.0 && self.0.is_multiple_of(*unit));
+        // Two terabytes are also a whole number of kibibytes: the shortest form is the one that was meant.
+        let unit = whole.max_by_key(|(_, unit)| *unit);
         let (name, unit) = unit.unwrap_or(&("B", 1));
         write!(f, "{}{name}", self.0 / unit)
     }
