@@ -1,13 +1,11 @@
 //! Processes under measurement: started with their output in a file, ended with the measurement.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -67,14 +65,8 @@ impl Process {
     }
 }
 
-/// A loopback port that is free now and that no earlier call has given out. Peers cannot be told to take any and say
-/// which, so another process might take it in between; the measurement then fails at start and says so.
+/// A loopback port that is free now. Peers cannot be told to take any and say which, so another process might take it
+/// in between; the measurement then fails at start and says so.
 pub(crate) fn free_port() -> io::Result<SocketAddr> {
-    static GIVEN_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let at = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        if GIVEN_OUT.lock().unwrap_or_else(PoisonError::into_inner).insert(at.port()) {
-            return Ok(at);
-        }
-    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

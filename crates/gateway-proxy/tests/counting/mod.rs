@@ -81,7 +81,8 @@ pub(crate) fn gateway() -> Gateway {
     let spec = ProxySpec {
         listeners: vec![ListenerSpec { name: "bench".to_owned(), address: ([127, 0, 0, 1], 0).into(), tls: None }],
         workers: 1,
-        limits: ProxyLimits::default(),
+        // Opening many connections takes longer than the default allows them to be idle.
+        limits: ProxyLimits { keep_alive: Span::from_hours(1), ..ProxyLimits::default() },
         trust_forwarded: false,
     };
     Gateway::start(spec, Arc::new(table(upstream))).expect("starts")
