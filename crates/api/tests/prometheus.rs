@@ -33,11 +33,7 @@ fn world_with(memory: Memory, change: impl FnOnce(&mut QueryPolicy)) -> World {
     let memory = Arc::new(memory);
     let mut policy = QueryPolicy { timeout: Duration::from_mins(1), concurrency: 4, ..QueryPolicy::default() };
     change(&mut policy);
-    let about = About {
-        flags: [("query.timeout".to_owned(), "1m".to_owned())].into(),
-        config: "global: {}\n".to_owned(),
-        retention: "30d".to_owned(),
-    };
+    let about = About { flags: [("query.timeout".to_owned(), "1m".to_owned())].into(), retention: "30d".to_owned() };
     let api = PrometheusApi::new(Arc::clone(&memory) as _, policy, about);
     World { memory, router: api.router(), api }
 }
@@ -411,6 +407,17 @@ async fn what_is_known_about_metrics_is_told() {
     assert_eq!((&all["go_goroutines"], all.as_object().unwrap().len()), (&goroutines, 2));
     assert_eq!(world.get("/api/v1/metadata", &[("metric", "up")]).await.data()["up"][0]["type"], "unknown");
     assert_eq!(world.get("/api/v1/metadata", &[("limit", "1")]).await.data().as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_over_the_api_has_to_be_allowed_and_tells_what_is_wrong() {
+    let ask = |world: World| async move { world.ask(Request::post("/-/reload").body(Body::empty()).unwrap()).await };
+    let refused = ask(world(fleet())).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text().contains("--enable-lifecycle"), "{}", refused.text());
+    let allowed = ask(world_with(fleet(), |policy| policy.lifecycle = true)).await;
+    assert_eq!(allowed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(allowed.text(), "failed to reload config: 1:1: unknown key\n");
 }
 
 #[tokio::test]

@@ -10,7 +10,11 @@
 #[path = "common/metrics_server.rs"]
 mod metrics_server;
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -332,6 +336,54 @@ async fn targets_of_a_prometheus_file_are_scraped() {
     until_found(&mut client, "up{job=\"nobody\"} == 0").await;
     let (_, targets) = client.get("/api/v1/targets?scrapePool=nobody").await;
     assert_eq!(targets["data"]["activeTargets"][0]["health"], "down");
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// A file with one job for each name; all scrape the same target.
+fn jobs_file(names: &[&str], target: SocketAddr) -> String {
+    let job = |name: &&str| {
+        format!(
+            "  - {{job_name: {name}, scrape_interval: 100ms, scrape_timeout: 100ms, static_configs: [{{targets: ['{target}']}}]}}\n"
+        )
+    };
+    format!("scrape_configs:\n{}", names.iter().map(job).collect::<String>())
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_over_and_a_bad_one_changes_nothing() {
+    let (scraped_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let scraped = MetricsServer::start(scraped_dir.path());
+    let file = dir.path().join("prometheus.yml");
+    std::fs::write(&file, jobs_file(&["stays", "goes"], scraped.address)).unwrap();
+    let data = dir.path().join("data");
+    let server = MetricsServer::start_with(&data, &["--scrape-config", file.to_str().unwrap(), "--enable-lifecycle"]);
+    let mut client = server.client().await;
+    until_found(&mut client, "up{job=\"goes\"} == 1").await;
+
+    // Seen by the watch, without anybody asking.
+    std::fs::write(&file, jobs_file(&["stays", "comes"], scraped.address)).unwrap();
+    until_found(&mut client, "up{job=\"comes\"} == 1").await;
+    // The job that is gone has ended its series; the one that stayed has no gap: no stale marker lies in its samples.
+    until_found(&mut client, "absent(up{job=\"goes\"})").await;
+    until_found(&mut client, "up{job=\"stays\"} == 1").await;
+    assert_eq!(client.get("/api/v1/scrape_pools").await.1["data"]["scrapePools"], json!(["comes", "stays"]));
+
+    std::fs::write(&file, "scrape_configs:\n  - job_nam: x\n").unwrap();
+    let (status, said) = client.text("POST", "/-/reload").await;
+    assert_eq!(status, 500);
+    assert!(said.contains("prometheus.yml:2:5") && said.contains("job_name"), "{said}");
+    let found = until_found(&mut client, "up{job=\"comes\"} == 1").await;
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    let (_, metrics) = client.text("GET", "/metrics").await;
+    assert!(metrics.contains("\nprometheus_config_last_reload_successful 0\n"), "{metrics}");
+
+    std::fs::write(&file, jobs_file(&["comes"], scraped.address)).unwrap();
+    let (status, said) = client.text("POST", "/-/reload").await;
+    assert_eq!((status, said.as_str()), (200, ""));
+    let (_, metrics) = client.text("GET", "/metrics").await;
+    assert!(metrics.contains("\nprometheus_config_last_reload_successful 1\n"), "{metrics}");
+    let (_, config) = client.get("/api/v1/status/config").await;
+    assert!(config["data"]["yaml"].as_str().unwrap().contains("job_name: comes"), "{config}");
     assert_eq!(server.stop(), Some(0));
 }
 

@@ -132,6 +132,20 @@ pub struct Rule {
     pub(crate) action: Action,
 }
 
+/// Rules are the same when they were written the same.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { source_labels, separator, regex, modulus, target_label, replacement, action } = self;
+        *source_labels == other.source_labels
+            && *separator == other.separator
+            && regex.as_str() == other.regex.as_str()
+            && *modulus == other.modulus
+            && *target_label == other.target_label
+            && *replacement == other.replacement
+            && *action == other.action
+    }
+}
+
 impl Rule {
     /// Checks a rule and compiles its expression, which is anchored at both ends.
     pub fn new(spec: RuleSpec) -> Result<Self, BadRule> {

@@ -14,7 +14,7 @@ pub const BODY_BYTES_MAX: u64 = 64 << 20;
 pub const TARGETS_MAX: usize = 10_000;
 
 /// A job: targets that are scraped alike.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of Prometheus' scrape_config of the same name")]
 pub struct Job {
     /// Value of the `job` label.
@@ -147,7 +147,7 @@ impl Default for Limits {
 }
 
 /// How an HTTP server is spoken to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpSpec {
     /// Who we say we are.
     pub credentials: Option<Credentials>,
@@ -160,7 +160,7 @@ pub struct HttpSpec {
 }
 
 /// Who we say we are. Files are read at each request, so that a changed secret needs no restart.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// `Authorization: Basic …`.
     Basic {
@@ -179,7 +179,7 @@ pub enum Credentials {
 }
 
 /// Where a secret is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     /// Here.
     Text(String),
@@ -206,7 +206,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// Certificates.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSpec {
     /// Authorities to trust, PEM; those of the system when `None`.
     pub ca_file: Option<PathBuf>,
@@ -219,7 +219,7 @@ pub struct TlsSpec {
 }
 
 /// Where targets come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// Written down.
     Static(Vec<TargetGroup>),

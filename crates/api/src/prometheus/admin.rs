@@ -49,6 +49,16 @@ pub(crate) async fn clean_tombstones(State(api): State<Arc<PrometheusApi>>) -> R
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Reads the configuration again, and answers once it is in force.
+pub(crate) async fn reload(State(api): State<Arc<PrometheusApi>>) -> Result<(), (StatusCode, String)> {
+    if !api.policy.lifecycle {
+        let text = "Lifecycle API is not enabled; start the server with `--enable-lifecycle`, or send it a SIGHUP\n";
+        return Err((StatusCode::FORBIDDEN, text.to_owned()));
+    }
+    let refused = |problem| (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {problem}\n"));
+    api.backend.reload().await.map_err(refused)
+}
+
 /// Runs what may take long on a thread of its own.
 async fn run<T: Send + 'static>(
     api: &PrometheusApi,

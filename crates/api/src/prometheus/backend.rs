@@ -3,6 +3,7 @@
 //! All methods may block: they are called on threads of their own, never on those of the async runtime.
 
 use std::{
+    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -61,6 +62,9 @@ pub struct Selection<'a> {
     pub stop: &'a Stop,
 }
 
+/// The end of a reload, and what is wrong with the configuration.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
 /// Series and what is known about them.
 pub trait SeriesBackend: Send + Sync + 'static {
     /// Where one query reads its samples from.
@@ -93,6 +97,14 @@ pub trait SeriesBackend: Send + Sync + 'static {
     /// Jobs whose targets this process scrapes, by name; none unless it does.
     fn scrape_pools(&self) -> Vec<ScrapePool> {
         Vec::new()
+    }
+    /// The configuration in force, without secrets; empty when there is none.
+    fn config(&self) -> String {
+        String::new()
+    }
+    /// Reads the configuration again. The error is told to who asked.
+    fn reload(&self) -> Reloading {
+        Box::pin(async { Err("there is no configuration to reload".to_owned()) })
     }
     /// Says why it cannot answer yet or any more; `None` when it can.
     fn not_ready(&self) -> Option<String>;

@@ -65,6 +65,8 @@ pub struct QueryPolicy {
     pub language: ParseOptions,
     /// Whether series may be deleted and snapshots taken over the API.
     pub admin: bool,
+    /// Whether the configuration may be read again over the API.
+    pub lifecycle: bool,
 }
 
 impl Default for QueryPolicy {
@@ -76,6 +78,7 @@ impl Default for QueryPolicy {
             options: Options::default(),
             language: ParseOptions::all(),
             admin: false,
+            lifecycle: false,
         }
     }
 }
@@ -85,8 +88,6 @@ impl Default for QueryPolicy {
 pub struct About {
     /// Options in force by name, for `status/flags`.
     pub flags: BTreeMap<String, String>,
-    /// Configuration in force, for `status/config`; empty when there is none.
-    pub config: String,
     /// How long and how much is kept, such as `30d or 10GiB`.
     pub retention: String,
 }
@@ -112,7 +113,7 @@ type Service = fn() -> MethodRouter<Arc<PrometheusApi>>;
 
 /// Everything that is served, with the name that its metrics have.
 #[rustfmt::skip]
-const ROUTES: [(&str, &str, Service); 28] = [
+const ROUTES: [(&str, &str, Service); 29] = [
     ("/api/v1/query", "query", || get(query::instant).post(query::instant)),
     ("/api/v1/query_range", "query_range", || get(query::range).post(query::range)),
     ("/api/v1/query_exemplars", "query_exemplars", || get(index::exemplars).post(index::exemplars)),
@@ -140,6 +141,7 @@ const ROUTES: [(&str, &str, Service); 28] = [
     ("/api/v1/{*rest}", "unknown", || axum::routing::any(unknown)),
     ("/api/v1", "unknown", || axum::routing::any(unknown)),
     ("/api/v1/", "unknown", || axum::routing::any(unknown)),
+    ("/-/reload", "reload", || post(admin::reload).put(admin::reload)),
     ("/federate", "federate", || get(federate::federate)),
 ];
 

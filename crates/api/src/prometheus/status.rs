@@ -44,7 +44,7 @@ pub(crate) async fn buildinfo() -> Json<Value> {
 }
 
 pub(crate) async fn config(State(api): State<Arc<PrometheusApi>>) -> Json<Value> {
-    success(json!({ "yaml": api.about.config }))
+    success(json!({ "yaml": api.backend.config() }))
 }
 
 pub(crate) async fn flags(State(api): State<Arc<PrometheusApi>>) -> Json<Value> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Mutex};
 
 use homeostat_api::prometheus::backend::{
-    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Selection, SeriesBackend, Stop,
+    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Reloading, Selection, SeriesBackend, Stop,
 };
 use homeostat_model::{Labels, MetricKind, SampleRun, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
@@ -157,6 +157,14 @@ impl SeriesBackend for Memory {
 
     fn not_ready(&self) -> Option<String> {
         self.not_ready.clone()
+    }
+
+    fn config(&self) -> String {
+        "global: {}\n".to_owned()
+    }
+
+    fn reload(&self) -> Reloading {
+        Box::pin(async { Err("1:1: unknown key".to_owned()) })
     }
 
     fn metrics(&self, out: &mut String) {

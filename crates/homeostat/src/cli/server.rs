@@ -35,11 +35,15 @@ pub(crate) struct Args {
     /// Let clients take snapshots and delete series (`/api/v1/admin/tsdb/…`)
     #[arg(long, help_heading = "Serving")]
     enable_admin_api: bool,
+    /// Let clients make the server read its configuration again (`POST /-/reload`)
+    #[arg(long, help_heading = "Serving")]
+    enable_lifecycle: bool,
     /// Let everybody who reaches an address beyond this machine read and write
     #[arg(long, help_heading = "Serving")]
     open_to_network: bool,
 
-    /// Scrape what the `scrape_configs` of this `prometheus.yml` say; without it nothing is scraped
+    /// Scrape what the `scrape_configs` of this `prometheus.yml` say; without it nothing is scraped. A changed file is
+    /// read again, as it is on SIGHUP; one with problems changes nothing
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     scrape_config: Option<PathBuf>,
 
@@ -165,7 +169,9 @@ async fn serve(options: ServerOptions) -> ExitCode {
     }
     tracing::info!(series = found.series, samples = found.samples, took = ?found.took, "opened {dir}");
     println!("homeostat server is ready at http://{}/", running.address());
-    told.until_stop().await;
+    while told.next().await == Heard::Reload {
+        running.reload().await;
+    }
     tracing::info!("stopping: running requests are finished, then the log is synced");
     tokio::select! {
         code = stop(running) => code,
@@ -192,22 +198,39 @@ async fn stop(running: RunningServer) -> ExitCode {
     }
 }
 
-/// SIGINT and SIGTERM.
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Stop,
+    Reload,
+}
+
+/// SIGINT and SIGTERM, which end the process, and SIGHUP, which makes it read its configuration again.
 struct Told {
+    hangup: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Told {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.terminate.recv() => Heard::Stop,
+            _ = self.hangup.recv() => Heard::Reload,
+        }
     }
 
     async fn until_stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        while self.next().await == Heard::Reload {}
     }
 }
 
@@ -220,7 +243,7 @@ impl Args {
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
         let scrape = self.scrape()?;
-        let about = About { flags: self.flags(features), config: String::new(), retention: self.kept() };
+        let about = About { flags: self.flags(features), retention: self.kept() };
         let defaults = Options::default();
         let mut options = Options {
             lookback_ms: self.lookback.millis(),
@@ -249,6 +272,7 @@ impl Args {
                 options,
                 language: features.language,
                 admin: self.enable_admin_api,
+                lifecycle: self.enable_lifecycle,
             },
             receive: {
                 let mut limits =
@@ -275,7 +299,7 @@ impl Args {
         if !config.warnings.is_empty() {
             eprintln!("{}", config.warnings);
         }
-        Ok(ScrapeOptions { jobs: config.jobs })
+        Ok(ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown })
     }
 
     /// What is in force, for those who ask over the API.
@@ -287,6 +311,7 @@ impl Args {
             ("out-of-order-window", self.out_of_order_window.to_string()),
             ("retention", self.kept()),
             ("enable-admin-api", self.enable_admin_api.to_string()),
+            ("enable-lifecycle", self.enable_lifecycle.to_string()),
             ("series-max", self.series_max.to_string()),
             ("intake-memory", self.intake_memory.to_string()),
             ("query-timeout", self.query_timeout.to_string()),

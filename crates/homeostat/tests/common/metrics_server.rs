@@ -139,6 +139,12 @@ impl Client {
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()))
     }
 
+    /// Status and text of an answer without a body to ask with.
+    pub async fn text(&mut self, method: &str, path: &str) -> (u16, String) {
+        let (status, _, body) = self.send(method, path, &[], Bytes::new()).await.expect("an answer");
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Result of an instant query.
     pub async fn query(&mut self, query: &str, at_s: f64) -> Value {
         let mut path = format!("/api/v1/query?time={at_s}&query=");

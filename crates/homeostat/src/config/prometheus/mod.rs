@@ -16,9 +16,10 @@ use std::path::Path;
 use homeostat_sense_scrape::spec::{Job, TargetGroup};
 
 use super::{
+    mask,
     problem::{Problem, Problems, Severity},
     read::{Context, Read},
-    source::Sources,
+    source::{Place, Sources},
     tree::{self, Node},
 };
 
@@ -29,6 +30,8 @@ pub struct PrometheusConfig {
     pub jobs: Vec<Job>,
     /// What is accepted but has no effect here.
     pub warnings: Problems,
+    /// The file as it may be shown: without its secrets.
+    pub shown: String,
 }
 
 /// Reads and checks a `prometheus.yml`. Relative paths in it start at its directory.
@@ -53,12 +56,25 @@ fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<Prom
     }
     jobs::refuse_twins(&jobs, &mut cx);
     let failed = cx.problems.iter().any(|problem| problem.severity == Severity::Error);
+    let shown = shown(sources, &cx.secrets);
     let problems = Problems::new(cx.problems, sources, &cx.secrets);
     if failed {
         return Err(problems);
     }
     let jobs = jobs.into_iter().map(|at| at.value).collect();
-    Ok(PrometheusConfig { jobs, warnings: problems })
+    Ok(PrometheusConfig { jobs, warnings: problems, shown })
+}
+
+/// The texts, secrets masked line by line.
+fn shown(sources: &Sources, secrets: &[Place]) -> String {
+    let mut shown = String::new();
+    for (file, source) in (0_u16..).zip(&sources.0) {
+        for (number, line) in (1_u32..).zip(source.text.lines()) {
+            shown.push_str(mask::line(line, file, number, secrets).trim_end());
+            shown.push('\n');
+        }
+    }
+    shown
 }
 
 fn document_jobs(document: &Node, dir: &Path, cx: &mut Context<'_>) -> Vec<super::source::At<Job>> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use homeostat_api::prometheus::backend::{
-    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, ScrapePool, Selection, SeriesBackend, Stop,
+    Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Reloading, ScrapePool, Selection, SeriesBackend, Stop,
 };
 use homeostat_model::{Labels, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
@@ -17,7 +17,9 @@ use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, Upkeep
 use super::{
     door::{Door, OPENING},
     intake::StoreIntake,
-    metrics, scraping,
+    metrics,
+    reload::ReloadHandle,
+    scraping,
 };
 
 /// Folder of snapshots within the data directory, as in Prometheus.
@@ -29,13 +31,20 @@ pub(super) struct StoreBackend {
     door: Arc<Door>,
     receiver: Arc<Receiver<StoreIntake>>,
     targets: Targets,
+    reload: ReloadHandle,
     /// Where snapshots are put.
     snapshots: PathBuf,
 }
 
 impl StoreBackend {
-    pub(super) fn new(door: Arc<Door>, receiver: Arc<Receiver<StoreIntake>>, targets: Targets, dir: &Path) -> Self {
-        Self { door, receiver, targets, snapshots: dir.join(SNAPSHOTS_DIR) }
+    pub(super) fn new(
+        door: Arc<Door>,
+        receiver: Arc<Receiver<StoreIntake>>,
+        targets: Targets,
+        reload: ReloadHandle,
+        dir: &Path,
+    ) -> Self {
+        Self { door, receiver, targets, reload, snapshots: dir.join(SNAPSHOTS_DIR) }
     }
 
     /// Asks a snapshot of the store.
@@ -148,12 +157,22 @@ impl SeriesBackend for StoreBackend {
         scraping::pools(&self.targets)
     }
 
+    fn config(&self) -> String {
+        self.reload.shown()
+    }
+
+    fn reload(&self) -> Reloading {
+        let reload = self.reload.clone();
+        Box::pin(async move { reload.reload().await })
+    }
+
     fn not_ready(&self) -> Option<String> {
         self.door.store().is_none().then(|| OPENING.to_owned())
     }
 
     fn metrics(&self, out: &mut String) {
         self.receiver.metrics(out);
+        self.reload.metrics(out);
         if let Some(store) = self.door.store() {
             metrics::store(&store.stats(), out);
         }

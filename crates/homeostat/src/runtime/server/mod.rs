@@ -8,6 +8,7 @@ mod backend;
 mod door;
 mod intake;
 mod metrics;
+mod reload;
 mod scraping;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -18,9 +19,16 @@ use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::scraping::ScrapeOptions;
-use self::{backend::StoreBackend, door::Door, intake::StoreIntake, scraping::Scraping};
 use homeostat_sense_scrape::manager::Targets;
+
+pub use self::reload::ScrapeOptions;
+use self::{
+    backend::StoreBackend,
+    door::Door,
+    intake::StoreIntake,
+    reload::{ReloadHandle, Reloader},
+    scraping::Scraping,
+};
 
 /// Folder of the metrics store within the data directory.
 const STORE_DIR: &str = "series";
@@ -82,7 +90,8 @@ pub struct RunningServer {
     store: SeriesStore,
     stop: CancellationToken,
     serving: JoinHandle<()>,
-    scraping: Scraping,
+    reload: ReloadHandle,
+    reloader: Reloader,
 }
 
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
@@ -91,7 +100,10 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let intake = Arc::new(StoreIntake::new(Arc::clone(&door)));
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
     let targets = Targets::default();
-    let backend = Arc::new(StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone(), &options.dir));
+    let (reload, asked) = reload::handle(options.scrape.shown.clone());
+    let backend =
+        StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone(), reload.clone(), &options.dir);
+    let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let server = PrometheusServer::bind(options.spec, api, receiver.router()).await?;
     let address = server.local_addr();
@@ -103,8 +115,9 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     match opened.map_err(|_| ServerError::Panicked).flatten() {
         Ok((store, recovery)) => {
             door.open(store.clone());
-            let scraping = Scraping::start(options.scrape, &intake, &targets);
-            Ok(RunningServer { address, recovery, store, stop, serving, scraping })
+            let scraping = Scraping::new(&intake, &targets);
+            let reloader = Reloader::start(reload.clone(), asked, scraping, options.scrape);
+            Ok(RunningServer { address, recovery, store, stop, serving, reload, reloader })
         }
         Err(error) => {
             stop.cancel();
@@ -134,10 +147,17 @@ impl RunningServer {
         &self.recovery
     }
 
+    /// Reads the configuration file again. What is wrong with it is logged, and what was in force stays.
+    pub async fn reload(&self) {
+        if let Err(problem) = self.reload.reload().await {
+            tracing::debug!(problem, "nothing was reloaded");
+        }
+    }
+
     /// Stops serving and closes the store. Gives the number of batches that did not reach the disk in time; none of them
     /// was acknowledged as durable.
     pub async fn stop(self) -> usize {
-        self.scraping.stop().await;
+        self.reloader.stop().await;
         self.stop.cancel();
         // A panicked server has told so already.
         drop(self.serving.await);

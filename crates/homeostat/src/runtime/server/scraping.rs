@@ -1,6 +1,6 @@
 //! Scraping into the store: the same way in as remote write, another sense.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use homeostat_api::prometheus::backend::{ScrapePool, ScrapedTarget};
 use homeostat_model::TimeMs;
@@ -11,18 +11,11 @@ use homeostat_sense_scrape::{
     sink::{Sink, Storing},
     spec::Job,
 };
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{RequestBatch, StoreIntake};
 use crate::{config::prometheus, error_chain::chain};
-
-/// What is scraped.
-#[derive(Clone, Debug, Default)]
-pub struct ScrapeOptions {
-    /// Jobs, one entry a name.
-    pub jobs: Vec<Job>,
-}
 
 /// The store as scrapers see it.
 #[derive(Debug)]
@@ -55,36 +48,95 @@ fn words(not_taken: NotTaken) -> String {
 }
 
 /// All jobs while they run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scraping {
-    jobs: JoinSet<()>,
+    sink: Arc<ScrapeSink>,
+    targets: Targets,
+    jobs: BTreeMap<String, RunningJob>,
+}
+
+/// One job and how to end it.
+#[derive(Debug)]
+struct RunningJob {
+    job: Arc<Job>,
     stop: CancellationToken,
+    /// Cancelled first when the job is no longer wanted: its series end.
+    retire: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl RunningJob {
+    /// Scrapes that run are given up.
+    async fn end(self) {
+        self.stop.cancel();
+        // A panicked job has told so already.
+        drop(self.task.await);
+    }
+}
+
+/// What a new list of jobs changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Jobs that run now and did not, or not like this.
+    pub(super) started: usize,
+    /// Jobs that are gone, or run in another way.
+    pub(super) ended: usize,
+    /// Jobs that run on as if nothing had happened.
+    pub(super) kept: usize,
 }
 
 impl Scraping {
-    /// Starts all jobs.
-    pub(super) fn start(options: ScrapeOptions, intake: &Arc<StoreIntake>, targets: &Targets) -> Self {
-        let mut scraping = Self::default();
+    /// No jobs yet.
+    pub(super) fn new(intake: &Arc<StoreIntake>, targets: &Targets) -> Self {
         let sink = Arc::new(ScrapeSink(Arc::clone(intake)));
-        let read: ReadGroups = Arc::new(prometheus::target_groups);
-        for job in options.jobs {
-            let (read, sink, targets) = (ReadGroups::clone(&read), Arc::clone(&sink), targets.clone());
-            let (stop, name) = (scraping.stop.clone(), job.name.clone());
-            scraping.jobs.spawn(async move {
-                // The process ends with its jobs, so none is ever retired.
-                let ended = run_job(Arc::new(job), read, sink, targets, stop, CancellationToken::new()).await;
-                if let Err(error) = ended {
-                    tracing::error!(job = name, error = chain(&error), "the job is not scraped");
-                }
-            });
-        }
-        scraping
+        Self { sink, targets: targets.clone(), jobs: BTreeMap::new() }
     }
 
-    /// Stops all jobs; scrapes that run are given up.
-    pub(super) async fn stop(mut self) {
-        self.stop.cancel();
-        while self.jobs.join_next().await.is_some() {}
+    /// Runs these jobs and no others. Those that are the same run on; the series of those that are gone end.
+    pub(super) async fn apply(&mut self, jobs: Vec<Job>) -> Changes {
+        let mut changes = Changes::default();
+        let wanted: BTreeMap<String, Job> = jobs.into_iter().map(|job| (job.name.clone(), job)).collect();
+        let is_kept = |name: &String, running: &mut RunningJob| wanted.get(name) != Some(&*running.job);
+        for (_, gone) in self.jobs.extract_if(.., is_kept) {
+            changes.ended += 1;
+            gone.retire.cancel();
+            // Waited for, so that the end of its series comes before the begin of those of its successor.
+            gone.end().await;
+        }
+        for (name, job) in wanted {
+            if self.jobs.contains_key(&name) {
+                changes.kept += 1;
+            } else {
+                changes.started += 1;
+                self.jobs.insert(name, self.start(job));
+            }
+        }
+        changes
+    }
+
+    fn start(&self, job: Job) -> RunningJob {
+        let (stop, retire) = (CancellationToken::new(), CancellationToken::new());
+        let job = Arc::new(job);
+        let read: ReadGroups = Arc::new(prometheus::target_groups);
+        let (sink, targets) = (Arc::clone(&self.sink), self.targets.clone());
+        let run = run_job(Arc::clone(&job), read, sink, targets, stop.clone(), retire.clone());
+        let name = job.name.clone();
+        let task = tokio::spawn(async move {
+            if let Err(error) = run.await {
+                tracing::error!(job = name, error = chain(&error), "the job is not scraped");
+            }
+        });
+        RunningJob { job, stop, retire, task }
+    }
+
+    /// Stops all jobs; scrapes that run are given up, and series go on when the process comes back.
+    pub(super) async fn stop(self) {
+        for job in self.jobs.values() {
+            job.stop.cancel();
+        }
+        for (_, job) in self.jobs {
+            job.end().await;
+        }
     }
 }
 
