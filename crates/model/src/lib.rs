@@ -9,6 +9,7 @@
 pub mod action;
 pub mod change;
 pub mod evidence;
+pub mod go_regex;
 pub mod histogram;
 pub mod incident;
 pub mod labels;

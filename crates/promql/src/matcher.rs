@@ -2,7 +2,7 @@
 
 use std::{fmt, hash, sync::Arc};
 
-use homeostat_model::labels::METRIC_NAME;
+use homeostat_model::{go_regex, labels::METRIC_NAME};
 use regex::Regex;
 
 /// Largest compiled regular expression in bytes; a few thousand alternatives. Beyond it a query is refused.
@@ -35,11 +35,11 @@ impl MatcherOp {
 
 /// A regular expression that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("regular expression {pattern:?} cannot be used: {reason}")]
+#[error("error parsing regexp: {reason}")]
 pub struct BadRegex {
     /// What was written.
     pub pattern: String,
-    /// What is wrong with it.
+    /// What is wrong with it, in Go's words where Go refuses it.
     pub reason: String,
 }
 
@@ -61,7 +61,7 @@ impl Matcher {
     pub fn new(name: &str, op: MatcherOp, value: &str) -> Result<Self, BadRegex> {
         let regex = match op {
             MatcherOp::Equal | MatcherOp::NotEqual => None,
-            MatcherOp::Regex | MatcherOp::NotRegex => Some(Arc::new(compile(value)?)),
+            MatcherOp::Regex | MatcherOp::NotRegex => Some(Arc::new(compile_regex(value)?)),
         };
         Ok(Self { name: name.into(), op, value: value.into(), regex })
     }
@@ -91,11 +91,11 @@ impl Matcher {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, BadRegex> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| BadRegex { pattern: pattern.to_owned(), reason: error.to_string() })
+/// Compiles an expression as Prometheus' users write it, anchored at both ends. `.` matches line ends.
+pub fn compile_regex(pattern: &str) -> Result<Regex, BadRegex> {
+    let bad = |reason| BadRegex { pattern: pattern.to_owned(), reason };
+    let anchored = go_regex::anchored(pattern).map_err(|error| bad(error.to_string()))?;
+    regex::RegexBuilder::new(&anchored).size_limit(REGEX_BYTES_MAX).build().map_err(|error| bad(error.to_string()))
 }
 
 impl PartialEq for Matcher {
@@ -120,6 +120,8 @@ impl fmt::Debug for Matcher {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -135,7 +137,44 @@ mod tests {
         let matcher = Matcher::new("a", MatcherOp::Regex, "b|a.c")?;
         assert!(matcher.matches("a\nc") && matcher.matches("b"));
         assert!(!matcher.matches("abcd") && !matcher.matches("bb"));
-        assert!(Matcher::new("a", MatcherOp::Regex, "a(b").is_err());
+        let error = Matcher::new("a", MatcherOp::Regex, "a(b").map_err(|error| error.to_string());
+        assert_eq!(error, Err("error parsing regexp: missing closing ): `a(b`".to_owned()));
         Ok(())
+    }
+
+    #[test]
+    fn regular_expressions_mean_what_they_mean_in_go() {
+        for (pattern, matching, other) in [
+            ("/users/{id}", "/users/{id}", "/users/id"),
+            (r"\d+", "12", "١٢"),
+            (r"\w+", "ab_1", "äb"),
+            (r"\S", "é", " "),
+            (r"a\b.*", "aé", "ab"),
+            ("[a&&b]+", "&ab", "c"),
+            ("[!--]+", "!+-", "a"),
+            (r"\Qa.b\E.", "a.bc", "axbc"),
+            (r"\pL+", "aé世", "1"),
+            (r"a\<b", "a<b", "ab"),
+            ("(?i)ÄB", "äb", "ab"),
+            ("[[:alpha:]]+", "ab", "é"),
+            ("[^a]", "\n", "a"),
+            (r"\x41\102", "AB", "ab"),
+        ] {
+            let regex = compile_regex(pattern).unwrap();
+            assert!(regex.is_match(matching) && !regex.is_match(other), "{pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_translated_compiles(pattern in r"([a-c{}\[\]()*+?|^$.\\pdwsbQEx0-9:,P<>&~-]|\[\^|\\[dDwWsSbBAzQExpPnt.]|\(\?[imsU-]*[:)]?){0,12}") {
+            if let Err(error) = compile_regex(&pattern) {
+                // What the crate alone refuses: a name of a script, a name of a group given twice, and nesting and size.
+                let known = !error.reason.contains('\n') || ["Unicode property", "duplicate", "nest", "size"]
+                    .iter()
+                    .any(|known| error.reason.contains(known));
+                prop_assert!(known, "{pattern}: {}", error.reason);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A rule: as written, and checked.
 
+use homeostat_model::go_regex;
 use regex::Regex;
 
 /// Largest compiled regular expression in bytes; some thousands of alternatives.
@@ -160,8 +161,13 @@ impl Rule {
         if names_only && (!source_labels.is_empty() || !target_label.is_empty() || modulus != 0) {
             return Err(BadRule::OnlyRegex { action });
         }
-        let compiled = regex::RegexBuilder::new(&format!("^(?s:{regex})$")).size_limit(REGEX_BYTES_MAX).build();
-        let regex = compiled.map_err(|error| BadRule::Regex { regex, reason: error.to_string() })?;
+        let regex = compile(&regex).map_err(|reason| BadRule::Regex { regex, reason })?;
         Ok(Self { source_labels, separator, regex, modulus, target_label, replacement, action })
     }
+}
+
+/// Compiles an expression as Prometheus' users write it.
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let anchored = go_regex::anchored(pattern).map_err(|error| error.to_string())?;
+    regex::RegexBuilder::new(&anchored).size_limit(REGEX_BYTES_MAX).build().map_err(|error| error.to_string())
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ast::{Expr, ExprKind},
-    matcher::REGEX_BYTES_MAX,
+    matcher::compile_regex,
 };
 
 /// `label_replace(v, destination, replacement, source, pattern)`.
@@ -83,10 +83,7 @@ pub(super) fn check_name(name: &str, what: &str) -> Result<(), EvalError> {
 }
 
 fn compile(pattern: &str) -> Result<Regex, EvalError> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|_| execution(format!("invalid regular expression in label_replace(): {pattern}")))
+    compile_regex(pattern).map_err(|_| execution(format!("invalid regular expression in label_replace(): {pattern}")))
 }
 
 /// A replacement, cut into plain parts and groups.
