@@ -17,6 +17,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use homeostat_model::MetricKind;
+use homeostat_wire::{
+    intake::{ExemplarView, FloatSample, MetadataView},
+    remote_write::EncoderV1,
+    snappy,
+};
 use serde_json::{Value, json};
 
 use metrics_server::{Client, MetricsServer, command, refused, samples};
@@ -82,6 +88,31 @@ async fn what_was_acknowledged_survives_a_kill() {
     assert!(text.starts_with("duplicate sample for timestamp: 1 sample, such as in up{instance=\"a:1\""), "{text}");
     assert_eq!(client.query("up", 600.0).await.as_array().unwrap().len(), 2, "the good sample was kept");
     assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn exemplars_and_what_metrics_are_come_back_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(dir.path());
+    let mut encoder = EncoderV1::default();
+    let exemplar = ExemplarView { labels: &[("trace_id", "abc")], value: 0.7, t_ms: Some(61_000) };
+    encoder.series(UP.iter().copied(), &[FloatSample { t_ms: 60_000, value: 1.0, start_ms: None }], &[], &[exemplar]);
+    encoder.metadata(MetadataView { family: "up", kind: MetricKind::Gauge, help: "Whether it answers.", unit: "" });
+    let body = snappy::compress(encoder.as_bytes()).unwrap();
+    server.client().await.written(body.into()).await;
+    server.kill();
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    let (_, exemplars) = client.get("/api/v1/query_exemplars?query=up&start=0&end=100").await;
+    assert_eq!(
+        exemplars["data"],
+        json!([{
+            "seriesLabels": { "__name__": "up", "instance": "a:1", "job": "api" },
+            "exemplars": [{ "labels": { "trace_id": "abc" }, "value": "0.7", "timestamp": 61 }],
+        }])
+    );
+    let (_, metadata) = client.get("/api/v1/metadata?metric=up").await;
+    assert_eq!(metadata["data"]["up"], json!([{ "type": "gauge", "help": "Whether it answers.", "unit": "" }]));
 }
 
 #[tokio::test]
