@@ -25,11 +25,14 @@ pub(crate) fn push_plain(out: &mut Vec<u8>, value: f64) {
     if value.is_finite() { push_decimal(out, value) } else { push_value(out, value) }
 }
 
-/// Whole numbers, most of all values, take the short road.
+/// Whole numbers, most of all values, take the short road; fractions of a usual size one that is three times as fast as
+/// the standard library's.
 fn push_decimal(out: &mut Vec<u8>, value: f64) {
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() < WHOLE_MAX && value.to_bits() != (-0.0_f64).to_bits() {
         push_integer(out, value as i64);
+    } else if (1e-5..1e15).contains(&value.abs()) {
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         // A vector takes every write.
         drop(write!(out, "{value}"));
@@ -66,6 +69,8 @@ pub(crate) fn push_time(out: &mut Vec<u8>, t_ms: i64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(push: impl Fn(&mut Vec<u8>)) -> String {
@@ -98,6 +103,19 @@ mod tests {
         }
         assert_eq!(shown(|out| push_plain(out, 1e22)), "10000000000000000000000");
         assert_eq!(shown(|out| push_plain(out, f64::NAN)), "NaN");
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_reads_back_and_looks_the_same_on_both_roads(bits: u64, small in -1e6..1e6) {
+            for value in [f64::from_bits(bits), small] {
+                let text = shown(|out| push_value(out, value));
+                if value.is_finite() {
+                    prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+                    prop_assert_eq!(shown(|out| push_plain(out, value)), value.to_string());
+                }
+            }
+        }
     }
 
     #[test]
