@@ -19,7 +19,7 @@ pub mod literal;
 mod map;
 pub mod matcher;
 pub mod note;
-mod number_text;
+pub mod number_text;
 pub mod parser;
 pub mod print;
 pub mod quote;

@@ -3,7 +3,7 @@
 //! Not here: numbers in answers of the query API and in labels of `count_values`, which never have an exponent.
 
 /// As Go's `%g`: as few digits as tell the number apart, with an exponent below 1e-4 and from 1e6 on.
-pub(crate) fn shortest(value: f64) -> String {
+pub fn shortest(value: f64) -> String {
     match special(value) {
         Some(text) => text.to_owned(),
         None => general(&format!("{value:e}"), 6),
@@ -11,7 +11,7 @@ pub(crate) fn shortest(value: f64) -> String {
 }
 
 /// As Go's `%.2g` for two digits: rounded to so many digits, with an exponent where those do not reach the point.
-pub(crate) fn rounded(value: f64, digits: usize) -> String {
+pub fn rounded(value: f64, digits: usize) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
