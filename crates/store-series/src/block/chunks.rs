@@ -5,7 +5,7 @@ use std::sync::Arc;
 use homeostat_model::{SampleRun, TimeMs};
 use homeostat_wire::series::{
     chunk_page::{ChunkKind, decode_times},
-    histograms, ints, values,
+    histograms, values,
 };
 
 use super::{Block, BlockError, BlockFault, page::Page};
@@ -23,13 +23,14 @@ pub(crate) struct SeriesChunks {
 pub(crate) struct ChunkReader {
     block: Arc<Block>,
     chunk_page: Option<(u64, Arc<Page>)>,
+    /// The column of times at hand: the next series of the same target has the same.
+    times: Option<(u32, Vec<TimeMs>)>,
     values: values::Scratch,
-    ints: ints::Scratch,
 }
 
 impl ChunkReader {
     pub(crate) fn new(block: Arc<Block>) -> Self {
-        Self { block, chunk_page: None, values: values::Scratch::default(), ints: ints::Scratch::default() }
+        Self { block, chunk_page: None, times: None, values: values::Scratch::default() }
     }
 
     /// The samples of a chunk between two instants; `None` when there are none.
@@ -51,12 +52,12 @@ impl ChunkReader {
         };
         let missing = || block.error(at.offset, BlockFault::Missing { what: "chunk" });
         let (chunk, bytes) = page.chunk(place).ok_or_else(missing)?;
-        let t_ms = self.times(&block, chunk.times)?;
-        let (first, last) = (t_ms.first().copied(), t_ms.last().copied());
+        let times = self.times(&block, chunk.times)?;
+        let (first, last) = (times.first().copied(), times.last().copied());
         if first.is_none_or(|first| end_ms < first) || last.is_none_or(|last| last < start_ms) {
             return Ok(None);
         }
-        let count = t_ms.len();
+        let (count, t_ms) = (times.len(), times.to_vec());
         match chunk.kind {
             ChunkKind::Floats => {
                 let (mut rest, mut values) = (bytes, Vec::with_capacity(count));
@@ -72,13 +73,17 @@ impl ChunkReader {
         }
     }
 
-    fn times(&mut self, block: &Block, number: u32) -> Result<Vec<TimeMs>, BlockError> {
+    fn times(&mut self, block: &Block, number: u32) -> Result<&[TimeMs], BlockError> {
+        let mut t_ms = match self.times.take() {
+            Some((known, t_ms)) if known == number => return Ok(&self.times.insert((known, t_ms)).1),
+            other => other.map(|(_, t_ms)| t_ms).unwrap_or_default(),
+        };
+        t_ms.clear();
         let (at, place) = block.numbered(&block.footer.time_pages, number.into(), "column of times")?;
         let page = block.page(at, Page::times)?;
         let missing = || block.error(at.offset, BlockFault::Missing { what: "column of times" });
         let column = page.column(place).ok_or_else(missing)?;
-        let mut t_ms = Vec::new();
-        decode_times(column, &mut self.ints, &mut t_ms).map_err(|error| block.error(at.offset, error))?;
-        Ok(t_ms)
+        decode_times(column, &mut t_ms).map_err(|error| block.error(at.offset, error))?;
+        Ok(&self.times.insert((number, t_ms)).1)
     }
 }

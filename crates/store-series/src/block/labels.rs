@@ -1,6 +1,7 @@
 //! Labels of a block's series as text.
 //!
-//! A reader keeps the pages of values that it has met: the series of one query share most of their labels.
+//! A reader keeps the pages of values that it has met, and the series before: neighbours share most of their labels, and
+//! what they share is copied instead of looked up.
 
 use std::sync::Arc;
 
@@ -13,30 +14,50 @@ use super::{Block, BlockError, BlockFault, page::Page};
 pub(crate) struct LabelReader<'b> {
     block: &'b Block,
     pages: Vec<Option<Arc<Page>>>,
+    /// The series before: its pairs, where each ends in its packed labels, and those.
+    pairs: Vec<u32>,
+    ends: Vec<usize>,
     text: String,
+    /// Memory for the next one's.
+    next_ends: Vec<usize>,
+    next_text: String,
 }
 
 impl<'b> LabelReader<'b> {
     pub(crate) fn new(block: &'b Block) -> Self {
-        Self { block, pages: vec![None; block.footer.values.len()], text: String::new() }
-    }
-
-    /// The packed labels of a series; valid until the next call.
-    pub(crate) fn packed(&mut self, pairs: &[u32]) -> Result<&str, BlockError> {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        for pair in pairs {
-            let name = self.name_of(*pair)?;
-            pack_label(&mut text, name, self.value_of(*pair)?);
+        Self {
+            block,
+            pages: vec![None; block.footer.values.len()],
+            pairs: Vec::new(),
+            ends: Vec::new(),
+            text: String::new(),
+            next_ends: Vec::new(),
+            next_text: String::new(),
         }
-        self.text = text;
-        Ok(&self.text)
     }
 
     /// The labels of a series.
     pub(crate) fn labels(&mut self, pairs: &[u32]) -> Result<Labels, BlockError> {
-        let labels = Labels::from_packed(self.packed(pairs)?);
-        labels.ok_or_else(|| self.block.error(0, BlockFault::Missing { what: "label" }))
+        let mut text = std::mem::take(&mut self.next_text);
+        text.clear();
+        self.next_ends.clear();
+        for (at, pair) in pairs.iter().enumerate() {
+            if self.pairs.get(at) == Some(pair) {
+                let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+                let end = self.ends.get(at).copied().unwrap_or(start);
+                text.push_str(self.text.get(start..end).unwrap_or_default());
+            } else {
+                let name = self.name_of(*pair)?;
+                pack_label(&mut text, name, self.value_of(*pair)?);
+            }
+            self.next_ends.push(text.len());
+        }
+        self.pairs.clear();
+        self.pairs.extend_from_slice(pairs);
+        std::mem::swap(&mut self.ends, &mut self.next_ends);
+        self.next_text = std::mem::replace(&mut self.text, text);
+        // Names and values of a block are sorted, and so are the pairs of a series: its page was checked when read.
+        Ok(Labels::from_trusted(&self.text))
     }
 
     pub(crate) fn name_of(&self, pair: u32) -> Result<&'b str, BlockError> {

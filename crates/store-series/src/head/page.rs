@@ -10,15 +10,20 @@
 //! ```text
 //! 0ddddddd            dod 0, decimal difference of 7 bits (zigzag)
 //! 10nnnnnn            n + 1 samples with dod 0 and the value before
-//! 11ttvvvv            time class t: dod 0 | 1 byte zigzag | 2 bytes zigzag | 8 bytes
-//!                     value class v: 0 the value before | 1-4 difference in so many bytes | 5 in 6 | 6 in 8
-//!                       7 exponent (1 byte) and whole number (8 bytes) | 8 bits that differ | 9 all bits, no decimals from here
+//! 110ddddd dddddddd   dod 0, decimal difference of 13 bits (zigzag)
+//! 111ttvvv            time class t: dod 0 | 1 byte zigzag | 2 bytes zigzag | 8 bytes
+//!                     value class v: 0 the value before | 1-4 difference in 2, 3, 4, 8 bytes
+//!                       5 exponent (1 byte) and whole number (8 bytes) | 6 bits that differ | 7 all bits, no decimals from here
 //! ```
 //!
 //! Never on disk: blocks have codecs of their own, the log has its records.
 //! Invariant: what is pushed comes back bit by bit, in order.
 
 use homeostat_model::TimeMs;
+use homeostat_wire::{
+    series::decimal::{scale, unscale},
+    varint::{unzigzag, zigzag},
+};
 
 /// Bytes of a page with its header. At 15 s and one to two bytes a sample a page holds about a quarter of an hour; a
 /// hundred thousand series that have just begun take 12.8 MB.
@@ -31,12 +36,8 @@ const SLAB_PAGES: usize = (1 << 20) / PAGE_BYTES;
 pub(crate) const NO_PAGE: u32 = u32::MAX;
 /// The exponent of a page that has given up on decimals.
 const RAW: u8 = u8::MAX;
-/// Largest decimal exponent: nanoseconds as seconds; each try costs a division.
+/// Largest decimal exponent that is tried: nanoseconds as seconds; each try costs a division.
 const EXPONENT_MAX: u8 = 9;
-const POWERS: [f64; 10] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-/// Largest whole number behind a decimal point: adding 1.5 × 2^52 rounds anything below to a whole number.
-const SCALED_MAX: f64 = (1_u64 << 50) as f64;
-const ROUNDER: f64 = 6_755_399_441_055_744.0;
 /// Longest token: its first byte, a time of 8 bytes, an exponent and 8 bytes.
 const TOKEN_BYTES_MAX: usize = 18;
 const RUN_MAX: u8 = 63;
@@ -72,35 +73,6 @@ impl Default for Tail {
     fn default() -> Self {
         Self { last_t: TimeMs::MIN, last_bits: 0, scaled: 0, step: 0, exponent: 0, run_end: 0 }
     }
-}
-
-/// The value times ten to the exponent, when that is a whole number that gives back the very same float.
-#[inline]
-fn scale(value: f64, exponent: u8) -> Option<i64> {
-    if exponent == 0 {
-        // Beyond 2^53 not every whole number is a float, but every such float is a whole number that fits.
-        let whole = value as i64;
-        return ((whole as f64).to_bits() == value.to_bits() && whole.unsigned_abs() < 1 << 62).then_some(whole);
-    }
-    let power = power(exponent);
-    let scaled = value * power;
-    let whole = (scaled + ROUNDER) - ROUNDER;
-    (scaled.abs() < SCALED_MAX && (whole / power).to_bits() == value.to_bits()).then_some(whole as i64)
-}
-
-#[inline]
-fn power(exponent: u8) -> f64 {
-    POWERS.get(usize::from(exponent)).copied().unwrap_or(1.0)
-}
-
-#[inline]
-fn unscale(scaled: i64, exponent: u8) -> f64 {
-    if exponent == 0 { scaled as f64 } else { scaled as f64 / power(exponent) }
-}
-
-#[inline]
-const fn zigzag(value: i64) -> u64 {
-    homeostat_wire::varint::zigzag(value)
 }
 
 /// A token under construction.
@@ -181,6 +153,14 @@ impl Page {
                     (tail.last_t, tail.last_bits, tail.scaled, tail.run_end) = (t_ms, bits, scaled, 0);
                     return true;
                 }
+                let at = usize::from(self.used);
+                if let Some([high, low]) = self.stream.get_mut(at..at + 2).filter(|_| difference < 1 << 13) {
+                    (*high, *low) = (0xc0 | (difference >> 8) as u8, difference as u8);
+                    self.used += 2;
+                    self.count += 1;
+                    (tail.last_t, tail.last_bits, tail.scaled, tail.run_end) = (t_ms, bits, scaled, 0);
+                    return true;
+                }
             }
         }
         self.push_token(tail, t_ms, value, dod)
@@ -204,19 +184,19 @@ impl Page {
     /// The general token.
     fn push_token(&mut self, tail: &mut Tail, t_ms: TimeMs, value: f64, dod: i64) -> bool {
         let mut token = Token::new();
-        token.class(0xc0);
+        token.class(0xe0);
         match zigzag(dod) {
             0 => {}
             small @ 1..=0xff => {
-                token.class(0x10);
+                token.class(0x08);
                 token.put(small, 1);
             }
             medium @ 0x100..=0xffff => {
-                token.class(0x20);
+                token.class(0x10);
                 token.put(medium, 2);
             }
             _ => {
-                token.class(0x30);
+                token.class(0x18);
                 token.put(dod as u64, 8);
             }
         }
@@ -251,7 +231,7 @@ impl Page {
             match token {
                 0..0x80 => {
                     at.t = at.t.wrapping_add(at.step);
-                    at.add(homeostat_wire::varint::unzigzag(token.into()));
+                    at.add(unzigzag(token.into()));
                 }
                 0x80..0xc0 => {
                     for _ in 0..token & RUN_MAX {
@@ -260,6 +240,10 @@ impl Page {
                         values.push(f64::from_bits(at.bits));
                     }
                     at.t = at.t.wrapping_add(at.step);
+                }
+                0xc0..0xe0 => {
+                    at.t = at.t.wrapping_add(at.step);
+                    at.add(unzigzag(u64::from(token & 0x1f) << 8 | take(&mut stream, 1)));
                 }
                 _ => at.token(token, &mut stream),
             }
@@ -279,12 +263,10 @@ fn encode_value(token: &mut Token, tail: &Tail, value: f64) -> (u8, i64) {
         if let Some(scaled) = scale(value, tail.exponent) {
             let difference = scaled.wrapping_sub(tail.scaled);
             let (class, len) = match 71 - zigzag(difference).leading_zeros() {
-                ..16 => (1, 1),
-                16..24 => (2, 2),
-                24..32 => (3, 3),
-                32..40 => (4, 4),
-                40..56 => (5, 6),
-                _ => (6, 8),
+                ..24 => (1, 2),
+                24..32 => (2, 3),
+                32..40 => (3, 4),
+                _ => (4, 8),
             };
             token.class(class);
             token.put(zigzag(difference), len);
@@ -292,18 +274,18 @@ fn encode_value(token: &mut Token, tail: &Tail, value: f64) -> (u8, i64) {
         }
         let finer = (tail.exponent + 1..=EXPONENT_MAX).find_map(|exponent| Some((exponent, scale(value, exponent)?)));
         if let Some((exponent, scaled)) = finer {
-            token.class(7);
+            token.class(5);
             token.put(exponent.into(), 1);
             token.put(scaled as u64, 8);
             return (exponent, scaled);
         }
-        token.class(9);
+        token.class(7);
         token.put(bits, 8);
         return (RAW, 0);
     }
     let differ = bits ^ tail.last_bits;
     let (skip, end) = ((differ.trailing_zeros() / 8) as usize, 8 - (differ.leading_zeros() / 8) as usize);
-    token.class(8);
+    token.class(6);
     token.put((skip << 4 | (end - skip)) as u64, 1);
     token.put(differ >> (8 * skip), end - skip);
     (RAW, 0)
@@ -326,29 +308,29 @@ impl Reading {
     }
 
     fn token(&mut self, token: u8, stream: &mut &[u8]) {
-        let dod = match token >> 4 & 3 {
+        let dod = match token >> 3 & 3 {
             0 => 0,
-            1 => homeostat_wire::varint::unzigzag(take(stream, 1)),
-            2 => homeostat_wire::varint::unzigzag(take(stream, 2)),
+            1 => unzigzag(take(stream, 1)),
+            2 => unzigzag(take(stream, 2)),
             _ => take(stream, 8) as i64,
         };
         self.step = self.step.wrapping_add(dod);
         self.t = self.t.wrapping_add(self.step);
-        match token & 15 {
-            class @ 1..=6 => {
-                let len = [0, 1, 2, 3, 4, 6, 8].get(usize::from(class)).copied().unwrap_or(0);
-                self.add(homeostat_wire::varint::unzigzag(take(stream, len)));
+        match token & 7 {
+            class @ 1..=4 => {
+                let len = [0, 2, 3, 4, 8].get(usize::from(class)).copied().unwrap_or(0);
+                self.add(unzigzag(take(stream, len)));
             }
-            7 => {
+            5 => {
                 self.exponent = take(stream, 1) as u8;
                 self.scaled = take(stream, 8) as i64;
                 self.bits = unscale(self.scaled, self.exponent).to_bits();
             }
-            8 => {
+            6 => {
                 let shape = take(stream, 1) as usize;
                 self.bits ^= take(stream, shape & 15) << (8 * (shape >> 4));
             }
-            9 => {
+            7 => {
                 self.bits = take(stream, 8);
                 self.exponent = RAW;
             }
@@ -525,7 +507,7 @@ mod tests {
 
     fn arb_values() -> impl Strategy<Value = Vec<f64>> {
         let value = prop_oneof![
-            4 => (-1000_i64..1000, 0_u8..4).prop_map(|(n, e)| n as f64 / power(e)),
+            4 => (-1000_i64..1000, 0_u8..4).prop_map(|(n, e)| n as f64 / 10_f64.powi(e.into())),
             1 => any::<u64>().prop_map(f64::from_bits),
             1 => any::<i64>().prop_map(|n| n as f64),
             2 => Just(7.25),

@@ -23,14 +23,22 @@ pub fn pack(values: impl Iterator<Item = u64>, width: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(rest.get(..filled.div_ceil(8) as usize).unwrap_or_default());
 }
 
-/// Appends `count` numbers of `width` bits, 64 at most; `None` when there are not enough bytes. Gives the bytes behind.
-pub fn unpack<'a>(bytes: &'a [u8], width: u32, count: usize, out: &mut Vec<u64>) -> Option<&'a [u8]> {
+/// Appends what `map` makes of each of `count` numbers of `width` bits, 64 at most; `None` when there are not enough
+/// bytes. Gives the bytes behind.
+#[inline]
+pub fn unpack<'a, T: Clone>(
+    bytes: &'a [u8],
+    width: u32,
+    count: usize,
+    out: &mut Vec<T>,
+    map: impl Fn(u64) -> T,
+) -> Option<&'a [u8]> {
     if 64 < width {
         return None;
     }
     let (packed, rest) = bytes.split_at_checked(packed_bytes(count, width))?;
     if width == 0 {
-        out.resize(out.len() + count, 0);
+        out.resize(out.len() + count, map(0));
         return Some(rest);
     }
     let mask = u64::MAX >> (64 - width);
@@ -40,7 +48,7 @@ pub fn unpack<'a>(bytes: &'a [u8], width: u32, count: usize, out: &mut Vec<u64>)
     out.extend((0..fast).map(|index| {
         let bit = index * width as usize;
         let word = packed.get(bit / 8..).and_then(|tail| tail.first_chunk::<8>());
-        u64::from_le_bytes(*word.unwrap_or(&[0; 8])) >> (bit % 8) & mask
+        map(u64::from_le_bytes(*word.unwrap_or(&[0; 8])) >> (bit % 8) & mask)
     }));
     for index in fast..count {
         let bit = index * width as usize;
@@ -50,7 +58,7 @@ pub fn unpack<'a>(bytes: &'a [u8], width: u32, count: usize, out: &mut Vec<u64>)
         if let (Some(to), Some(from)) = (word.get_mut(..len), tail.get(..len)) {
             to.copy_from_slice(from);
         }
-        out.push((u128::from_le_bytes(word) >> (bit % 8)) as u64 & mask);
+        out.push(map((u128::from_le_bytes(word) >> (bit % 8)) as u64 & mask));
     }
     Some(rest)
 }
@@ -71,10 +79,10 @@ mod tests {
             prop_assert_eq!(bytes.len(), packed_bytes(values.len(), width));
             bytes.push(0xff);
             let mut back = Vec::new();
-            prop_assert_eq!(unpack(&bytes, width, values.len(), &mut back), Some(&[0xff][..]));
+            prop_assert_eq!(unpack(&bytes, width, values.len(), &mut back, |word| word), Some(&[0xff][..]));
             prop_assert_eq!(&back, &values);
             if packed_bytes(values.len(), width) > 0 {
-                prop_assert_eq!(unpack(&bytes[..packed_bytes(values.len(), width) - 1], width, values.len(), &mut back), None);
+                prop_assert_eq!(unpack(&bytes[..packed_bytes(values.len(), width) - 1], width, values.len(), &mut back, |word| word), None);
             }
         }
     }

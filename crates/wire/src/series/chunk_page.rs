@@ -109,12 +109,13 @@ pub fn encode_times(t_ms: &[i64], scratch: &mut ints::Scratch, out: &mut Vec<u8>
 }
 
 /// Appends the times of a column that fills `bytes`.
-pub fn decode_times(bytes: &[u8], scratch: &mut ints::Scratch, out: &mut Vec<i64>) -> Result<(), Malformed> {
+pub fn decode_times(bytes: &[u8], out: &mut Vec<i64>) -> Result<(), Malformed> {
     let mut reader = Reader::new(bytes);
     let error = reader.error("a column of times is none");
     let count = usize::try_from(reader.number()?).ok().filter(|count| *count <= CHUNK_SAMPLES_MAX).ok_or(error)?;
     let start = out.len();
-    ints::decode(&mut reader.rest, count, scratch, out).ok_or(error)?;
+    out.reserve(count);
+    ints::decode(&mut reader.rest, count, out).ok_or(error)?;
     reader.end()?;
     if out.get(start..).is_some_and(|times| times.is_sorted_by(|a, b| a < b)) { Ok(()) } else { Err(error) }
 }
@@ -215,7 +216,7 @@ mod tests {
         let mut back = Vec::new();
         for_each_times(&page, |bytes| {
             let mut column = Vec::new();
-            decode_times(bytes, &mut scratch, &mut column).unwrap();
+            decode_times(bytes, &mut column).unwrap();
             back.push(column);
             true
         })
@@ -226,6 +227,6 @@ mod tests {
         }
         let mut equal = Vec::new();
         encode_times(&[3, 3], &mut scratch, &mut equal);
-        assert!(decode_times(&equal, &mut scratch, &mut Vec::new()).is_err());
+        assert!(decode_times(&equal, &mut Vec::new()).is_err());
     }
 }

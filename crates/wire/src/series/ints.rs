@@ -28,12 +28,11 @@ const OUTLIERS: u8 = 1 << 4;
 /// Numbers that are looked at to choose the order.
 const LOOKED_AT: usize = 48;
 
-/// Memory that encoding and decoding work in.
+/// Memory that encoding works in.
 #[derive(Debug, Default)]
 pub struct Scratch {
     residuals: Vec<i64>,
     sorted: Vec<i64>,
-    words: Vec<u64>,
     outliers: Vec<u8>,
 }
 
@@ -79,7 +78,7 @@ pub fn encode(values: &[i64], scratch: &mut Scratch, out: &mut Vec<u8>) {
 }
 
 /// Takes `count` numbers off the beginning of `bytes` and appends them; `None` when the bytes are no column.
-pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut Vec<i64>) -> Option<()> {
+pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Option<()> {
     let (&flags, rest) = bytes.split_first()?;
     *bytes = rest;
     let order = usize::from(flags & 3);
@@ -102,7 +101,7 @@ pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut 
     while left > 0 {
         let here = if flags & PIECES == 0 { left } else { left.min(PIECE) };
         let from = out.len();
-        read_piece(bytes, here, flags & OUTLIERS != 0, scratch, out)?;
+        read_piece(bytes, here, flags & OUTLIERS != 0, out)?;
         if factor != 1 {
             out.iter_mut().skip(from).for_each(|residual| *residual = residual.wrapping_mul(factor));
         }
@@ -127,13 +126,7 @@ fn accumulate(values: &mut [i64], mut sum: i64) {
     }
 }
 
-fn read_piece(
-    bytes: &mut &[u8],
-    count: usize,
-    outliers: bool,
-    scratch: &mut Scratch,
-    out: &mut Vec<i64>,
-) -> Option<()> {
+fn read_piece(bytes: &mut &[u8], count: usize, outliers: bool, out: &mut Vec<i64>) -> Option<()> {
     let base = unzigzag(take(bytes)?);
     let (&width, rest) = bytes.split_first()?;
     *bytes = rest;
@@ -143,10 +136,8 @@ fn read_piece(
         take(bytes)?;
         take(bytes)?;
     }
-    scratch.words.clear();
-    *bytes = unpack(bytes, width.into(), count, &mut scratch.words)?;
     let from = out.len();
-    out.extend(scratch.words.iter().map(|word| base.wrapping_add(*word as i64)));
+    *bytes = unpack(bytes, width.into(), count, out, |word| base.wrapping_add(word as i64))?;
     if outliers {
         take(&mut marked)?;
         let mut at = from;
@@ -307,10 +298,10 @@ mod tests {
         let (mut scratch, mut bytes, mut back) = (Scratch::default(), Vec::new(), vec![7]);
         encode(values, &mut scratch, &mut bytes);
         let mut rest = bytes.as_slice();
-        assert_eq!(decode(&mut rest, values.len(), &mut scratch, &mut back), Some(()));
+        assert_eq!(decode(&mut rest, values.len(), &mut back), Some(()));
         assert_eq!((&back[1..], rest.len()), (values, 0));
         for cut in 0..bytes.len() {
-            assert_eq!(decode(&mut &bytes[..cut], values.len(), &mut scratch, &mut Vec::new()), None, "cut at {cut}");
+            assert_eq!(decode(&mut &bytes[..cut], values.len(), &mut Vec::new()), None, "cut at {cut}");
         }
         bytes.len()
     }
@@ -354,7 +345,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..60), count in 0_usize..2000) {
             let mut out = Vec::new();
-            decode(&mut bytes.as_slice(), count, &mut Scratch::default(), &mut out);
+            decode(&mut bytes.as_slice(), count, &mut out);
             prop_assert!(out.len() <= count + 1);
         }
     }

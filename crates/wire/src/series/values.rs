@@ -77,7 +77,7 @@ pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut 
             out.resize(from + count, value);
         }
         DECIMAL..=28 => {
-            ints::decode(bytes, count, &mut scratch.ints, &mut scratch.whole)?;
+            ints::decode(bytes, count, &mut scratch.whole)?;
             unscale_all(&scratch.whole, kind - DECIMAL, out);
         }
         EXCEPTIONS..=44 => {
@@ -87,7 +87,7 @@ pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut 
                 take(bytes)?;
                 *bytes = bytes.get(8..)?;
             }
-            ints::decode(bytes, count, &mut scratch.ints, &mut scratch.whole)?;
+            ints::decode(bytes, count, &mut scratch.whole)?;
             unscale_all(&scratch.whole, kind - EXCEPTIONS, out);
             take(&mut exceptions)?;
             let mut at = from;
@@ -99,7 +99,7 @@ pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut 
             }
         }
         BITS => {
-            ints::decode(bytes, count, &mut scratch.ints, &mut scratch.whole)?;
+            ints::decode(bytes, count, &mut scratch.whole)?;
             out.extend(scratch.whole.iter().map(|whole| f64::from_bits(unordered(*whole))));
         }
         _ => return None,
