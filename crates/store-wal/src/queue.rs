@@ -298,13 +298,14 @@ impl Shared {
         over
     }
 
-    /// An attempt at the first `count` records has failed. Gives how many have failed in a row.
-    pub(crate) fn failed(&self, count: usize, error: String, retry_after: Duration) -> u64 {
+    /// An attempt has failed, and with it everything that waits: no record is durable before those in front of it. Gives
+    /// how many have failed in a row.
+    pub(crate) fn failed(&self, error: String, retry_after: Duration) -> u64 {
         let mut state = self.lock();
         let now = Instant::now();
         let (since, attempts) = state.trouble.as_ref().map_or((now, 0), |t| (t.since, t.attempts));
         state.trouble = Some(Trouble { since, attempts: attempts + 1, error });
-        state.failed_next = state.durable_next + count as u64;
+        state.failed_next = state.durable_next + state.queue.len() as u64;
         state.retry_at = Some(now + retry_after);
         state.writing_since = None;
         self.tell(state);

@@ -61,7 +61,7 @@ impl Writer {
                 Err(error) => {
                     self.abandon(current.take());
                     let said = chain(&error);
-                    if self.shared.failed(records.len(), said.clone(), retry) == 1 {
+                    if self.shared.failed(said.clone(), retry) == 1 {
                         // Once an outage; its state is in `health`.
                         tracing::error!(dir = %self.dir.display(), error = said, "the log cannot be written; trying again");
                     }
