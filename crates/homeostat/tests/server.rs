@@ -13,6 +13,10 @@ mod metrics_server;
 use std::{
     net::{SocketAddr, TcpListener},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -87,6 +91,64 @@ async fn what_was_acknowledged_survives_a_kill() {
     let text = String::from_utf8(text.to_vec()).unwrap();
     assert!(text.starts_with("duplicate sample for timestamp: 1 sample, such as in up{instance=\"a:1\""), "{text}");
     assert_eq!(client.query("up", 600.0).await.as_array().unwrap().len(), 2, "the good sample was kept");
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Writes one sample after the other to its own series until the connection breaks; gives the first time that was not
+/// acknowledged.
+async fn write_until_killed(address: SocketAddr, writer: usize, mut t_ms: i64, acknowledged: Arc<AtomicUsize>) -> i64 {
+    let name = format!("writer_{writer}");
+    let series: Vec<String> = (0..20).map(|at| at.to_string()).collect();
+    let labels: Vec<[(&str, &str); 2]> = series.iter().map(|at| [("__name__", name.as_str()), ("at", at)]).collect();
+    let Some(mut client) = Client::connect(address).await else { return t_ms };
+    loop {
+        // What was sent before the kill and not answered may be there already: the same again is no error.
+        let body = samples(labels.iter().map(|labels| (&labels[..], t_ms, t_ms as f64)));
+        match client.write(body).await {
+            Some((204, ..)) => {}
+            Some((status, _, text)) => panic!("{status}: {}", String::from_utf8_lossy(&text)),
+            None => return t_ms,
+        }
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+        t_ms += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_in_a_loop_under_full_intake_lose_and_double_nothing() {
+    const WRITERS: usize = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let mut next = [1_i64; WRITERS];
+    for round in 0..8 {
+        let server = MetricsServer::start(dir.path());
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|at| tokio::spawn(write_until_killed(server.address, at, next[at], Arc::clone(&acknowledged))))
+            .collect();
+        // The instants of the kills differ in how much was written since the start.
+        while acknowledged.load(Ordering::Relaxed) < 5 + round * 37 {
+            tokio::task::yield_now().await;
+        }
+        server.kill();
+        for (next, writer) in next.iter_mut().zip(writers) {
+            *next = writer.await.unwrap();
+        }
+    }
+    let server = MetricsServer::start(dir.path());
+    let mut client = server.client().await;
+    for (writer, next) in next.iter().enumerate() {
+        let found = client.query(&format!("writer_{writer}[1h]"), 3600.0).await;
+        let found = found.as_array().unwrap();
+        assert_eq!(found.len(), 20);
+        for series in found {
+            let values = series["values"].as_array().unwrap();
+            // One request may have been on its way when the server was killed.
+            assert!((*next - 1..=*next).contains(&(values.len() as i64)), "{} of {next}", values.len());
+            for (t_ms, value) in (1_i64..).zip(values) {
+                assert_eq!(*value, json!([t_ms as f64 / 1000.0, t_ms.to_string()]));
+            }
+        }
+    }
     assert_eq!(server.stop(), Some(0));
 }
 

@@ -30,10 +30,14 @@ pub struct Faults {
     pub capacity_bytes: Option<usize>,
     /// Every change fails with "read-only file system".
     pub read_only: bool,
+    /// Creating files whose names end like this fails with "no space left".
+    pub refused_suffix: Option<&'static str>,
     /// That many syncs fail with an I/O error and lose what they should have kept.
     pub failing_syncs: u32,
     /// Writes and syncs do not return while this is set.
     pub stuck: bool,
+    /// The power is lost in place of the change after so many, as the seed behind it decides: (changes, seed).
+    pub power_loss_after: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,7 @@ struct State {
     /// Counts power losses: handles from before are dead.
     life: u64,
     syncs: u64,
+    changes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -102,28 +107,15 @@ impl SimDisk {
         self.lock_state().syncs
     }
 
+    /// Changes of any kind that were asked for so far.
+    pub fn changes(&self) -> u64 {
+        self.lock_state().changes
+    }
+
     /// Cuts the power: what was not durable is kept or lost sector by sector and name by name, as `seed` decides.
     /// Handles and locks from before are dead; faults are over.
     pub fn lose_power(&self, seed: u64) {
-        let mut state = self.lock_state();
-        let mut chance = Chance(seed | 1);
-        for inode in &mut state.files {
-            inode.lose_power(&mut chance);
-        }
-        let (seen, mut kept) = (state.names.clone(), state.durable_names.clone());
-        for path in seen.keys().chain(state.durable_names.keys()) {
-            if seen.get(path) != state.durable_names.get(path) && chance.toss() {
-                match seen.get(path) {
-                    Some(inode) => kept.insert(path.clone(), *inode),
-                    None => kept.remove(path),
-                };
-            }
-        }
-        state.names.clone_from(&kept);
-        state.durable_names = kept;
-        state.locked.clear();
-        state.faults = Faults::default();
-        state.life += 1;
+        self.lock_state().lose_power(seed);
         self.shared.1.notify_all();
     }
 
@@ -158,6 +150,18 @@ impl SimDisk {
         if state.life != entered {
             return Err(io::Error::other("the power was lost"));
         }
+        let mut state = state;
+        state.changes += 1;
+        match &mut state.faults.power_loss_after {
+            Some((0, seed)) => {
+                let seed = *seed;
+                state.lose_power(seed);
+                self.shared.1.notify_all();
+                return Err(io::Error::other("the power was lost"));
+            }
+            Some((left, _)) => *left -= 1,
+            None => {}
+        }
         if state.faults.read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
@@ -166,6 +170,27 @@ impl SimDisk {
 }
 
 impl State {
+    fn lose_power(&mut self, seed: u64) {
+        let mut chance = Chance(seed | 1);
+        for inode in &mut self.files {
+            inode.lose_power(&mut chance);
+        }
+        let (seen, mut kept) = (self.names.clone(), self.durable_names.clone());
+        for path in seen.keys().chain(self.durable_names.keys()) {
+            if seen.get(path) != self.durable_names.get(path) && chance.toss() {
+                match seen.get(path) {
+                    Some(inode) => kept.insert(path.clone(), *inode),
+                    None => kept.remove(path),
+                };
+            }
+        }
+        self.names.clone_from(&kept);
+        self.durable_names = kept;
+        self.locked.clear();
+        self.faults = Faults::default();
+        self.life += 1;
+    }
+
     fn inode(&mut self, path: &Path) -> io::Result<&mut Inode> {
         let index = self.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
         self.files.get_mut(index).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -259,6 +284,10 @@ impl Disk for SimDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.changing(None)?;
+        let refused = state.faults.refused_suffix.is_some_and(|suffix| path.to_string_lossy().ends_with(suffix));
+        if refused {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let inode = state.files.len();
         state.files.push(Inode::default());
         state.names.insert(path.to_owned(), inode);

@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod append;
+mod blocks;
+mod concurrent;
+mod crash;
+mod damage;
+mod full;
 mod model;
 mod select;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
-use homeostat_promql::{Matcher, MatcherOp, Select, SeriesSource};
+use homeostat_promql::{Matcher, MatcherOp, Select, SeriesSource, SourceError};
 use homeostat_store_series::{Batch, Recovery, SeriesStore, StoreOptions};
 use homeostat_store_wal::SimDisk;
 
@@ -43,20 +48,27 @@ enum Seen {
     Histogram(u64),
 }
 
+/// Series with their samples.
+type Found = Vec<(Labels, Vec<(TimeMs, Seen)>)>;
+
 /// What a selector gives.
-fn read(
+fn read(source: &impl SeriesSource, selector: &str, start_ms: TimeMs, end_ms: TimeMs) -> Found {
+    try_read(source, selector, start_ms, end_ms).unwrap()
+}
+
+fn try_read(
     source: &impl SeriesSource,
     selector: &str,
     start_ms: TimeMs,
     end_ms: TimeMs,
-) -> Vec<(Labels, Vec<(TimeMs, Seen)>)> {
+) -> Result<Found, SourceError> {
     let matchers = matchers(selector);
-    let selected = source.select(&Select { matchers: &matchers, start_ms, end_ms }).unwrap();
+    let selected = source.select(&Select { matchers: &matchers, start_ms, end_ms })?;
     let mut all = Vec::new();
     for series in selected {
         let mut samples = Vec::new();
         for run in series.runs {
-            let run = run.unwrap();
+            let run = run?;
             assert!(!run.is_empty(), "an empty run");
             match run {
                 SampleRun::Floats { t_ms, values } => {
@@ -73,7 +85,7 @@ fn read(
         }
     }
     assert!(all.is_sorted_by(|a, b| a.0 < b.0), "sorted by labels");
-    all
+    Ok(all)
 }
 
 /// Appends samples `labels -> (time, value)` as one batch and waits until they are durable; gives the report.
