@@ -20,7 +20,7 @@ use homeostat_model::{
     labels::{LabelsBuilder, METRIC_NAME},
 };
 
-pub(crate) use builder::{SeriesBuilder, normalise};
+pub(crate) use builder::{ExemplarRow, SeriesBuilder, normalise, recycled};
 pub use collect::{Collected, CollectedSeries, Exemplar};
 pub(crate) use limits::count;
 pub use limits::{
@@ -106,7 +106,7 @@ pub struct SeriesView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ExemplarsView<'a> {
     /// Rows with ranges of a common list of labels.
-    Rows(&'a [builder::ExemplarRow], &'a [Label<'a>]),
+    Rows(&'a [ExemplarRow], &'a [Label<'a>]),
     /// One by one.
     Ready(&'a [ExemplarView<'a>]),
 }
@@ -273,6 +273,30 @@ pub enum Fault {
         t_ms: TimeMs,
         /// What is wrong with it.
         error: HistogramError,
+    },
+    /// A metric's name of which nothing is left when it is spelled as Prometheus can.
+    #[error("nothing of the name {name:?} is left in letters and digits; rename it, or keep UTF-8 names")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// An exponential histogram that is coarser than any that is stored.
+    #[error("scale {scale} is below -4, the coarsest that native histograms have; record it finer")]
+    Scale {
+        /// Its scale.
+        scale: i64,
+    },
+    /// A delta that does not lie behind the one before.
+    #[error("the delta at {t_ms} ms is not later than one before; send each once and in order, or cumulative sums")]
+    DeltaOrder {
+        /// When it ends.
+        t_ms: TimeMs,
+    },
+    /// More series of deltas than are kept.
+    #[error("{limit} series of deltas are kept already; send cumulative sums")]
+    DeltaSeries {
+        /// What is kept.
+        limit: usize,
     },
     /// A shape of data that cannot be stored; OTLP has several.
     #[error("{what}")]

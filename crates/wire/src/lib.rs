@@ -7,6 +7,7 @@ pub mod exposition;
 pub mod intake;
 pub mod journal;
 mod native;
+pub mod otlp;
 pub mod protobuf;
 pub mod remote_write;
 pub mod scrape;

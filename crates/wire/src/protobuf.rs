@@ -11,6 +11,7 @@ mod read;
 mod write;
 
 pub use read::{Field, ProtobufError, ProtobufFault, Reader, Value};
+pub(crate) use write::{close_message, open_message};
 pub use write::{
     put_bytes, put_double, put_fixed64, put_int, put_message, put_packed_doubles, put_packed_sints, put_packed_uints,
     put_sint, put_text, put_uint,

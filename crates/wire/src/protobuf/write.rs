@@ -51,13 +51,30 @@ pub fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a message that `write` appends field by field. One byte is kept free for its length, which most messages fit;
-/// a longer one is moved up.
+/// Appends a message that `write` appends field by field.
 pub fn put_message(number: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let open = open_message(number, out);
+    write(out);
+    close_message(open, out);
+}
+
+/// A message whose fields follow; it ends with [`close_message`].
+#[derive(Debug)]
+pub(crate) struct OpenMessage {
+    /// Where its length belongs.
+    at: usize,
+}
+
+/// Begins a message. One byte is kept free for its length, which most messages fit; a longer one is moved up.
+pub(crate) fn open_message(number: u32, out: &mut Vec<u8>) -> OpenMessage {
     put_key(number, DELIMITED, out);
     let at = out.len();
     out.push(0);
-    write(out);
+    OpenMessage { at }
+}
+
+/// Ends a message; everything since its beginning is in it.
+pub(crate) fn close_message(OpenMessage { at }: OpenMessage, out: &mut Vec<u8>) {
     let len = out.len() - at - 1;
     if len < 0x80 {
         if let Some(slot) = out.get_mut(at) {

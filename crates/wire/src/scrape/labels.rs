@@ -9,7 +9,7 @@ use super::{
     cursor::{At, Cursor},
     number::{format_float, parse_float},
 };
-use crate::intake::{Fault, IntakeLimits, Label, normalise};
+use crate::intake::{Fault, IntakeLimits, Label, normalise, recycled};
 
 /// What the two text formats differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +76,6 @@ pub(super) fn bound_label(kind: MetricKind) -> Option<&'static str> {
         MetricKind::Summary => Some("quantile"),
         _ => None,
     }
-}
-
-/// An empty list with the same memory and another lifetime: collecting in place keeps it.
-fn recycled<'b>(mut labels: Vec<Label<'_>>) -> Vec<Label<'b>> {
-    labels.clear();
-    labels.into_iter().map(|_| ("", "")).collect()
 }
 
 /// Where the series on this line ends, by a look at its last brace. It may be wrong for odd lines, and need not be right:
