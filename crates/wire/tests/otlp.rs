@@ -198,7 +198,7 @@ fn bad_points_are_refused_one_by_one() {
         refused series 5 (label): nothing of the name "ü" is left in letters and digits; rename it, or keep UTF-8 names
         refused series 6 (coarse): scale -5 is below -4, the coarsest that native histograms have; record it finer
         refused series 7 (wrong): the histogram at 5 ms is wrong: the buckets hold 2 observations, more than the count of 1
-        refused series 8: an exemplar has no value; set asDouble or asInt
+        refused series 8 (exemplar): an exemplar has no value; set asDouble or asInt
     "#]].assert_eq(&shown);
     assert_eq!((outcome.data_points, outcome.rejected), (9, 7));
     assert_eq!(
