@@ -30,6 +30,16 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const _: () = assert!(BODY_TIMEOUT.as_secs() < ANSWER_TIMEOUT.as_secs(), "a slow body has its own, better error");
 
+/// Calls at once on one HTTP/2 connection: a collector's queue has ten senders.
+pub const STREAMS_MAX: u32 = 64;
+
+/// Bytes that one HTTP/2 connection may send before they are read; [`CONNECTIONS_MAX`] of them are 64 MiB.
+pub const WINDOW_CONNECTION_BYTES: u32 = 256 * 1024;
+
+/// The same for one call: four of them fill the connection's window.
+pub const WINDOW_STREAM_BYTES: u32 = 64 * 1024;
+const _: () = assert!(WINDOW_STREAM_BYTES < WINDOW_CONNECTION_BYTES, "one slow call must not hold up the others");
+
 /// On stop, how long answers that have begun may take to end.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -17,7 +17,7 @@ use crate::{
     browser::{self, HostRule},
     endpoints,
     limits::CONNECTIONS_MAX,
-    listen::Listener,
+    listen::{Listener, Protocol},
     problem::Problem,
     shared::{ApiHandle, Shared, TokensRefused, check_tokens},
     spec::ApiSpec,
@@ -51,7 +51,7 @@ impl ApiServer {
     pub async fn bind(spec: ApiSpec, backend: Arc<dyn Backend>, console: Console) -> Result<Self, BindError> {
         check_tokens(spec.listen, &spec.tokens)?;
         let refused = |source| BindError::Listen { listen: spec.listen, source };
-        let listener = Listener::bind(spec.listen, CONNECTIONS_MAX).await.map_err(refused)?;
+        let listener = Listener::bind(spec.listen, CONNECTIONS_MAX, Protocol::Http1).await.map_err(refused)?;
         let shared = Shared::new(backend, console, listener.local, &spec.tokens)?;
         Ok(Self { listener, handle: ApiHandle(Arc::new(shared)) })
     }

@@ -16,9 +16,13 @@ use crate::intake::{Rejected, Written};
 const REASONS_MAX: usize = 32;
 
 /// Counters of one receiver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
-    /// By version and status.
+    /// Part of all names: `remote_write`, `otlp`.
+    protocol: &'static str,
+    /// The label that requests are told apart by, beside the code of the answer.
+    kind: &'static str,
+    /// By kind and code.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     rejected: Mutex<BTreeMap<String, u64>>,
     samples: AtomicU64,
@@ -28,9 +32,23 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn answered(&self, version: &'static str, status: u16) {
+    /// All zero.
+    pub(crate) fn named(protocol: &'static str, kind: &'static str) -> Self {
+        Self {
+            protocol,
+            kind,
+            requests: Mutex::default(),
+            rejected: Mutex::default(),
+            samples: AtomicU64::new(0),
+            histograms: AtomicU64::new(0),
+            exemplars: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn answered(&self, kind: &'static str, code: u16) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((version, status)).or_default() += 1;
+        *requests.entry((kind, code)).or_default() += 1;
     }
 
     pub(crate) fn body(&self, bytes: usize) {
@@ -53,37 +71,38 @@ impl Counters {
     }
 
     /// Appends all families.
-    pub(crate) fn write(&self, bodies_bytes: usize, out: &mut String) {
+    pub(crate) fn write(&self, out: &mut String) {
         let mut exposition = Exposition::new(out);
+        let name = |rest: &str| format!("homeostat_{}_{rest}", self.protocol);
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut family = exposition.family(
-            "homeostat_remote_write_requests_total",
-            FamilyKind::Counter,
-            "Remote write requests answered.",
-        );
-        for ((version, status), count) in &requests {
-            family.count(&[("version", version), ("code", &status.to_string())], *count);
+        let mut family = exposition.family(&name("requests_total"), FamilyKind::Counter, "Requests answered.");
+        for ((kind, code), count) in &requests {
+            family.count(&[(self.kind, kind), ("code", &code.to_string())], *count);
         }
         let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut family = exposition.family(
-            "homeostat_remote_write_rejected_samples_total",
+            &name("rejected_samples_total"),
             FamilyKind::Counter,
             "Samples that were not stored, by reason.",
         );
         for (reason, count) in &rejected {
             family.count(&[("reason", reason)], *count);
         }
-        for (name, help, value) in [
-            ("homeostat_remote_write_samples_total", "Samples stored.", &self.samples),
-            ("homeostat_remote_write_histograms_total", "Native histograms stored.", &self.histograms),
-            ("homeostat_remote_write_exemplars_total", "Exemplars stored.", &self.exemplars),
-            ("homeostat_remote_write_body_bytes_total", "Bytes of bodies read, as sent.", &self.bytes),
+        for (rest, help, value) in [
+            ("samples_total", "Samples stored.", &self.samples),
+            ("histograms_total", "Native histograms stored.", &self.histograms),
+            ("exemplars_total", "Exemplars stored.", &self.exemplars),
+            ("body_bytes_total", "Bytes of bodies read, as sent.", &self.bytes),
         ] {
-            exposition.family(name, FamilyKind::Counter, help).count(&[], value.load(Ordering::Relaxed));
+            exposition.family(&name(rest), FamilyKind::Counter, help).count(&[], value.load(Ordering::Relaxed));
         }
-        let help = "Bytes of bodies that are being read or wait for a worker.";
-        exposition
+    }
+
+    /// Appends what bodies of all protocols hold now.
+    pub(crate) fn write_bodies(bytes: usize, out: &mut String) {
+        let help = "Bytes of bodies that are being read or wait for a worker, of all protocols.";
+        Exposition::new(out)
             .family("homeostat_remote_write_bodies_bytes", FamilyKind::Gauge, help)
-            .count(&[], bodies_bytes as u64);
+            .count(&[], bytes as u64);
     }
 }

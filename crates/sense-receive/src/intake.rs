@@ -60,6 +60,13 @@ pub struct Rejected {
     pub example: String,
 }
 
+impl Rejected {
+    /// Whether exemplars were lost rather than samples. Stores tell by the reason's words.
+    pub(crate) fn is_exemplar(&self) -> bool {
+        self.reason.contains("exemplar")
+    }
+}
+
 /// Nothing of a batch was taken, or nobody knows whether it is durable; the sender should try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {

@@ -20,8 +20,11 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits for the disk. Prometheus gives up after 30 s and sends again.
 pub const DURABLE_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// How often series of deltas are looked through for silent ones: 100,000 of them take some milliseconds.
+pub const DELTAS_SWEEP_MS: u64 = 60_000;
+
 /// What senders are asked to wait when there is no room, in seconds.
-pub const RETRY_AFTER_S: &str = "1";
+pub const RETRY_AFTER_S: u64 = 1;
 
 /// Complaints that are spelled out in an answer; the rest is counted.
 pub const COMPLAINTS_MAX: usize = 5;

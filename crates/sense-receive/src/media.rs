@@ -1,4 +1,4 @@
-//! What a body says it is: protocol version by `Content-Type`, compression by `Content-Encoding`.
+//! What a body says it is: protocol version or format by `Content-Type`, compression by `Content-Encoding`.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -62,6 +62,44 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), String> {
     }
 }
 
+/// How OTLP's messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Protobuf.
+    Protobuf,
+    /// JSON.
+    Json,
+}
+
+impl Format {
+    /// Its media type.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => PROTOBUF,
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// Finds out how a message of OTLP is written; there is no default.
+pub(crate) fn format(headers: &HeaderMap) -> Result<Format, String> {
+    let text = headers.get(header::CONTENT_TYPE).map(shown).unwrap_or_default();
+    let media = text.split(';').next().unwrap_or_default().trim();
+    let all = [Format::Protobuf, Format::Json];
+    let found = all.into_iter().find(|format| media.eq_ignore_ascii_case(format.media_type()));
+    found.ok_or_else(|| format!("expected application/x-protobuf or application/json, got {text:?} as content-type"))
+}
+
+/// Whether a message of OTLP is packed; `name` is the header that says so.
+pub(crate) fn gzip(headers: &HeaderMap, name: &str) -> Result<bool, String> {
+    let Some(value) = headers.get(name) else { return Ok(false) };
+    match value.as_bytes() {
+        bytes if bytes.eq_ignore_ascii_case(b"gzip") => Ok(true),
+        b"" | b"identity" => Ok(false),
+        _ => Err(format!("{} encoding (compression) is not accepted; send gzip or identity", shown(value))),
+    }
+}
+
 /// A header's value, short enough to be shown.
 fn shown(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).chars().take(200).collect()
@@ -91,6 +129,19 @@ mod tests {
             assert_eq!(version(&headers(header::CONTENT_TYPE, value)).ok(), expected, "{value}");
         }
         assert_eq!(version(&HeaderMap::new()), Ok(Version::V1));
+    }
+
+    #[test]
+    fn otlp_says_what_it_is() {
+        let of = |value| format(&headers(header::CONTENT_TYPE, value));
+        assert_eq!(of("application/x-protobuf"), Ok(Format::Protobuf));
+        assert_eq!(of("Application/JSON; charset=utf-8"), Ok(Format::Json));
+        assert!(of("text/plain").unwrap_err().contains("got \"text/plain\""));
+        assert!(format(&HeaderMap::new()).is_err());
+        let packed = |value| gzip(&headers(header::CONTENT_ENCODING, value), "content-encoding");
+        assert_eq!((packed("GZIP"), packed("identity")), (Ok(true), Ok(false)));
+        assert!(packed("zstd").is_err());
+        assert_eq!(gzip(&HeaderMap::new(), "grpc-encoding"), Ok(false));
     }
 
     #[test]

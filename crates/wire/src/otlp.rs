@@ -18,6 +18,7 @@ mod name;
 mod point;
 mod resource;
 mod response;
+mod temporality;
 mod translate;
 mod value;
 
@@ -32,6 +33,7 @@ pub use delta::{DELTA_BUCKETS_MAX, DELTA_SERIES_MAX, DELTA_SILENCE_MS_MAX, Delta
 pub use json::protobuf_of_json;
 pub use name::{LabelNaming, Strategy};
 pub use response::{response, response_json};
+pub use temporality::has_deltas;
 
 /// Half of five minutes, how far Prometheus looks back: so close together lie the samples of `target_info`.
 pub const TARGET_INFO_INTERVAL_MS: i64 = 150_000;

@@ -19,6 +19,7 @@ mod ast_json;
 mod error;
 mod federate;
 mod index;
+mod intake;
 mod json;
 mod language;
 mod metrics;
@@ -45,6 +46,7 @@ use homeostat_promql::{ParseOptions, eval::Options};
 use http::{HeaderMap, HeaderValue};
 
 pub use backend::SeriesBackend;
+pub use intake::{IntakeServer, Protocol};
 pub use server::{PrometheusServer, ServeError, ServerSpec};
 pub use status::SPEAKS_VERSION;
 

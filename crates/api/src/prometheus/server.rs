@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::{PrometheusApi, error::ApiError, limits::CONNECTIONS_MAX};
 use crate::{
     browser::{self, HostRule},
-    listen::{ConnectionCounters, Listener},
+    listen::{ConnectionCounters, Listener, Protocol},
 };
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
+    /// The option that says so, for errors.
+    pub option: &'static str,
     /// Loopback, unless `open` says that everybody may read and write.
     pub listen: SocketAddr,
     /// Whether everybody who reaches an address beyond loopback may read and write.
@@ -41,13 +43,32 @@ pub enum ServeError {
         listen: SocketAddr,
     },
     /// The address is taken or not ours.
-    #[error("cannot listen on {listen}: choose another `--listen` address or stop what holds it")]
+    #[error("cannot listen on {listen}: choose another `{option}` address or stop what holds it")]
     Listen {
+        /// The option that says so.
+        option: &'static str,
         /// Where it was to listen.
         listen: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl ServerSpec {
+    /// Takes the address.
+    pub(super) async fn bind(self, protocol: Protocol) -> Result<Listener, ServeError> {
+        let Self { option, listen, open } = self;
+        if !listen.ip().is_loopback() && !open {
+            return Err(ServeError::NotOpen { listen });
+        }
+        let listener = Listener::bind(listen, CONNECTIONS_MAX, protocol).await;
+        listener.map_err(|source| ServeError::Listen { option, listen, source })
+    }
+
+    /// What `Host` may say.
+    pub(super) fn hosts(self) -> HostRule {
+        if self.open { HostRule::Any } else { HostRule::OursOnly }
+    }
 }
 
 /// A bound server; connections queue in the kernel until [`PrometheusServer::run`].
@@ -69,14 +90,8 @@ struct Shared {
 impl PrometheusServer {
     /// Takes the address. Port 0 means any free one. `intake` are routes that take samples in.
     pub async fn bind(spec: ServerSpec, api: Arc<PrometheusApi>, intake: Router) -> Result<Self, ServeError> {
-        let listen = spec.listen;
-        if !listen.ip().is_loopback() && !spec.open {
-            return Err(ServeError::NotOpen { listen });
-        }
-        let listener = Listener::bind(listen, CONNECTIONS_MAX).await;
-        let listener = listener.map_err(|source| ServeError::Listen { listen, source })?;
-        let hosts = if spec.open { HostRule::Any } else { HostRule::OursOnly };
-        let shared = Arc::new(Shared { local: listener.local, hosts, connections: Arc::default(), api });
+        let listener = spec.bind(Protocol::Http1).await?;
+        let shared = Arc::new(Shared { local: listener.local, hosts: spec.hosts(), connections: Arc::default(), api });
         let app = app(&shared, intake);
         Ok(Self { listener, shared, app })
     }

@@ -58,7 +58,7 @@ enum Command {
     /// Plays a situation many times before it is met in earnest
     Simulate(simulate::Args),
     Up(up::Args),
-    Server(server::Args),
+    Server(Box<server::Args>),
     Check(check::Args),
     Schema(schema::Args),
     Init(init::Args),
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Simulate(args) => simulate::run(args),
         Command::Up(args) => up::run(args),
-        Command::Server(args) => server::run(args),
+        Command::Server(args) => server::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Init(args) => init::run(&args),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCo
 use clap::ValueEnum;
 use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
 use homeostat_promql::eval::Options;
-use homeostat_sense_receive::ReceiveLimits;
+use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
 use homeostat_store_series::{Durability, StoreOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,12 +18,14 @@ use super::{
 use crate::{
     config::prometheus,
     error_chain::chain,
-    runtime::server::{self, RunningServer, ScrapeOptions, ServerOptions},
+    runtime::server::{self, OtlpServing, RunningServer, ScrapeOptions, ServerOptions},
 };
 
-/// Runs a metrics server that speaks Prometheus: remote write in, PromQL and the HTTP API out
+/// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
 ///
 /// It needs no configuration file. Let a Prometheus write to it (`remote_write: [{url: http://ADDR/api/v1/write}]`),
+/// let an OpenTelemetry SDK or collector export metrics to it (OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is
+/// http://ADDR/api/v1/otlp/v1/metrics),
 /// point Grafana's Prometheus data source or `promtool query instant http://ADDR QUERY` at it, and find its own metrics
 /// at /metrics. What was acknowledged is on disk. SIGINT or SIGTERM finishes running requests and stops, a second one
 /// stops at once.
@@ -42,6 +44,13 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Serving")]
     open_to_network: bool,
 
+    /// Take OTLP over HTTP here as well (`POST /v1/metrics`); alone it means OTLP's own port. The main address takes it
+    /// in any case, at `/api/v1/otlp/v1/metrics`
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:4318", help_heading = "Serving")]
+    otlp_http: Option<SocketAddr>,
+    /// Take OTLP over gRPC here; alone it means OTLP's own port
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:4317", help_heading = "Serving")]
+    otlp_grpc: Option<SocketAddr>,
     /// Scrape what the `scrape_configs` of this `prometheus.yml` say; without it nothing is scraped. A changed file is
     /// read again, as it is on SIGHUP; one with problems changes nothing
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
@@ -108,6 +117,10 @@ enum Promise {
 /// Threads of the async runtime: sockets and parameters only; queries and intake have threads of their own.
 const SOCKET_THREADS: usize = 2;
 
+fn address(listen: Option<SocketAddr>) -> String {
+    listen.map_or_else(|| "off".to_owned(), |listen| listen.to_string())
+}
+
 fn enable_help() -> String {
     format!(
         "Switch parts of the language on, by the names of Prometheus' feature flags; `promql-*` are on already. There are {}",
@@ -168,6 +181,9 @@ async fn serve(options: ServerOptions) -> ExitCode {
         tracing::warn!("the log ended in the middle of a write, which was never acknowledged and is dropped: {torn:?}");
     }
     tracing::info!(series = found.series, samples = found.samples, took = ?found.took, "opened {dir}");
+    for (transport, address) in running.otlp_addresses() {
+        println!("OTLP over {transport} at {address}");
+    }
     println!("homeostat server is ready at http://{}/", running.address());
     while told.next().await == Heard::Reload {
         running.reload().await;
@@ -253,7 +269,20 @@ impl Args {
         };
         options.limits.samples_max = self.query_samples_max;
         Ok(ServerOptions {
-            spec: ServerSpec { listen: self.listen, open: self.open_to_network },
+            spec: ServerSpec { option: "--listen", listen: self.listen, open: self.open_to_network },
+            otlp: OtlpServing {
+                http: self.otlp_http.map(|listen| ServerSpec {
+                    option: "--otlp-http",
+                    listen,
+                    open: self.open_to_network,
+                }),
+                grpc: self.otlp_grpc.map(|listen| ServerSpec {
+                    option: "--otlp-grpc",
+                    listen,
+                    open: self.open_to_network,
+                }),
+                settings: OtlpSettings::default(),
+            },
             dir: self.data,
             store: StoreOptions {
                 durability: match self.durability {
@@ -306,6 +335,8 @@ impl Args {
     fn flags(&self, features: Features) -> BTreeMap<String, String> {
         let pairs = [
             ("listen", self.listen.to_string()),
+            ("otlp-http", address(self.otlp_http)),
+            ("otlp-grpc", address(self.otlp_grpc)),
             ("data", self.data.display().to_string()),
             ("durability", format!("{:?}", self.durability).to_lowercase()),
             ("out-of-order-window", self.out_of_order_window.to_string()),

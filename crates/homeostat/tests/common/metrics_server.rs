@@ -23,6 +23,8 @@ use tokio::net::TcpStream;
 pub struct MetricsServer {
     child: Child,
     pub address: SocketAddr,
+    /// Lines that it wrote before it was ready.
+    said: Vec<String>,
 }
 
 /// The command on a free port unless `args` say otherwise.
@@ -49,13 +51,25 @@ impl MetricsServer {
     /// Starts it and waits until it says where it listens.
     pub fn start_with(data: &Path, args: &[&str]) -> Self {
         let mut child = command(data, args).stderr(Stdio::null()).spawn().expect("the binary starts");
-        let mut said = String::new();
         let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut said).expect("text");
-        let address =
-            said.trim().strip_prefix("homeostat server is ready at http://").and_then(|rest| rest.strip_suffix('/'));
-        let address = address.unwrap_or_else(|| panic!("it says {said:?}")).parse().expect("an address");
-        Self { child, address }
+        let mut server = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)), said: Vec::new() };
+        for line in BufReader::new(stdout).lines() {
+            let line = line.expect("text");
+            let ready =
+                line.strip_prefix("homeostat server is ready at http://").and_then(|rest| rest.strip_suffix('/'));
+            if let Some(address) = ready {
+                server.address = address.parse().expect("an address");
+                return server;
+            }
+            server.said.push(line);
+        }
+        panic!("it says {:?} and ends", server.said)
+    }
+
+    /// The rest of a line that it wrote before it was ready.
+    pub fn told(&self, begin: &str) -> &str {
+        let line = self.said.iter().find_map(|line| line.strip_prefix(begin));
+        line.unwrap_or_else(|| panic!("it says {:?}", self.said))
     }
 
     pub fn url(&self) -> String {

@@ -139,7 +139,7 @@ impl Explicit {
             custom_bounds: if known { self.bounds.as_slice().into() } else { [].into() },
             ..Histogram::default()
         };
-        histogram.check().map(|()| histogram)
+        histogram.check().and_then(|()| histogram.check_total()).map(|()| histogram)
     }
 }
 
@@ -222,7 +222,7 @@ impl Exponential {
             negative: downscale(&self.negative.buckets(), steps),
             ..Histogram::default()
         };
-        histogram.check().map(|()| histogram)
+        histogram.check().and_then(|()| histogram.check_total()).map(|()| histogram)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     name::{Nature, metric_name, unit_name},
     point::{self, Head},
     resource::{LabelList, Resource, scope_labels, single_fields},
+    temporality::DELTA,
     value::ValueError,
 };
 use crate::{
@@ -286,7 +287,7 @@ fn unsupported(what: &'static str) -> PointError {
 
 fn temporality_of(number: u64) -> Temporality {
     match number {
-        1 => Temporality::Delta,
+        DELTA => Temporality::Delta,
         2 => Temporality::Cumulative,
         _ => Temporality::Unknown,
     }

@@ -10,7 +10,7 @@ use homeostat_api::prometheus::backend::{
 };
 use homeostat_model::{Labels, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
-use homeostat_sense_receive::Receiver;
+use homeostat_sense_receive::{OtlpReceiver, Receiver};
 use homeostat_sense_scrape::manager::Targets;
 use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, UpkeepError};
 
@@ -25,11 +25,14 @@ use super::{
 /// Folder of snapshots within the data directory, as in Prometheus.
 const SNAPSHOTS_DIR: &str = "snapshots";
 
+/// Those who take samples in.
+type Receivers = (Arc<Receiver<StoreIntake>>, Arc<OtlpReceiver<StoreIntake>>);
+
 /// Answers from the store.
 #[derive(Debug)]
 pub(super) struct StoreBackend {
     door: Arc<Door>,
-    receiver: Arc<Receiver<StoreIntake>>,
+    receivers: Receivers,
     targets: Targets,
     reload: ReloadHandle,
     /// Where snapshots are put.
@@ -39,12 +42,12 @@ pub(super) struct StoreBackend {
 impl StoreBackend {
     pub(super) fn new(
         door: Arc<Door>,
-        receiver: Arc<Receiver<StoreIntake>>,
+        receivers: Receivers,
         targets: Targets,
         reload: ReloadHandle,
         dir: &Path,
     ) -> Self {
-        Self { door, receiver, targets, reload, snapshots: dir.join(SNAPSHOTS_DIR) }
+        Self { door, receivers, targets, reload, snapshots: dir.join(SNAPSHOTS_DIR) }
     }
 
     /// Asks a snapshot of the store.
@@ -171,7 +174,8 @@ impl SeriesBackend for StoreBackend {
     }
 
     fn metrics(&self, out: &mut String) {
-        self.receiver.metrics(out);
+        self.receivers.0.metrics(out);
+        self.receivers.1.metrics(out);
         self.reload.metrics(out);
         if let Some(store) = self.door.store() {
             metrics::store(&store.stats(), out);

@@ -8,27 +8,29 @@ mod backend;
 mod door;
 mod intake;
 mod metrics;
+mod otlp;
 mod reload;
 mod scraping;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use homeostat_api::prometheus::{About, PrometheusApi, PrometheusServer, QueryPolicy, ServeError, ServerSpec};
-use homeostat_sense_receive::{ReceiveLimits, Receiver};
+use homeostat_sense_receive::{OtlpReceiver, ReceiveLimits, Receiver};
 use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use homeostat_sense_scrape::manager::Targets;
 
-pub use self::reload::ScrapeOptions;
 use self::{
     backend::StoreBackend,
     door::Door,
     intake::StoreIntake,
+    otlp::OtlpServers,
     reload::{ReloadHandle, Reloader},
     scraping::Scraping,
 };
+pub use self::{otlp::OtlpServing, reload::ScrapeOptions};
 
 /// Folder of the metrics store within the data directory.
 const STORE_DIR: &str = "series";
@@ -49,6 +51,8 @@ pub struct ServerOptions {
     pub queries: QueryPolicy,
     /// How much may be on its way in.
     pub receive: ReceiveLimits,
+    /// Where and how OTLP is taken.
+    pub otlp: OtlpServing,
     /// What is scraped; nothing unless a file says so.
     pub scrape: ScrapeOptions,
     /// What the process says about itself.
@@ -86,6 +90,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct RunningServer {
     address: SocketAddr,
+    otlp: Vec<(&'static str, SocketAddr)>,
     recovery: Recovery,
     store: SeriesStore,
     stop: CancellationToken,
@@ -99,16 +104,23 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let door = Arc::new(Door::default());
     let intake = Arc::new(StoreIntake::new(Arc::clone(&door)));
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
+    let otlp_receiver = OtlpReceiver::beside(&receiver, options.otlp.settings);
     let targets = Targets::default();
     let (reload, asked) = reload::handle(options.scrape.shown.clone());
-    let backend =
-        StoreBackend::new(Arc::clone(&door), Arc::clone(&receiver), targets.clone(), reload.clone(), &options.dir);
+    let receivers = (Arc::clone(&receiver), Arc::clone(&otlp_receiver));
+    let backend = StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), &options.dir);
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
-    let server = PrometheusServer::bind(options.spec, api, receiver.router()).await?;
+    let routes = receiver.router().merge(otlp_receiver.prometheus_router());
+    let server = PrometheusServer::bind(options.spec, api, routes).await?;
     let address = server.local_addr();
+    let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;
+    let otlp = otlp_servers.addresses();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(server.run(stop.clone()));
+    let (main, others) = (server.run(stop.clone()), otlp_servers.run(stop.clone()));
+    let serving = tokio::spawn(async move {
+        tokio::join!(main, others);
+    });
 
     let (dir, store) = (options.dir, options.store);
     let opened = tokio::task::spawn_blocking(move || open(dir, store)).await;
@@ -117,7 +129,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
             door.open(store.clone());
             let scraping = Scraping::new(&intake, &targets);
             let reloader = Reloader::start(reload.clone(), asked, scraping, options.scrape);
-            Ok(RunningServer { address, recovery, store, stop, serving, reload, reloader })
+            Ok(RunningServer { address, otlp, recovery, store, stop, serving, reload, reloader })
         }
         Err(error) => {
             stop.cancel();
@@ -140,6 +152,11 @@ impl RunningServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where OTLP is served besides, with what is spoken there.
+    pub fn otlp_addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.otlp
     }
 
     /// What was found when the store was opened.

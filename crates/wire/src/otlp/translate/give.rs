@@ -5,8 +5,8 @@ use homeostat_model::{Histogram, Labels, MetricKind, TimeMs, histogram::Histogra
 use super::{Metric, PointError, Stop, Temporality, Translator, unsupported};
 use crate::{
     intake::{
-        ExemplarRow, ExemplarsView, Fault, FloatSample, HistogramSample, Label, MetadataView, Refusal, SeriesKey, SeriesSink,
-        SeriesView, count, normalise, recycled,
+        ExemplarRow, ExemplarsView, Fault, FloatSample, HistogramSample, Label, MetadataView, Refusal, SeriesKey,
+        SeriesSink, SeriesView, count, normalise, recycled,
     },
     otlp::{
         delta::Total,

@@ -1,0 +1,118 @@
+//! What all doors have in common: a share of the budget, a worker, and the disk.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use homeostat_model::TimeMs;
+use http::HeaderMap;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    body::{Budget, Held, NoBody},
+    checked::Checked,
+    intake::{Intake, NotTaken, Rejected, Taken, Written},
+    limits::{DURABLE_TIMEOUT, PATIENCE, ReceiveLimits},
+    problem::{Kind, Problem},
+};
+
+/// Between requests and a store.
+#[derive(Debug)]
+pub(crate) struct Gate<I> {
+    pub(crate) intake: Arc<I>,
+    pub(crate) limits: ReceiveLimits,
+    pub(crate) budget: Budget,
+    workers: Arc<Semaphore>,
+}
+
+/// What a worker makes of a body: what the store took, and what else there is to say.
+pub(crate) type Decoded<T> = Result<(Taken, T), Problem>;
+
+/// What became of a request, all of it as durable as the store promises.
+#[derive(Debug)]
+pub(crate) struct Stored<T> {
+    pub(crate) written: Written,
+    /// By the store.
+    pub(crate) rejected: Vec<Rejected>,
+    /// What the decoder said.
+    pub(crate) said: T,
+}
+
+impl<I: Intake> Gate<I> {
+    pub(crate) fn new(intake: Arc<I>, limits: ReceiveLimits) -> Self {
+        let budget = Budget::new(limits.bodies_bytes_max, limits.body_bytes_max);
+        let workers = Arc::new(Semaphore::new(limits.workers));
+        Self { intake, limits, budget, workers }
+    }
+
+    /// Reads a body within its share of the budget.
+    pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Held, Problem> {
+        self.budget.read(headers, body).await.map_err(|problem| match problem {
+            NoBody::TooLarge => {
+                let limit = self.limits.body_bytes_max;
+                Problem::new(
+                    Kind::TooLarge,
+                    format!("a body has at most {limit} bytes; send fewer samples per request"),
+                )
+            }
+            NoBody::NoRoom => Problem::new(Kind::Busy, "too many requests are on their way; send again later"),
+            NoBody::TooSlow => Problem::new(Kind::TooSlow, "the body did not arrive in time"),
+            NoBody::Broken => Problem::new(Kind::Unreadable, "the body ended before it was complete"),
+        })
+    }
+
+    /// Has a worker decode a body and hand it to the store, then waits for the disk.
+    pub(crate) async fn store<T: Send + 'static>(
+        &self,
+        held: Held,
+        decode: impl FnOnce(&Bytes) -> Decoded<T> + Send + 'static,
+    ) -> Result<Stored<T>, Problem> {
+        let worker = self.worker().await?;
+        let work = tokio::task::spawn_blocking(move || {
+            let result = decode(&held.bytes);
+            // Both are free before the disk is waited for.
+            drop((held, worker));
+            result
+        });
+        let (taken, said) = work.await.map_err(|_panicked| {
+            Problem::new(Kind::Bug, "the request could not be decoded; this is our fault, please report it")
+        })??;
+        match timeout(DURABLE_TIMEOUT, taken.durable).await {
+            Ok(Ok(())) => Ok(Stored { written: taken.written, rejected: taken.rejected, said }),
+            Ok(Err(problem)) => Err(problem.into()),
+            Err(_elapsed) => {
+                let text = format!("the disk did not answer within {} s", DURABLE_TIMEOUT.as_secs());
+                Err(NotTaken::Broken(text).into())
+            }
+        }
+    }
+
+    /// An empty batch.
+    pub(crate) fn begin(&self) -> Checked<I::Batch> {
+        Checked::new(self.intake.begin(now_ms()))
+    }
+
+    /// Hands a batch over, and gives beside what did not even reach it.
+    pub(crate) fn commit(&self, checked: Checked<I::Batch>) -> Decoded<Vec<Rejected>> {
+        Ok((self.intake.commit(checked.batch)?, checked.refused))
+    }
+
+    async fn worker(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match timeout(PATIENCE, Arc::clone(&self.workers).acquire_owned()).await {
+            Ok(Ok(worker)) => Ok(worker),
+            _ => Err(NotTaken::Busy("all workers are busy; send again later".to_owned()).into()),
+        }
+    }
+}
+
+/// When a request arrived.
+pub(crate) fn now_ms() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimeMs::try_from(since.as_millis()).unwrap_or(TimeMs::MAX)
+}
