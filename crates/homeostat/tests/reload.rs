@@ -9,7 +9,7 @@ use std::time::Instant;
 use common::{Load, PATIENCE, Upstream, config, serving_weight, start, until, write_config};
 use homeostat::runtime::Running;
 use homeostat_api::backend::{ConfigStatus, Operation};
-use homeostat_model::{Actor, RolloutName, rollout::Verb};
+use homeostat_model::{Actor, RolloutName, Weight, rollout::Verb};
 
 async fn until_config(running: &Running, what: &str, holds: impl Fn(&ConfigStatus) -> bool) -> ConfigStatus {
     let deadline = Instant::now() + PATIENCE;
@@ -85,5 +85,24 @@ async fn a_rolled_back_canary_stays_at_zero_over_reloads() {
     let refused = running.backend().operate(start, Actor::new("test"), String::new()).await;
     assert!(refused.is_err(), "a frozen release does not start by itself again");
     load.stop().await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_operates_and_looks_sees_what_they_did() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (v1, v2) = (Upstream::start().await, Upstream::start().await);
+    let text = config(&dir.path().join("data"), v1.address, v2.address, None);
+    let running = start(dir.path(), &text).await;
+    until(&running, "control knows the rollout", |view| view.rollouts.len() == 1).await;
+    for _ in 0..10 {
+        for (verb, active) in [(Verb::Start, true), (Verb::Abort, false)] {
+            let operation = Operation::Rollout { rollout: RolloutName::new("shop-v2").expect("a name"), verb };
+            running.backend().operate(operation, Actor::new("test"), String::new()).await.expect("it is done");
+            let view = running.backend().view();
+            let rollout = &view.rollouts[0];
+            assert_eq!(rollout.weight == Weight::ZERO, !active, "{verb:?}: {:?}", rollout.phase);
+        }
+    }
     running.stop().await;
 }

@@ -118,6 +118,8 @@ struct LoopState {
     latencies_due: Instant,
     view_due: Instant,
     view_stale: bool,
+    /// Answers to those who asked for something that is done now; they get them once the view shows it.
+    answers: Vec<(oneshot::Sender<Result<(), OperateError>>, Result<(), OperateError>)>,
     step_watch: StepWatch,
 }
 
@@ -139,6 +141,7 @@ impl ControlThread {
             latencies_due: now,
             view_due: now,
             view_stale: true,
+            answers: Vec::new(),
             step_watch: StepWatch::new(parts.clock.readings()),
         };
         let Parts { clock, control, recorder, journal, gateway, late, files, shared, inbox, .. } = parts;
@@ -202,6 +205,7 @@ impl ControlThread {
         self.freeze_due();
         self.look_after_the_journal();
         self.publish_view();
+        self.answer();
         self.watch_the_clock();
         self.shared.control_is_alive(self.clock.now());
     }
@@ -344,8 +348,16 @@ impl ControlThread {
         }
     }
 
+    /// Whoever asks and looks right after the answer sees what they asked for.
+    fn answer(&mut self) {
+        for (reply, answer) in self.state.answers.drain(..) {
+            let _asker_left = reply.send(answer);
+        }
+    }
+
     fn publish_view(&mut self) {
         let now = Instant::now();
+        self.state.view_stale |= !self.state.answers.is_empty();
         if !self.state.view_stale && now < self.state.view_due {
             return;
         }
@@ -378,6 +390,8 @@ impl ControlThread {
             self.run_followups();
             self.send_notices();
         }
+        self.publish_view();
+        self.answer();
         let open = std::mem::take(&mut self.state.freezes);
         self.freeze(open);
         if !self.pending.is_empty() {

@@ -120,7 +120,8 @@ impl ControlThread {
             }
             self.send_notices();
             if let Some(reply) = effects.reply {
-                let _asker_left = reply.send(refusal.map_or(Ok(()), |reason| Err(OperateError::Refused(reason))));
+                let answer = refusal.map_or(Ok(()), |reason| Err(OperateError::Refused(reason)));
+                self.state.answers.push((reply, answer));
             }
         }
     }
