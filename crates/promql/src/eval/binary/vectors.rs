@@ -246,10 +246,18 @@ impl Join<'_, '_> {
             Some(series) => operand(series, step),
             None => self.binary.matching.fill_right.map(Operand::Float),
         };
-        let mut matched: Vec<usize> = Vec::new();
+        // What a comparison drops has had its partner, but stands in nobody's way where many may match.
+        let (mut has_partner, mut matched) = (false, Vec::<usize>::new());
         for (place, many) in self.many_series(members) {
             let (Some(of_many), Some(of_one)) = (operand(many, step), of_one) else { continue };
             let Some(value) = self.combine_sides(of_many, of_one) else { continue };
+            if self.is_one_to_one() && has_partner {
+                return Err(execution(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+            has_partner = true;
+            let Combined::Value(value) = value else { continue };
             let filled;
             let one_labels = if let Some(one) = one {
                 &one.labels
@@ -259,20 +267,15 @@ impl Join<'_, '_> {
             };
             let labels = self.result_labels(&many.labels, one_labels);
             let at = found.at(place, labels, self.drops_name(many));
-            if self.is_one_to_one() && !matched.is_empty() {
-                return Err(execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
-            }
             if matched.contains(&at) {
                 return Err(execution("multiple matches for labels: grouping labels must ensure unique matches"));
             }
             matched.push(at);
             found.push(at, step, value);
         }
-        if let (true, Some(one), Some(fill)) = (matched.is_empty(), one, self.binary.matching.fill_left)
+        if let (false, Some(one), Some(fill)) = (has_partner, one, self.binary.matching.fill_left)
             && let Some(of_one) = operand(one, step)
-            && let Some(value) = self.combine_sides(Operand::Float(fill), of_one)
+            && let Some(Combined::Value(value)) = self.combine_sides(Operand::Float(fill), of_one)
         {
             let many_labels = group_labels(&self.binary.matching, &one.labels);
             let labels = self.result_labels(&many_labels, &one.labels);
@@ -369,8 +372,8 @@ impl Found {
         })
     }
 
-    fn push(&mut self, at: usize, step: usize, value: Combined) {
-        if let (Some((_, series)), Combined::Value(value)) = (self.series.get_mut(at), value) {
+    fn push(&mut self, at: usize, step: usize, value: SampleValue) {
+        if let Some((_, series)) = self.series.get_mut(at) {
             series.push(step, value);
         }
     }
