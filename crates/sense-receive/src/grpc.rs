@@ -144,7 +144,7 @@ fn percent_encoded(text: &str) -> String {
         match byte {
             b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
             // A text takes everything.
-            _ => drop(write!(out, "%{byte:02X}")),
+            _ => write!(out, "%{byte:02X}").unwrap_or_default(),
         }
     }
     out

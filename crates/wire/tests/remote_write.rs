@@ -508,6 +508,17 @@ fn what_prometheus_sends_is_read_as_it_meant_it() {
 }
 
 #[test]
+fn a_negative_zero_among_counts_comes_back() {
+    let histogram =
+        Histogram { count: 1.0, zero_count: -0.0, positive: Buckets::from_sorted([(0, 1.0)]), ..Histogram::default() };
+    let sample = HistogramSample { t_ms: 1, histogram: Arc::new(histogram), start_ms: None };
+    let mut encoder = EncoderV1::default();
+    encoder.series([("__name__", "h")], &[], &[sample], &[]);
+    let read = read_v1(encoder.as_bytes());
+    assert_eq!(read.series[0].histograms[0].histogram.zero_count.to_bits(), (-0.0_f64).to_bits());
+}
+
+#[test]
 fn whole_counts_above_their_total_are_sent_as_fractions() {
     let histogram = Histogram { count: 1.0, positive: Buckets::from_sorted([(0, 2.0)]), ..Histogram::default() };
     let sample = HistogramSample { t_ms: 1, histogram: Arc::new(histogram), start_ms: None };

@@ -125,7 +125,8 @@ fn put_side(number: u32, buckets: &Buckets, float: bool, out: &mut Vec<u8>) {
 fn is_whole(histogram: &Histogram) -> bool {
     let sides = || histogram.positive.counts.iter().chain(&histogram.negative.counts).copied();
     let mut counts = [histogram.count, histogram.zero_count].into_iter().chain(sides());
-    counts.all(|count| (0.0..=WHOLE_MAX).contains(&count) && count.fract() == 0.0)
+    // There is no negative zero among integers.
+    counts.all(|count| (0.0..=WHOLE_MAX).contains(&count) && count.fract() == 0.0 && count.is_sign_positive())
         && sides().sum::<f64>() + histogram.zero_count <= histogram.count
 }
 
