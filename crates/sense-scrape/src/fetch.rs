@@ -8,8 +8,8 @@ use std::{io::Read as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use homeostat_model::TimeMs;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -27,6 +27,9 @@ use crate::{
 const REDIRECTS_MAX: usize = 10;
 /// Characters of a target's words in an error.
 const WORDS_MAX: usize = 200;
+
+/// Who we are.
+const AGENT: &str = concat!("homeostat/", env!("CARGO_PKG_VERSION"));
 
 /// What a target answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +113,7 @@ pub struct Question<'a> {
 /// Asks targets of one job; keeps their connections.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     spec: Arc<HttpSpec>,
 }
 
@@ -140,6 +143,30 @@ impl Fetcher {
         tokio::time::timeout(question.timeout, all).await.unwrap_or(Err(FetchError::Timeout(question.timeout)))
     }
 
+    /// Sends a body once and gives what came of it, whatever the status. Redirects are not followed: a body goes where
+    /// it was sent, or nowhere.
+    pub async fn post(
+        &self,
+        url: &str,
+        own: HeaderMap,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(StatusCode, HeaderMap, String), FetchError> {
+        let all = async {
+            let mut request = Request::new(Full::new(body));
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = parse(url)?;
+            let headers = request.headers_mut();
+            *headers = own;
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+            self.own_headers(headers).await?;
+            let response = self.client.request(request).await.map_err(|error| FetchError::Connect(error.into()))?;
+            let (parts, body) = response.into_parts();
+            Ok((parts.status, parts.headers, words(body).await))
+        };
+        tokio::time::timeout(limit, all).await.unwrap_or(Err(FetchError::Timeout(limit)))
+    }
+
     async fn follow(&self, question: &Question<'_>) -> Result<Answer, FetchError> {
         let mut uri = parse(question.url)?;
         let home = uri.authority().cloned();
@@ -157,7 +184,7 @@ impl Fetcher {
     }
 
     async fn ask(&self, uri: &Uri, question: &Question<'_>, at_home: bool) -> Result<Response<Incoming>, FetchError> {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         let wrong = |reason: String| FetchError::Request { url: question.url.to_owned(), reason };
@@ -166,7 +193,7 @@ impl Fetcher {
         if question.compression {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("homeostat/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
         if let Ok(seconds) = HeaderValue::from_str(&question.timeout.as_secs_f64().to_string()) {
             headers.insert("x-prometheus-scrape-timeout-seconds", seconds);
         }
@@ -211,10 +238,7 @@ fn resolve(from: &Uri, to: &str) -> Option<Uri> {
 async fn answer(response: Response<Incoming>, limit: u64) -> Result<Answer, FetchError> {
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
-        let body = Limited::new(body, WORDS_MAX * 4).collect().await;
-        let words = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words).trim().chars().take(WORDS_MAX).collect();
-        return Err(FetchError::Status { status: parts.status, words });
+        return Err(FetchError::Status { status: parts.status, words: words(body).await });
     }
     let limit_here = usize::try_from(limit).unwrap_or(usize::MAX);
     let body = Limited::new(body, limit_here).collect().await.map_err(|error| {
@@ -227,6 +251,13 @@ async fn answer(response: Response<Incoming>, limit: u64) -> Result<Answer, Fetc
         other => return Err(FetchError::Encoding { reason: format!("{other:?} is not understood") }),
     };
     Ok(Answer { body, content_type: text(header::CONTENT_TYPE).to_owned() })
+}
+
+/// The beginning of what somebody said.
+async fn words(body: Incoming) -> String {
+    let body = Limited::new(body, WORDS_MAX * 4).collect().await;
+    let words = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    String::from_utf8_lossy(&words).trim().chars().take(WORDS_MAX).collect()
 }
 
 fn gunzip(packed: &[u8], limit: u64) -> Result<Bytes, FetchError> {

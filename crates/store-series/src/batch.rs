@@ -61,6 +61,35 @@ pub struct Batch {
 pub(crate) struct Scratch {
     pub(crate) ids: Vec<u32>,
     pub(crate) record: RecordBuilder,
+    /// Samples that were rejected, or repeat one that is not the newest.
+    pub(crate) passed_over: PassedOver,
+    /// The head has seen the batch.
+    pub(crate) appended: bool,
+}
+
+/// Samples by their places in the batch's lists, ascending.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PassedOver {
+    pub(crate) floats: Vec<usize>,
+    pub(crate) histograms: Vec<usize>,
+}
+
+impl PassedOver {
+    pub(crate) fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+    }
+}
+
+/// What the store has taken of a series, in order of the request.
+#[derive(Debug)]
+pub struct TakenSeries<'a> {
+    /// Sorted by name.
+    pub labels: LabelsIter<'a>,
+    /// Numbers.
+    pub floats: Vec<(TimeMs, f64)>,
+    /// Native histograms.
+    pub histograms: Vec<(TimeMs, Arc<Histogram>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +127,8 @@ impl Batch {
         self.metadata.clear();
         self.scratch.ids.clear();
         self.scratch.record.clear();
+        self.scratch.passed_over.clear();
+        self.scratch.appended = false;
     }
 
     /// Returns true when nothing was added.
@@ -191,6 +222,22 @@ impl Batch {
         });
         self.metadata.push(BatchMetadata { family, help, unit, kind });
         self
+    }
+
+    /// After an append: the series with the samples that the store has taken, for whoever sends them on. A sample that
+    /// was stored before is among them only when it is the newest of its series, so that order is kept. Nothing before
+    /// the append, or when the store had no room for it.
+    pub fn taken(&self) -> impl Iterator<Item = TakenSeries<'_>> {
+        let series = if self.scratch.appended { self.series.as_slice() } else { &[] };
+        series.iter().filter_map(|entry| {
+            let passed = &self.scratch.passed_over;
+            let floats = entry.floats.clone().filter(|at| passed.floats.binary_search(at).is_err());
+            let histograms = entry.histograms.clone().filter(|at| passed.histograms.binary_search(at).is_err());
+            let floats: Vec<_> = floats.filter_map(|at| self.floats.get(at).copied()).collect();
+            let histograms: Vec<_> = histograms.filter_map(|at| self.histograms.get(at).cloned()).collect();
+            let labels = LabelsIter::over(self.text(&entry.labels));
+            (!floats.is_empty() || !histograms.is_empty()).then_some(TakenSeries { labels, floats, histograms })
+        })
     }
 
     pub(crate) fn text(&self, range: &Range<usize>) -> &str {

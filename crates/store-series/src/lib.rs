@@ -57,7 +57,7 @@ mod store;
 mod upkeep;
 mod worker;
 
-pub use batch::{Batch, LABELS_BYTES_MAX, LABELS_MAX, LabelError};
+pub use batch::{Batch, LABELS_BYTES_MAX, LABELS_MAX, LabelError, TakenSeries};
 pub use block::{BlockError, BlockFault};
 pub use error::{AppendError, Busy, CatalogError, CompactError, FlushError, OpenError, UpkeepError};
 pub use exemplar::SeriesExemplars;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::prometheus,
     error_chain::chain,
-    runtime::server::{self, OtlpServing, RunningServer, ScrapeOptions, ServerOptions},
+    runtime::server::{self, Fixed, OtlpServing, RunningServer, ScrapeOptions, ServerOptions},
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
@@ -51,7 +51,8 @@ pub(crate) struct Args {
     /// Take OTLP over gRPC here; alone it means OTLP's own port
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:4317", help_heading = "Serving")]
     otlp_grpc: Option<SocketAddr>,
-    /// Scrape what the `scrape_configs` of this `prometheus.yml` say; without it nothing is scraped. A changed file is
+    /// Scrape what the `scrape_configs` of this `prometheus.yml` say, send samples on to its `remote_write`, translate OTLP
+    /// by its `otlp`; without it nothing is scraped or sent. A changed file is
     /// read again, as it is on SIGHUP; one with problems changes nothing
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     scrape_config: Option<PathBuf>,
@@ -281,7 +282,7 @@ impl Args {
                     listen,
                     open: self.open_to_network,
                 }),
-                settings: OtlpSettings::default(),
+                settings: OtlpSettings { options: scrape.fixed.otlp.clone(), ..OtlpSettings::default() },
             },
             dir: self.data,
             store: StoreOptions {
@@ -328,7 +329,8 @@ impl Args {
         if !config.warnings.is_empty() {
             eprintln!("{}", config.warnings);
         }
-        Ok(ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown })
+        let fixed = Fixed { remotes: config.remotes, otlp: config.otlp };
+        Ok(ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown, fixed })
     }
 
     /// What is in force, for those who ask over the API.

@@ -15,7 +15,7 @@ use homeostat_wire::series::{
 
 use super::{Head, LabelHasher, Limits, Part, Series, State};
 use crate::{
-    batch::{Batch, Scratch},
+    batch::{Batch, PassedOver, Scratch},
     report::{Accepted, Reason, Rejection, Rejections},
 };
 
@@ -47,7 +47,9 @@ impl Head {
     /// Takes a batch in. What has to be in the log stands in the batch's record afterwards.
     pub(crate) fn append(&mut self, batch: &mut Batch, limits: Limits) -> (Accepted, Rejections) {
         let mut scratch = std::mem::take(&mut batch.scratch);
-        let Scratch { ids, record } = &mut scratch;
+        let Scratch { ids, record, passed_over, appended } = &mut scratch;
+        passed_over.clear();
+        *appended = true;
         let mut done = (Accepted::default(), Rejections::default());
         // Three loops on purpose: see the module's header of `head`.
         ids.clear();
@@ -58,7 +60,8 @@ impl Head {
             }
         }
         for at in 0..ids.len() {
-            self.append_series(batch, at, ids.get(at).copied().unwrap_or(NO_SERIES), record, limits, &mut done);
+            let known = ids.get(at).copied().unwrap_or(NO_SERIES);
+            self.append_series(batch, at, known, (record, passed_over), limits, &mut done);
             // Exemplars come later and want to know the series.
             if let (Some(slot), Some(entry)) = (ids.get_mut(at), batch.series.get(at))
                 && *slot == NO_SERIES
@@ -76,7 +79,7 @@ impl Head {
         batch: &Batch,
         at: usize,
         known: u32,
-        record: &mut RecordBuilder,
+        (record, passed_over): (&mut RecordBuilder, &mut PassedOver),
         limits: Limits,
         done: &mut (Accepted, Rejections),
     ) {
@@ -97,16 +100,20 @@ impl Head {
                     let count = (floats.len() + histograms.len()) as u64;
                     let first = floats.first().map(|f| f.0).or(histograms.first().map(|h| h.0)).unwrap_or(0);
                     done.1.add(reason, count, || describe(reason, first, None));
+                    passed_over.floats.extend(entry.floats.clone());
+                    passed_over.histograms.extend(entry.histograms.clone());
                     return;
                 }
             },
             id => id,
         };
-        let mut histograms = histograms.iter().peekable();
-        for (t_ms, value) in floats {
+        let mut histograms = entry.histograms.clone().zip(histograms).peekable();
+        for (place, (t_ms, value)) in entry.floats.clone().zip(floats) {
             // A series of both kinds brings two lists; together they are in order.
-            while let Some((earlier, value)) = histograms.next_if(|(t, _)| t < t_ms) {
-                self.append_histogram(id, *earlier, value, record, limits, done, &describe);
+            while let Some((place, (earlier, value))) = histograms.next_if(|(_, (t, _))| t < t_ms) {
+                if !self.append_histogram(id, *earlier, value, record, limits, done, &describe) {
+                    passed_over.histograms.push(place);
+                }
             }
             let (accepted, rejected) = &mut *done;
             match self.float(id, *t_ms, *value, limits) {
@@ -116,16 +123,28 @@ impl Head {
                     if fate == Fate::Stored {
                         let log_ref = self.logged(id, record);
                         record.float(log_ref, *t_ms, *value);
+                    } else if !self.is_newest(id, *t_ms) {
+                        passed_over.floats.push(place);
                     }
                 }
-                Err(reason) => rejected.add(reason, 1, || describe(reason, *t_ms, None)),
+                Err(reason) => {
+                    rejected.add(reason, 1, || describe(reason, *t_ms, None));
+                    passed_over.floats.push(place);
+                }
             }
         }
-        for (t_ms, value) in histograms {
-            self.append_histogram(id, *t_ms, value, record, limits, done, &describe);
+        for (place, (t_ms, value)) in histograms {
+            if !self.append_histogram(id, *t_ms, value, record, limits, done, &describe) {
+                passed_over.histograms.push(place);
+            }
         }
     }
 
+    fn is_newest(&self, id: u32, t_ms: TimeMs) -> bool {
+        self.series.get(id as usize).is_some_and(|series| series.newest_t == t_ms)
+    }
+
+    /// Returns true when it was taken: stored now, or before as the newest.
     #[expect(clippy::too_many_arguments, reason = "a part of `append_series` that is needed twice")]
     fn append_histogram(
         &mut self,
@@ -136,7 +155,7 @@ impl Head {
         limits: Limits,
         (accepted, rejected): &mut (Accepted, Rejections),
         describe: &dyn Fn(Reason, TimeMs, Option<String>) -> Rejection,
-    ) {
+    ) -> bool {
         let fate = match check(value) {
             Ok(()) => self.histogram(id, t_ms, value, limits).map_err(|reason| (reason, None)),
             Err(detail) => Err((Reason::InvalidHistogram, Some(detail))),
@@ -149,8 +168,12 @@ impl Head {
                     let log_ref = self.logged(id, record);
                     record.histogram(log_ref, t_ms, value);
                 }
+                fate == Fate::Stored || self.is_newest(id, t_ms)
             }
-            Err((reason, detail)) => rejected.add(reason, 1, || describe(reason, t_ms, detail)),
+            Err((reason, detail)) => {
+                rejected.add(reason, 1, || describe(reason, t_ms, detail));
+                false
+            }
         }
     }
 

@@ -49,11 +49,9 @@ fn warn_about_the_rest(file: &PrometheusFile, cx: &mut Context<'_>) {
     warn("alerting", &file.alerting, "receivers of Homeostat are documents of the kind `Receiver`");
     warn("rule_files", &file.rule_files, "rules are not evaluated; leave the key out to silence this");
     warn("scrape_config_files", &file.scrape_config_files, "write the jobs into `scrape_configs`");
-    warn("remote_write", &file.remote_write, "samples are not sent on; leave the key out to silence this");
     warn("remote_read", &file.remote_read, "all data are in the store; leave the key out to silence this");
     warn("storage", &file.storage, "settings of the store are options of the command");
     warn("tracing", &file.tracing, "leave the key out to silence this");
-    warn("otlp", &file.otlp, "OTLP is translated with Prometheus' defaults; leave the key out to silence this");
     warn("runtime", &file.runtime, "leave the key out to silence this");
 }
 
@@ -140,7 +138,7 @@ fn limits(raw: &ScrapeConfig, global: &Global) -> Limits {
     }
 }
 
-fn rules(raw: Option<&At<Vec<Relabel>>>, cx: &mut Context<'_>) -> Arc<[Rule]> {
+pub(super) fn rules(raw: Option<&At<Vec<Relabel>>>, cx: &mut Context<'_>) -> Arc<[Rule]> {
     let rules = raw.iter().flat_map(|at| at.value.iter().map(|rule| (at.place, rule)));
     let rules: Vec<_> = rules.filter_map(|(list, raw)| rule(list, raw, cx)).collect();
     Arc::from(rules)

@@ -8,19 +8,24 @@
 
 mod http;
 mod jobs;
+mod otlp;
 mod raw;
+mod remotes;
 mod scalars;
 
 use std::path::Path;
 
 use homeostat_sense_scrape::spec::{Job, TargetGroup};
+use homeostat_wire::otlp::OtlpOptions;
+
+pub use remotes::Remote;
 
 use super::{
     mask,
     problem::{Problem, Problems, Severity},
     read::{Context, Read},
     source::{Place, Sources},
-    tree::{self, Node},
+    tree,
 };
 
 /// What a `prometheus.yml` says, checked.
@@ -28,6 +33,10 @@ use super::{
 pub struct PrometheusConfig {
     /// What is scraped, one entry a name.
     pub jobs: Vec<Job>,
+    /// Where samples are sent on, one entry a name.
+    pub remotes: Vec<Remote>,
+    /// How OTLP is translated.
+    pub otlp: OtlpOptions,
     /// What is accepted but has no effect here.
     pub warnings: Problems,
     /// The file as it may be shown: without its secrets.
@@ -47,14 +56,18 @@ pub fn load_str(name: &str, text: &str) -> Result<PrometheusConfig, Problems> {
 
 fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<PrometheusConfig, Problems> {
     let mut cx = Context::new(problems, &|_| None);
-    let mut jobs = Vec::new();
+    let (mut jobs, mut remotes, mut otlp) = (Vec::new(), Vec::new(), OtlpOptions::default());
     for (file, source) in (0_u16..).zip(&sources.0) {
         let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
         for document in &parsed.documents {
-            jobs.extend(document_jobs(document, dir, &mut cx));
+            let Some(file) = raw::PrometheusFile::read(document, &mut cx) else { continue };
+            jobs.extend(jobs::check(&file, dir, &mut cx));
+            remotes.extend(remotes::check(&file, dir, &mut cx));
+            otlp = otlp::check(&file, &mut cx).unwrap_or(otlp);
         }
     }
     jobs::refuse_twins(&jobs, &mut cx);
+    remotes::refuse_twins(&remotes, &mut cx);
     let failed = cx.problems.iter().any(|problem| problem.severity == Severity::Error);
     let shown = shown(sources, &cx.secrets);
     let problems = Problems::new(cx.problems, sources, &cx.secrets);
@@ -62,7 +75,8 @@ fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<Prom
         return Err(problems);
     }
     let jobs = jobs.into_iter().map(|at| at.value).collect();
-    Ok(PrometheusConfig { jobs, warnings: problems, shown })
+    let remotes = remotes.into_iter().map(|at| at.value).collect();
+    Ok(PrometheusConfig { jobs, remotes, otlp, warnings: problems, shown })
 }
 
 /// The texts, secrets masked line by line.
@@ -75,11 +89,6 @@ fn shown(sources: &Sources, secrets: &[Place]) -> String {
         }
     }
     shown
-}
-
-fn document_jobs(document: &Node, dir: &Path, cx: &mut Context<'_>) -> Vec<super::source::At<Job>> {
-    let Some(file) = raw::PrometheusFile::read(document, cx) else { return Vec::new() };
-    jobs::check(&file, dir, cx)
 }
 
 /// Reads a list of target groups as `file_sd_configs` has them, YAML or JSON. The error names line and column.
@@ -153,6 +162,53 @@ scrape_configs:
         assert_eq!((node.relabel.len(), node.metric_relabel.len()), (1, 1));
         let warnings = config.warnings.to_string();
         assert!(warnings.contains("alerting") && warnings.contains("rule_files"), "{warnings}");
+    }
+
+    #[test]
+    fn ways_in_and_out_are_read() {
+        let config = load_str(
+            "prometheus.yml",
+            "global: {external_labels: {region: eu}}
+remote_write:
+  - url: http://127.0.0.1:1/api/v1/write
+    name: far
+    protobuf_message: io.prometheus.write.v2.Request
+    headers: {X-Scope-OrgID: a}
+    basic_auth: {username: u, password: p}
+    write_relabel_configs: [{source_labels: [__name__], regex: up, action: keep}]
+    queue_config: {max_samples_per_send: 7, min_backoff: 1s, capacity: 10}
+  - url: http://u:p@127.0.0.1:2/write
+otlp:
+  translation_strategy: NoTranslation
+  promote_resource_attributes: [a.b]
+",
+        );
+        let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+        let [far, other] = config.remotes.as_slice() else { panic!("{:?}", config.remotes) };
+        assert_eq!((far.relay.name.as_str(), far.relay.samples_per_send_max, far.relay.relabel.len()), ("far", 7, 1));
+        assert_eq!(far.relay.external_labels, [("region".to_owned(), "eu".to_owned())]);
+        assert_eq!(far.http.headers, [("X-Scope-OrgID".to_owned(), "a".to_owned())]);
+        assert_eq!((other.relay.name.len(), other.relay.url.as_str()), (6, "http://127.0.0.1:2/write"));
+        assert_eq!(config.otlp.strategy, homeostat_wire::otlp::Strategy::NoTranslation);
+        let said = problems(
+            "remote_write:
+  - {url: nowhere}
+  - {url: 'http://a/', name: x, protobuf_message: v3}
+  - {url: 'http://a/', name: x, queue_config: {min_backoff: 9s}}
+  - {url: 'http://a/', name: x}
+otlp: {translation_strategy: None, ignore_resource_attributes: [a]}
+",
+        );
+        for expected in [
+            "`http://` or `https://`",
+            "write `prometheus.WriteRequest`",
+            "`max_backoff`",
+            "a second",
+            "NoTranslation",
+            "ignore",
+        ] {
+            assert!(said.contains(expected), "{expected}:\n{said}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `prometheus.yml` as written.
 
 use homeostat_relabel::Action;
+use homeostat_relay_write::Version as Message;
 use homeostat_sense_scrape::spec::{DnsKind, Format, Scheme};
+use homeostat_wire::otlp::Strategy;
 
 use super::scalars::{PlainSecret, PromDuration, Size, Text};
 use crate::config::{
@@ -26,7 +28,7 @@ record! {
         /// Alertmanagers; receivers are documents of their own here.
         "alerting" alerting: Any => optional;
         /// Where samples are sent on.
-        "remote_write" remote_write: Any => optional;
+        "remote_write" remote_write: Vec<RemoteWrite> => default "[]";
         /// Where samples are read from.
         "remote_read" remote_read: Any => optional;
         /// Settings of the store.
@@ -34,7 +36,7 @@ record! {
         /// Spans of Prometheus itself.
         "tracing" tracing: Any => optional;
         /// How OTLP is translated.
-        "otlp" otlp: Any => optional;
+        "otlp" otlp: Otlp => default "{}";
         /// Settings of the runtime.
         "runtime" runtime: Any => optional;
     }
@@ -65,7 +67,7 @@ record! {
         "always_scrape_classic_histograms" classic: bool => default "false";
         /// Time between two evaluations of rules.
         "evaluation_interval" evaluation_interval: PromDuration => optional;
-        /// Labels for other systems; they are not added to what is stored.
+        /// Labels for other systems: added to what is sent on, not to what is stored.
         "external_labels" external_labels: Entries<Text, Text> => optional;
         /// No effect here.
         "rule_query_offset" rule_query_offset: Any => optional;
@@ -83,6 +85,96 @@ record! {
         "scrape_native_histograms" scrape_native_histograms: Any => optional;
         /// No effect here.
         "convert_classic_histograms_to_nhcb" convert_classic_histograms_to_nhcb: Any => optional;
+    }
+}
+
+record! {
+    /// A destination that samples are sent on to.
+    RemoteWrite {
+        /// Where.
+        "url" url: Text => required;
+        /// Name in metrics; the URL's hash otherwise.
+        "name" name: Text => optional;
+        /// Longest request.
+        "remote_timeout" remote_timeout: PromDuration => default "30s";
+        /// Version of the protocol, by its message.
+        "protobuf_message" protobuf_message: Message => default "prometheus.WriteRequest";
+        /// Headers that are sent besides.
+        "headers" headers: Entries<Text, Text> => optional;
+        /// Rewrites and chooses series.
+        "write_relabel_configs" write_relabel_configs: Vec<Relabel> => default "[]";
+        /// Exemplars are not sent.
+        "send_exemplars" send_exemplars: bool => default "false";
+        /// Whether native histograms are sent.
+        "send_native_histograms" send_native_histograms: bool => default "false";
+        /// User and password.
+        "basic_auth" basic_auth: BasicAuth => optional;
+        /// A token.
+        "authorization" authorization: Authorization => optional;
+        /// A token (older form).
+        "bearer_token" bearer_token: PlainSecret => optional;
+        /// A token in a file (older form).
+        "bearer_token_file" bearer_token_file: Text => optional;
+        /// Certificates.
+        "tls_config" tls_config: TlsConfig => optional;
+        /// Redirects are not followed: a body goes where it was sent.
+        "follow_redirects" follow_redirects: Any => optional;
+        /// HTTP/1.1 is spoken in any case.
+        "enable_http2" enable_http2: Any => optional;
+        /// How samples wait.
+        "queue_config" queue_config: QueueConfig => default "{}";
+        /// Metadata are not sent.
+        "metadata_config" metadata_config: Any => optional;
+        /// Names are UTF-8 here.
+        "round_robin_dns" round_robin_dns: Any => optional;
+    }
+}
+
+record! {
+    /// How samples wait for a destination.
+    QueueConfig {
+        /// Samples of a request.
+        "max_samples_per_send" max_samples_per_send: Whole<1, 100_000> => default "2000";
+        /// How long a request waits to be filled.
+        "batch_send_deadline" batch_send_deadline: PromDuration => default "5s";
+        /// First wait before a request is sent again.
+        "min_backoff" min_backoff: PromDuration => default "30ms";
+        /// Longest such wait.
+        "max_backoff" max_backoff: PromDuration => default "5s";
+        /// Requests under way at once; there are eight lanes.
+        "max_shards" max_shards: Count => default "8";
+        /// Age beyond which samples are not sent; `0s` means a day.
+        "sample_age_limit" sample_age_limit: PromDuration => default "0s";
+        /// Lanes are fixed.
+        "min_shards" min_shards: Any => optional;
+        /// The queue is on disk.
+        "capacity" capacity: Any => optional;
+        /// 429 is always tried again.
+        "retry_on_http_429" retry_on_http_429: Any => optional;
+    }
+}
+
+record! {
+    /// How OTLP is translated.
+    Otlp {
+        /// What happens to names.
+        "translation_strategy" translation_strategy: Strategy => default "UnderscoreEscapingWithSuffixes";
+        /// Attributes of a resource that become labels.
+        "promote_resource_attributes" promote_resource_attributes: Vec<Text> => default "[]";
+        /// All of them do.
+        "promote_all_resource_attributes" promote_all_resource_attributes: bool => default "false";
+        /// All but these, with `promote_all_resource_attributes`.
+        "ignore_resource_attributes" ignore_resource_attributes: Vec<Text> => default "[]";
+        /// `target_info` also keeps what `job` and `instance` are made of.
+        "keep_identifying_resource_attributes" keep_identifying: bool => default "false";
+        /// Histograms with explicit bounds become native ones.
+        "convert_histograms_to_nhcb" convert_histograms_to_nhcb: bool => default "false";
+        /// Scopes become labels.
+        "promote_scope_metadata" promote_scope_metadata: bool => default "false";
+        /// A label that would begin with `_` gets a prefix.
+        "label_name_underscore_sanitization" label_name_underscore_sanitization: bool => default "true";
+        /// Several `_` in a row are kept.
+        "label_name_preserve_multiple_underscores" label_name_preserve_multiple_underscores: bool => default "true";
     }
 }
 
@@ -301,6 +393,18 @@ record! {
         "action" action: Action => default "replace";
     }
 }
+
+words! { Message {
+    "prometheus.WriteRequest" => Message::V1, "Remote write 1.0.";
+    "io.prometheus.write.v2.Request" => Message::V2, "Remote write 2.0.";
+} }
+
+words! { Strategy {
+    "UnderscoreEscapingWithSuffixes" => Strategy::UnderscoreEscapingWithSuffixes, "`_` for odd characters, suffixes for unit and kind.";
+    "UnderscoreEscapingWithoutSuffixes" => Strategy::UnderscoreEscapingWithoutSuffixes, "`_` for odd characters.";
+    "NoUTF8EscapingWithSuffixes" => Strategy::NoUtf8EscapingWithSuffixes, "Names stay, with suffixes for unit and kind.";
+    "NoTranslation" => Strategy::NoTranslation, "Names stay.";
+} }
 
 words! { Scheme {
     "http" => Scheme::Http, "In clear text.";

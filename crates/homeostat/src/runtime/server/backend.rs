@@ -177,6 +177,9 @@ impl SeriesBackend for StoreBackend {
         self.receivers.0.metrics(out);
         self.receivers.1.metrics(out);
         self.reload.metrics(out);
+        if let Some((_, relays)) = self.door.both() {
+            relays.metrics(out);
+        }
         if let Some(store) = self.door.store() {
             metrics::store(&store.stats(), out);
         }

@@ -8,6 +8,7 @@ use std::{
 use homeostat_model::{Labels, TimeMs};
 use homeostat_sense_receive::{Intake, NotTaken, Rejected, Taken, Written};
 use homeostat_store_series::{AppendError, Batch, Rejections};
+use homeostat_store_wal::Full;
 use homeostat_wire::intake::{Label, MetadataView, Refusal, SeriesKey, SeriesSink, SeriesView};
 
 use super::door::{Door, OPENING};
@@ -65,9 +66,14 @@ impl Intake for StoreIntake {
     }
 
     fn commit(&self, request: RequestBatch) -> Result<Taken, NotTaken> {
-        let Some(store) = self.door.store() else { return Err(NotTaken::Busy(OPENING.to_owned())) };
+        let Some((store, relays)) = self.door.both() else { return Err(NotTaken::Busy(OPENING.to_owned())) };
         let RequestBatch { mut batch, ahead, bad_labels, .. } = request;
+        let busy = |full: Full| NotTaken::Busy(chain(&full));
+        let order = relays.hold();
+        relays.room(&batch).map_err(busy)?;
         let report = store.append(&mut batch);
+        let queued = relays.queue(&batch);
+        drop(order);
         self.keep(batch);
         let report = report.map_err(|error| match error {
             AppendError::Busy { .. } => NotTaken::Busy(chain(&error)),
@@ -78,7 +84,14 @@ impl Intake for StoreIntake {
             Written { samples: accepted.floats, histograms: accepted.histograms, exemplars: accepted.exemplars };
         let rejected = rejections(&report.rejected).chain(ahead).chain(bad_labels).collect();
         let ticket = report.ticket;
-        let durable = async { ticket.await.map_err(|error| NotTaken::Broken(chain(&error))) };
+        let queued = queued.map_err(busy)?;
+        let durable = async {
+            ticket.await.map_err(|error| NotTaken::Broken(chain(&error)))?;
+            for ticket in queued {
+                let _durable = ticket.await.map_err(|error| NotTaken::Broken(chain(&error)))?;
+            }
+            Ok(())
+        };
         Ok(Taken { written, rejected, durable: Box::pin(durable) })
     }
 }

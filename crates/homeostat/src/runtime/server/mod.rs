@@ -9,6 +9,7 @@ mod door;
 mod intake;
 mod metrics;
 mod otlp;
+mod relays;
 mod reload;
 mod scraping;
 
@@ -27,10 +28,15 @@ use self::{
     door::Door,
     intake::StoreIntake,
     otlp::OtlpServers,
+    relays::{Relays, Sending},
     reload::{ReloadHandle, Reloader},
     scraping::Scraping,
 };
-pub use self::{otlp::OtlpServing, reload::ScrapeOptions};
+pub use self::{
+    otlp::OtlpServing,
+    relays::RelayError,
+    reload::{Fixed, ScrapeOptions},
+};
 
 /// Folder of the metrics store within the data directory.
 const STORE_DIR: &str = "series";
@@ -81,6 +87,9 @@ pub enum ServerError {
         /// Why not.
         source: OpenError,
     },
+    /// Samples cannot be sent on.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// A thread of ours ended without a result.
     #[error("the store's thread ended while it was being opened; this is our fault, please report it")]
     Panicked,
@@ -95,6 +104,7 @@ pub struct RunningServer {
     store: SeriesStore,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    sending: Sending,
     reload: ReloadHandle,
     reloader: Reloader,
 }
@@ -122,14 +132,18 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
         tokio::join!(main, others);
     });
 
-    let (dir, store) = (options.dir, options.store);
-    let opened = tokio::task::spawn_blocking(move || open(dir, store)).await;
-    match opened.map_err(|_| ServerError::Panicked).flatten() {
-        Ok((store, recovery)) => {
-            door.open(store.clone());
+    let (dir, store, remotes) = (options.dir, options.store, options.scrape.fixed.remotes.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let relays = Relays::open(remotes, &dir)?;
+        Ok((open(dir, store)?, relays))
+    });
+    match opened.await.map_err(|_| ServerError::Panicked).flatten() {
+        Ok(((store, recovery), (relays, carriers))) => {
+            door.open(store.clone(), Arc::clone(&relays));
+            let sending = Sending::start(relays, carriers);
             let scraping = Scraping::new(&intake, &targets);
             let reloader = Reloader::start(reload.clone(), asked, scraping, options.scrape);
-            Ok(RunningServer { address, otlp, recovery, store, stop, serving, reload, reloader })
+            Ok(RunningServer { address, otlp, recovery, store, stop, serving, sending, reload, reloader })
         }
         Err(error) => {
             stop.cancel();
@@ -178,6 +192,7 @@ impl RunningServer {
         self.stop.cancel();
         // A panicked server has told so already.
         drop(self.serving.await);
+        self.sending.stop(CLOSE_TIMEOUT).await;
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close(CLOSE_TIMEOUT)).await;
         closed.map_or(0, |closed| closed.err().unwrap_or(0))

@@ -16,7 +16,10 @@ use std::{
 };
 
 use homeostat_sense_scrape::spec::Job;
-use homeostat_wire::exposition::{Exposition, FamilyKind};
+use homeostat_wire::{
+    exposition::{Exposition, FamilyKind},
+    otlp::OtlpOptions,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -24,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::scraping::Scraping;
-use crate::config::prometheus;
+use crate::config::prometheus::{self, Remote};
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -41,6 +44,17 @@ pub struct ScrapeOptions {
     pub file: Option<PathBuf>,
     /// The file's text as it may be shown.
     pub shown: String,
+    /// What the file says that is in force until the server ends.
+    pub fixed: Fixed,
+}
+
+/// What a reload does not change: queues are open and deltas are summed up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fixed {
+    /// Where samples are sent on.
+    pub remotes: Vec<Remote>,
+    /// How OTLP is translated.
+    pub otlp: OtlpOptions,
 }
 
 /// Why to read the file again.
@@ -128,7 +142,7 @@ impl Reloader {
     pub(super) fn start(handle: ReloadHandle, asked: Asked, scraping: Scraping, options: ScrapeOptions) -> Self {
         let stop = CancellationToken::new();
         let watcher = options.file.as_deref().and_then(|file| watch(file, handle.asks.clone()));
-        let work = Work { handle, asked, scraping, file: options.file, watcher };
+        let work = Work { handle, asked, scraping, file: options.file, fixed: options.fixed, watcher };
         let task = tokio::spawn(work.run(options.jobs, stop.clone()));
         Self { stop, task }
     }
@@ -176,6 +190,7 @@ struct Work {
     asked: Asked,
     scraping: Scraping,
     file: Option<PathBuf>,
+    fixed: Fixed,
     /// Dropping it ends the watch.
     watcher: Option<notify::RecommendedWatcher>,
 }
@@ -214,6 +229,11 @@ impl Work {
             Ok(Err(problems)) => return Err(self.refuse(&name, &problems.to_string())),
             Err(panicked) => return Err(self.refuse(&name, &panicked.to_string())),
         };
+        if self.fixed != (Fixed { remotes: config.remotes, otlp: config.otlp }) {
+            tracing::warn!(
+                "{name} says other things in `remote_write` or `otlp` now; they are in force after a restart"
+            );
+        }
         let same_text = self.handle.shown() == config.shown;
         let changes = self.scraping.apply(config.jobs).await;
         if !same_text || changes.started + changes.ended > 0 {

@@ -1,0 +1,218 @@
+//! What the store takes, on to other stores: the section `remote_write`.
+//!
+//! A write is acknowledged when it is durable here and in the queue of every destination. Batches enter the queues in
+//! the order in which the store takes them, so a series' samples leave in order.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use homeostat_relay_write::{Answer, Carrier, Carrying, OpenError, Relay, Version};
+use homeostat_sense_scrape::fetch::Fetcher;
+use homeostat_store_series::Batch;
+use homeostat_store_wal::{Full, RealDisk, Ticket};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::prometheus::Remote, error_chain::chain};
+
+/// Folder of the queues within the data directory.
+const QUEUES_DIR: &str = "relay";
+
+/// Bytes that a sample takes in a queue, labels included, before it is packed: what room is asked for.
+const SAMPLE_BYTES: usize = 64;
+
+/// Why samples cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The queue.
+    #[error("cannot open the queue of the destination `{name}`")]
+    Queue {
+        /// Which destination.
+        name: String,
+        /// Why not.
+        source: OpenError,
+    },
+    /// Certificates.
+    #[error("cannot speak to the destination `{name}`: {why}")]
+    Speak {
+        /// Which destination.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// One a destination.
+pub(super) type Carriers = Vec<Arc<dyn Carrier>>;
+
+/// All destinations.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    all: Vec<Arc<Relay>>,
+    order: Mutex<()>,
+}
+
+/// Who sends, until they are stopped.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    relays: Arc<Relays>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Relays {
+    /// Opens the queues and makes the carriers. Blocks for the disk.
+    pub(super) fn open(remotes: Vec<Remote>, dir: &Path) -> Result<(Arc<Self>, Carriers), RelayError> {
+        let (mut all, mut carriers) = (Vec::new(), Carriers::new());
+        for remote in remotes {
+            let name = remote.relay.name.clone();
+            let folder = dir.join(QUEUES_DIR).join(folder_name(&name));
+            let relay = Relay::open(remote.relay, &folder, Arc::new(RealDisk));
+            all.push(Arc::new(relay.map_err(|source| RelayError::Queue { name: name.clone(), source })?));
+            let fetcher = Fetcher::new(Arc::new(remote.http));
+            let fetcher = fetcher.map_err(|error| RelayError::Speak { name, why: chain(&error) })?;
+            carriers.push(Arc::new(HttpCarrier { fetcher, url: remote.url.into(), timeout: remote.timeout }));
+        }
+        Ok((Arc::new(Self { all, order: Mutex::default() }), carriers))
+    }
+
+    /// Keeps the order: held from before the store takes a batch until it is queued. `None` when nothing is sent on.
+    pub(super) fn hold(&self) -> Option<MutexGuard<'_, ()>> {
+        (!self.all.is_empty()).then(|| self.order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks beforehand whether a batch would be taken.
+    pub(super) fn room(&self, batch: &Batch) -> Result<(), Full> {
+        self.all.iter().try_for_each(|relay| relay.room(SAMPLE_BYTES * batch.samples_len()))
+    }
+
+    /// Queues what the store has taken of a batch.
+    pub(super) fn queue(&self, batch: &Batch) -> Result<Vec<Ticket>, Full> {
+        let mut tickets = Vec::new();
+        for relay in &self.all {
+            let mut queued = relay.begin();
+            for series in batch.taken() {
+                queued.series(series.labels, &series.floats, &series.histograms);
+            }
+            tickets.extend(relay.commit(queued)?);
+        }
+        Ok(tickets)
+    }
+
+    /// Appends the metrics of all destinations.
+    pub(super) fn metrics(&self, out: &mut String) {
+        if !self.all.is_empty() {
+            Relay::metrics(&self.all, out);
+        }
+    }
+}
+
+impl Sending {
+    /// Starts sending.
+    pub(super) fn start(relays: Arc<Relays>, carriers: Carriers) -> Self {
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        for (relay, carrier) in relays.all.iter().zip(carriers) {
+            let (relay, stop) = (Arc::clone(relay), stop.clone());
+            tasks.spawn(async move { relay.run(carrier, stop).await });
+        }
+        Self { relays, tasks, stop }
+    }
+
+    /// Stops sending; what was under way is sent again by the next run.
+    pub(super) async fn stop(mut self, timeout: Duration) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        let relays = self.relays;
+        let close = move || relays.all.iter().map(|relay| relay.close(timeout).err().unwrap_or(0)).sum::<usize>();
+        let lost = tokio::task::spawn_blocking(close).await.unwrap_or(0);
+        if lost > 0 {
+            tracing::error!(lost, "records for other stores did not reach the disk; none of them was acknowledged");
+        }
+    }
+}
+
+/// A name as a folder's: what a file system may not like is spelled in hexadecimal digits.
+fn folder_name(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") }).collect()
+}
+
+/// Carries requests over HTTP.
+#[derive(Clone, Debug)]
+struct HttpCarrier {
+    fetcher: Fetcher,
+    url: Arc<str>,
+    timeout: Duration,
+}
+
+impl Carrier for HttpCarrier {
+    fn carry(&self, body: Bytes, version: Version) -> Carrying {
+        let carrier = self.clone();
+        Box::pin(async move {
+            let (media, number) = match version {
+                Version::V1 => ("application/x-protobuf", "0.1.0"),
+                Version::V2 => ("application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"),
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+            headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static(number));
+            match carrier.fetcher.post(&carrier.url, headers, body, carrier.timeout).await {
+                Ok((status, headers, words)) => answer(status, &headers, words),
+                Err(error) => Answer::Later { after: None, why: chain(&error) },
+            }
+        })
+    }
+}
+
+fn answer(status: StatusCode, headers: &HeaderMap, words: String) -> Answer {
+    let why = format!("it answers {status}: {words}");
+    if status.is_success() {
+        Answer::Taken
+    } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(after);
+        Answer::Later { after, why }
+    } else {
+        Answer::Refused { status: status.as_u16(), why }
+    }
+}
+
+/// `Retry-After`: seconds, or a date.
+fn after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok()?;
+    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_whether_to_come_again() {
+        let of = |status: u16, retry_after: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = retry_after {
+                headers.insert(header::RETRY_AFTER, HeaderValue::try_from(text).unwrap());
+            }
+            answer(StatusCode::from_u16(status).unwrap(), &headers, "x".to_owned())
+        };
+        assert_eq!(of(204, None), Answer::Taken);
+        let why = |status: &str| format!("it answers {status}: x");
+        let seconds = Some(Duration::from_secs(7));
+        assert_eq!(of(429, Some("7")), Answer::Later { after: seconds, why: why("429 Too Many Requests") });
+        assert_eq!(of(503, None), Answer::Later { after: None, why: why("503 Service Unavailable") });
+        assert_eq!(of(404, Some("7")), Answer::Refused { status: 404, why: why("404 Not Found") });
+        let date = after("Wed, 21 Oct 2065 07:28:00 GMT").unwrap();
+        assert!(date > Duration::from_hours(24 * 365));
+        assert_eq!((after("Wed, 21 Oct 2015 07:28:00 GMT"), after("soon")), (None, None));
+        assert_eq!(folder_name("../a b"), "%2e%2e%2fa%20b");
+    }
+}

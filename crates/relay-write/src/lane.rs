@@ -1,0 +1,264 @@
+//! A lane: forms requests of its records, in order, and sees each through to its answer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use homeostat_wire::{
+    intake::{Collected, IntakeLimits},
+    remote_write::{EncoderV2, decode_v1},
+    snappy,
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    carrier::{Answer, Carrier, Version},
+    counters::{Counters, Dropped},
+    entry::Head,
+    limits::{NOT_DURABLE_WAIT, REQUEST_BYTES_MAX, RETRY_AFTER_MAX},
+    position::Position,
+    queue::{Entry, Queue},
+    relay::{RelaySpec, now_ms},
+};
+
+/// One lane of a destination.
+pub(crate) struct Lane {
+    number: usize,
+    spec: Arc<RelaySpec>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    carrier: Arc<dyn Carrier>,
+    places: Arc<Semaphore>,
+    answered: u64,
+}
+
+/// Records that travel together.
+struct Load {
+    entries: Vec<Entry>,
+    /// The last run was sending exactly these when it ended.
+    again: bool,
+}
+
+impl Load {
+    fn last(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.seq)
+    }
+
+    fn heads(&self) -> Vec<Head> {
+        self.entries.iter().map(|entry| entry.head).collect()
+    }
+
+    fn samples(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.head.all()).sum()
+    }
+}
+
+/// The lane is to end.
+struct Stopped;
+
+impl Lane {
+    pub(crate) fn new(
+        number: usize,
+        spec: Arc<RelaySpec>,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+        carrier: Arc<dyn Carrier>,
+        places: Arc<Semaphore>,
+    ) -> Self {
+        Self { number, spec, queue, counters, carrier, places, answered: 0 }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let sending = stop.clone();
+        // Stopping drops whatever is under way; the note on disk says what that was.
+        sending.run_until_cancelled(self.send_all()).await;
+    }
+
+    async fn send_all(&mut self) {
+        let number = self.number;
+        let Ok(entries) = self.patiently(move |queue| queue.interrupted(number)).await else { return };
+        if !entries.is_empty() && self.see_through(Load { entries, again: true }).await.is_err() {
+            return;
+        }
+        while let Ok(load) = self.next_load().await {
+            if self.see_through(load).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does something that blocks, again and again until the disk lets it.
+    async fn patiently<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+        &self,
+        work: impl Fn(&Queue) -> Result<T, E> + Clone + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let mut wait = self.spec.backoff_min;
+        loop {
+            let (queue, work) = (Arc::clone(&self.queue), work.clone());
+            match tokio::task::spawn_blocking(move || work(&queue)).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(error)) => {
+                    if self.counters.trouble(&error.to_string()) {
+                        tracing::error!(%error, remote = self.spec.name, "the queue cannot be read or written; it is tried again");
+                    }
+                }
+                // Our own mistake has told itself; without the queue there is nothing to do here.
+                Err(_panicked) => return Err(Stopped),
+            }
+            tokio::time::sleep(wait).await;
+            wait = longer(wait, &self.spec);
+        }
+    }
+
+    /// Gathers records until a request is full or has waited long enough.
+    async fn next_load(&self) -> Result<Load, Stopped> {
+        let (mut entries, mut samples, mut bytes) = (Vec::new(), 0, 0);
+        let mut deadline = None;
+        loop {
+            let (next, spilled) = self.queue.peek(self.number);
+            match next {
+                Some(head) => {
+                    let full = self.spec.samples_per_send_max as u64;
+                    if !entries.is_empty() && full < samples + head.all() {
+                        break;
+                    }
+                    let Some(entry) = self.queue.take(self.number) else { continue };
+                    samples += entry.head.all();
+                    bytes += entry.packed.len();
+                    entries.push(entry);
+                    // Packed records are several times smaller than what they hold.
+                    if full <= samples || REQUEST_BYTES_MAX / 4 <= bytes {
+                        break;
+                    }
+                    deadline.get_or_insert_with(|| Instant::now() + self.spec.batch_deadline);
+                }
+                None if spilled => {
+                    let number = self.number;
+                    if !self.patiently(move |queue| queue.refill(number)).await? {
+                        tokio::time::sleep(NOT_DURABLE_WAIT).await;
+                    }
+                }
+                None => match deadline {
+                    None => self.queue.news(self.number).await,
+                    Some(deadline) => {
+                        if tokio::time::timeout_at(deadline, self.queue.news(self.number)).await.is_err() {
+                            break;
+                        }
+                    }
+                },
+            }
+        }
+        Ok(Load { entries, again: false })
+    }
+
+    /// Sends until there is an answer that ends it.
+    async fn see_through(&mut self, mut load: Load) -> Result<(), Stopped> {
+        for entry in &mut load.entries {
+            if let Some(mut ticket) = entry.ticket.take() {
+                // A disk that refuses is tried again by the log; until then nothing may leave.
+                while (&mut ticket).await.is_err() {
+                    tokio::time::sleep(NOT_DURABLE_WAIT).await;
+                }
+            }
+        }
+        let (number, last) = (self.number, load.last());
+        let position = Position { answered: self.answered, sending: last };
+        if !load.again {
+            self.patiently(move |queue| queue.note(number, position)).await?;
+        }
+        self.deliver(&load).await;
+        self.answered = last;
+        let idle = matches!(self.queue.peek(number), (None, false));
+        let position = Position { answered: last, sending: last };
+        self.patiently(move |queue| {
+            if idle {
+                queue.note(number, position)?;
+            }
+            queue.answered(number, last);
+            Ok::<_, std::io::Error>(())
+        })
+        .await
+    }
+
+    async fn deliver(&self, load: &Load) {
+        let samples = load.samples();
+        let Some(body) = self.body(load) else {
+            self.counters.failed(samples);
+            tracing::error!(remote = self.spec.name, samples, "records of the queue cannot be read and are left out");
+            return;
+        };
+        let mut wait = self.spec.backoff_min;
+        loop {
+            if self.too_old(load) {
+                self.counters.dropped(samples, Dropped::TooOld);
+                tracing::warn!(remote = self.spec.name, samples, "samples are too old to be sent and are dropped");
+                return;
+            }
+            // The semaphore is never closed.
+            let place = self.places.acquire().await;
+            let answer = self.carrier.carry(body.clone(), self.spec.version).await;
+            drop(place);
+            match answer {
+                Answer::Taken => {
+                    self.counters.sent(&load.heads(), body.len());
+                    return;
+                }
+                Answer::Refused { status: 400, .. } if load.again => {
+                    tracing::info!(remote = self.spec.name, samples, "what was sent before the restart had arrived");
+                    self.counters.sent(&load.heads(), body.len());
+                    return;
+                }
+                Answer::Refused { status, why } => {
+                    self.counters.failed(samples);
+                    if self.counters.trouble(&why) {
+                        tracing::error!(
+                            remote = self.spec.name,
+                            status,
+                            samples,
+                            "samples are refused and dropped: {why}"
+                        );
+                    }
+                    return;
+                }
+                Answer::Later { after, why } => {
+                    self.counters.retried(samples);
+                    if self.counters.trouble(&why) {
+                        tracing::warn!(remote = self.spec.name, "samples wait: {why}");
+                    }
+                    tokio::time::sleep(wait.max(after.unwrap_or_default()).min(RETRY_AFTER_MAX)).await;
+                    wait = longer(wait, &self.spec);
+                }
+            }
+        }
+    }
+
+    fn too_old(&self, load: &Load) -> bool {
+        let age_max = i64::try_from(self.spec.age_max.as_millis()).unwrap_or(i64::MAX);
+        let oldest = now_ms().saturating_sub(age_max);
+        load.entries.last().is_some_and(|entry| entry.head.arrived_ms < oldest)
+    }
+
+    /// The packed request. Messages of 1.0 one behind the other are one message.
+    fn body(&self, load: &Load) -> Option<Bytes> {
+        let mut message = Vec::new();
+        let mut piece = Vec::new();
+        for entry in &load.entries {
+            snappy::decompress(&entry.packed, 64 * REQUEST_BYTES_MAX, &mut piece).ok()?;
+            message.extend_from_slice(&piece);
+        }
+        if self.spec.version == Version::V2 {
+            let mut read = Collected::default();
+            decode_v1(&message, &IntakeLimits::default(), &mut read).ok()?;
+            let mut encoder = EncoderV2::default();
+            for series in &read.series {
+                encoder.series(&series.labels, &series.samples, &series.histograms, &[], None);
+            }
+            message = encoder.finish();
+        }
+        snappy::compress(&message).ok().map(Bytes::from)
+    }
+}
+
+fn longer(wait: Duration, spec: &RelaySpec) -> Duration {
+    (wait * 2).min(spec.backoff_max)
+}

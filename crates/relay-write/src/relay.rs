@@ -1,0 +1,147 @@
+//! A destination: its settings, its queue and its lanes.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use homeostat_model::TimeMs;
+use homeostat_relabel::Rule;
+use homeostat_store_wal::{Disk, Full, Ticket};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    batch::RelayBatch,
+    carrier::{Carrier, Version},
+    counters::Counters,
+    lane::Lane,
+    limits::{AGE_MAX, LANES, QUEUE_BYTES_MAX},
+    queue::{OpenError, Queue},
+};
+
+/// What is sent to a destination and how; the defaults are Prometheus'.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelaySpec {
+    /// Name in metrics and of its folder; unique.
+    pub name: String,
+    /// Address in metrics, without secrets.
+    pub url: String,
+    /// What is spoken.
+    pub version: Version,
+    /// Labels that every series gets unless it has them.
+    pub external_labels: Vec<(String, String)>,
+    /// Rewrites and chooses series.
+    pub relabel: Arc<[Rule]>,
+    /// Whether native histograms are sent; always with version 2.0.
+    pub native_histograms: bool,
+    /// Samples of a request at most; at least 1.
+    pub samples_per_send_max: usize,
+    /// How long a request waits to be filled.
+    pub batch_deadline: Duration,
+    /// Requests under way at once, at most [`LANES`].
+    pub concurrency: usize,
+    /// First wait before a request is sent again.
+    pub backoff_min: Duration,
+    /// Longest such wait.
+    pub backoff_max: Duration,
+    /// Bytes of the log.
+    pub queue_bytes_max: u64,
+    /// Age beyond which samples are not sent.
+    pub age_max: Duration,
+}
+
+impl RelaySpec {
+    /// A destination with defaults.
+    pub fn named(name: &str, url: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            version: Version::V1,
+            external_labels: Vec::new(),
+            relabel: Arc::from([]),
+            native_histograms: false,
+            samples_per_send_max: 2000,
+            batch_deadline: Duration::from_secs(5),
+            concurrency: LANES,
+            backoff_min: Duration::from_millis(30),
+            backoff_max: Duration::from_secs(5),
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            age_max: AGE_MAX,
+        }
+    }
+}
+
+/// A destination at work.
+#[derive(Debug)]
+pub struct Relay {
+    spec: Arc<RelaySpec>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+}
+
+impl Relay {
+    /// Opens the queue in `dir`, made if need be.
+    pub fn open(spec: RelaySpec, dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let counters = Arc::new(Counters::default());
+        let queue = Queue::open(dir, disk, spec.queue_bytes_max, Arc::clone(&counters))?;
+        Ok(Self { spec: Arc::new(spec), queue: Arc::new(queue), counters })
+    }
+
+    /// Begins what one write brings.
+    pub fn begin(&self) -> RelayBatch<'_> {
+        RelayBatch::new(&self.spec, now_ms())
+    }
+
+    /// Says beforehand whether `len` bytes would be taken.
+    pub fn room(&self, len: usize) -> Result<(), Full> {
+        self.queue.room(len)
+    }
+
+    /// Queues what a write brought; it is durable when the ticket says so. Batches of one series must come in the order
+    /// of their samples. When the log is full the oldest records go.
+    pub fn commit(&self, batch: RelayBatch<'_>) -> Result<Option<Ticket>, Full> {
+        self.queue.push(batch.into_records())
+    }
+
+    /// Sends until `stop`; what is under way is given up then, and sent again by the next run.
+    pub async fn run(&self, carrier: Arc<dyn Carrier>, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.spec.concurrency.clamp(1, LANES)));
+        let mut lanes = JoinSet::new();
+        for number in 0..LANES {
+            let lane = Lane::new(
+                number,
+                Arc::clone(&self.spec),
+                Arc::clone(&self.queue),
+                Arc::clone(&self.counters),
+                Arc::clone(&carrier),
+                Arc::clone(&places),
+            );
+            lanes.spawn(lane.run(stop.clone()));
+        }
+        while lanes.join_next().await.is_some() {}
+    }
+
+    /// Ends the log; gives the number of records that did not reach the disk in time.
+    pub fn close(&self, timeout: Duration) -> Result<(), usize> {
+        self.queue.close(timeout)
+    }
+
+    /// Appends the metrics of destinations in the Prometheus text format 0.0.4.
+    pub fn metrics(relays: &[Arc<Self>], out: &mut String) {
+        let all: Vec<_> = relays
+            .iter()
+            .map(|relay| {
+                (relay.spec.name.as_str(), relay.spec.url.as_str(), relay.counters.as_ref(), relay.queue.bytes())
+            })
+            .collect();
+        Counters::write(&all, out);
+    }
+}
+
+/// Milliseconds since 1970 by the wall clock.
+pub(crate) fn now_ms() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimeMs::try_from(since.as_millis()).unwrap_or(TimeMs::MAX)
+}
