@@ -18,6 +18,7 @@ pub mod name;
 pub mod notice;
 pub mod objective;
 pub mod outcome;
+pub mod profile;
 pub mod rollout;
 pub mod sample;
 pub mod share;

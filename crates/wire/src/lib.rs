@@ -4,10 +4,12 @@
 //! Not here: files, sockets, and what the values are used for.
 
 pub mod exposition;
+pub mod gzip;
 pub mod intake;
 pub mod journal;
 mod native;
 pub mod otlp;
+pub mod pprof;
 pub mod protobuf;
 pub mod remote_write;
 pub mod scrape;

@@ -1,0 +1,193 @@
+//! What the tables mean.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text, ValueType};
+
+use super::{
+    PprofError, PprofLimits,
+    tables::{Location, RawType, Tables},
+};
+use crate::protobuf::Reader;
+
+/// Reads a message without gzip around it.
+pub fn decode(message: &[u8], limits: &PprofLimits) -> Result<Profile, PprofError> {
+    let tables = Tables::read(message)?;
+    if tables.types.is_empty() {
+        return Err(PprofError::NoTypes);
+    }
+    let types: Result<_, _> = tables.types.iter().map(|raw| value_type(&tables, *raw)).collect();
+    let mut profile = Profile::new(types?);
+    (profile.started_ns, profile.duration_ns, profile.period) = (tables.time_ns, tables.duration_ns, tables.period);
+    if let Some(raw) = tables.period_type {
+        profile.period_type = value_type(&tables, raw)?;
+    }
+    if tables.default_type != 0 {
+        let kind = tables.text(tables.default_type, 0)?;
+        let column = profile.column(&kind).unwrap_or(profile.default_type());
+        profile.set_default_type(column);
+    }
+    let places = Places::of(&tables, &mut profile)?;
+    let mut samples = Samples { tables: &tables, places, limits, walked: 0, sample: Sample::default() };
+    for sample in &tables.samples {
+        samples.add(*sample, &mut profile)?;
+    }
+    Ok(profile)
+}
+
+fn value_type(tables: &Tables<'_>, (kind, unit): RawType) -> Result<ValueType, PprofError> {
+    Ok(ValueType::new(&tables.text(kind, 0)?, &tables.text(unit, 0)?))
+}
+
+/// Frames of each location, from the outermost inwards, in one list.
+struct Places {
+    frames: Vec<Frame>,
+    ranges: BTreeMap<u64, Range<usize>>,
+}
+
+impl Places {
+    fn of(tables: &Tables<'_>, profile: &mut Profile) -> Result<Self, PprofError> {
+        let mut places = Self { frames: Vec::new(), ranges: BTreeMap::new() };
+        for (id, location) in &tables.locations {
+            let from = places.frames.len();
+            places.push(tables, location, profile)?;
+            if places.ranges.insert(*id, from..places.frames.len()).is_some() {
+                return Err(PprofError::Twice { what: "location", id: *id, offset: location.offset });
+            }
+        }
+        Ok(places)
+    }
+
+    fn push(&mut self, tables: &Tables<'_>, location: &Location, profile: &mut Profile) -> Result<(), PprofError> {
+        let Location { mapping, address, lines, offset } = location;
+        let mapping = tables.mapping(*mapping, *offset)?;
+        let module = profile.intern(&tables.text(mapping.file, *offset)?);
+        let place = address.wrapping_sub(mapping.start).wrapping_add(mapping.file_offset);
+        let unknown =
+            Frame { function: Text::EMPTY, file: Text::EMPTY, line: 0, module, address: place, inlined: false };
+        if lines.is_empty() {
+            self.frames.push(unknown);
+        }
+        // The innermost function comes first in the message; all but the last are inlined into their successor.
+        for (index, (function, line)) in lines.iter().enumerate().rev() {
+            let function = tables.function(*function, *offset)?;
+            let name = profile.intern(&tables.text(function.name, *offset)?);
+            let inlined = index + 1 < lines.len();
+            if name == Text::EMPTY {
+                // Which of several functions the address belongs to, nobody knows.
+                let address = if lines.len() == 1 { place } else { 0 };
+                self.frames.push(Frame { inlined, address, ..unknown });
+                continue;
+            }
+            let file = profile.intern(&tables.text(function.file, *offset)?);
+            let line = u32::try_from(*line).unwrap_or(0);
+            self.frames.push(Frame { function: name, file, line, module, address: 0, inlined });
+        }
+        Ok(())
+    }
+
+    fn get(&self, id: u64, offset: usize) -> Result<&[Frame], PprofError> {
+        let range = self.ranges.get(&id).ok_or(PprofError::Dangling { what: "location", id, offset })?;
+        Ok(self.frames.get(range.clone()).unwrap_or_default())
+    }
+}
+
+/// A sample in the message's numbers; one for all, so that reading them allocates nothing.
+#[derive(Default)]
+struct Sample {
+    locations: Vec<u64>,
+    values: Vec<i64>,
+    labels: Vec<(Text, LabelValue)>,
+}
+
+struct Samples<'a> {
+    tables: &'a Tables<'a>,
+    places: Places,
+    limits: &'a PprofLimits,
+    walked: u64,
+    sample: Sample,
+}
+
+impl Samples<'_> {
+    fn add(&mut self, message: Reader<'_>, profile: &mut Profile) -> Result<(), PprofError> {
+        let offset = message.offset();
+        self.read(message, profile)?;
+        let (values, columns) = (self.sample.values.len(), profile.types().len());
+        if values != columns {
+            return Err(PprofError::Columns { values, columns, offset });
+        }
+        let stack = self.stack(profile, offset)?;
+        let labels = match self.sample.labels.as_slice() {
+            [] => LabelSet::NONE,
+            labels => profile.intern_labels(labels.to_vec()),
+        };
+        profile.add(stack, labels, &self.sample.values);
+        Ok(())
+    }
+
+    fn read(&mut self, mut message: Reader<'_>, profile: &mut Profile) -> Result<(), PprofError> {
+        let Sample { locations, values, labels } = &mut self.sample;
+        locations.clear();
+        values.clear();
+        labels.clear();
+        while let Some(field) = message.field()? {
+            match field.number {
+                1 => field.uints(|id| locations.push(id))?,
+                2 => field.uints(|value| values.push(value as i64))?,
+                3 => labels.push(label(self.tables, field.message()?, profile)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The message has the innermost location first; the trie grows from the outermost.
+    fn stack(&mut self, profile: &mut Profile, offset: usize) -> Result<Stack, PprofError> {
+        let too_many = |what, limit| Err(PprofError::TooMany { what, limit, offset });
+        let mut stack = Stack::EMPTY;
+        let mut depth = 0;
+        for id in self.sample.locations.iter().rev() {
+            let frames = self.places.get(*id, offset)?;
+            depth += frames.len();
+            if self.limits.stack_frames_max < depth {
+                return too_many("frames in a stack", self.limits.stack_frames_max as u64);
+            }
+            for frame in frames {
+                stack = profile.push_frame(stack, *frame);
+            }
+        }
+        self.walked += depth as u64;
+        if self.limits.frames_walked_max < self.walked {
+            return too_many("frames in all samples", self.limits.frames_walked_max);
+        }
+        if self.limits.stacks_max < profile.stacks().len() {
+            return too_many("different stacks", self.limits.stacks_max as u64);
+        }
+        Ok(stack)
+    }
+}
+
+fn label(
+    tables: &Tables<'_>,
+    mut message: Reader<'_>,
+    profile: &mut Profile,
+) -> Result<(Text, LabelValue), PprofError> {
+    let offset = message.offset();
+    let (mut name, mut text, mut number, mut unit) = (0, 0, 0, 0);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => name = field.uint()?,
+            2 => text = field.uint()?,
+            3 => number = field.uint()? as i64,
+            4 => unit = field.uint()?,
+            _ => {}
+        }
+    }
+    let name = profile.intern(&tables.text(name, offset)?);
+    let value = if text == 0 {
+        LabelValue::Number { value: number, unit: profile.intern(&tables.text(unit, offset)?) }
+    } else {
+        LabelValue::Text(profile.intern(&tables.text(text, offset)?))
+    };
+    Ok((name, value))
+}
