@@ -177,6 +177,48 @@ async fn exemplars_and_what_metrics_are_come_back_also_after_a_kill() {
     assert_eq!(metadata["data"]["up"], json!([{ "type": "gauge", "help": "Whether it answers.", "unit": "" }]));
 }
 
+/// Runs `homeostat series`; gives its exit code and what it says.
+fn series_command(args: &[&str], dir: &std::path::Path) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_homeostat")).arg("series").args(args).arg(dir).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), said)
+}
+
+#[tokio::test]
+async fn files_of_a_stopped_server_are_read_and_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, said) = series_command(&["verify"], dir.path());
+    assert!(code == Some(2) && said.contains("there is no metrics store"), "{said}");
+    let server = MetricsServer::start_with(dir.path(), &["--enable-admin-api"]);
+    filled(&server).await;
+    let (code, said) = series_command(&["inspect"], dir.path());
+    assert!(code == Some(2) && said.contains("is in use; stop the server"), "{said}");
+    let mut client = server.client().await;
+    let (status, ..) = client.send("POST", "/api/v1/admin/tsdb/snapshot", &[], Bytes::new()).await.unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(server.stop(), Some(0));
+    let (code, said) = series_command(&["verify"], dir.path());
+    assert!(code == Some(0) && said.starts_with("intact: 1 blocks"), "{said}");
+    let (_, said) = series_command(&["inspect", "--json"], dir.path());
+    let listed: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&listed["blocks"][0]["series"], &listed["blocks"][0]["samples"]), (&json!(2), &json!(20)));
+    let (code, said) = series_command(&["repair"], dir.path());
+    assert!(code == Some(0) && said.starts_with("intact; nothing was changed"), "{said}");
+
+    let block = dir.path().join("series/blocks/00000001.block");
+    let mut bytes = std::fs::read(&block).unwrap();
+    bytes[21] ^= 1;
+    std::fs::write(&block, bytes).unwrap();
+    let (code, said) = series_command(&["verify"], dir.path());
+    assert!(code == Some(1) && said.contains("00000001.block at byte 12: checksum mismatch"), "{said}");
+    let (code, said) = series_command(&["repair"], dir.path());
+    assert!(code == Some(0) && said.contains("set aside: ") && said.contains("lost: up{"), "{said}");
+    let (code, said) = series_command(&["verify"], dir.path());
+    assert!(code == Some(0), "{said}");
+    let server = MetricsServer::start(dir.path());
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[tokio::test]
 async fn a_stop_ends_with_everything_on_disk() {
     let dir = tempfile::tempdir().unwrap();

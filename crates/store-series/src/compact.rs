@@ -128,7 +128,7 @@ struct Stream {
 
 impl Stream {
     fn new(live: LiveBlock, block: Arc<Block>, mapping: Vec<u32>) -> Result<Self, BlockError> {
-        let reader = Arc::new(std::sync::Mutex::new(ChunkReader::new(Arc::clone(&block))));
+        let reader = Arc::new(std::sync::Mutex::new(ChunkReader::new(Arc::clone(&block), None)));
         let mut stream = Self { live, block, mapping, page: Vec::new(), next: 0, reader };
         stream.fill()?;
         Ok(stream)

@@ -71,7 +71,7 @@ fn write(shared: &Shared, frozen: Frozen) -> Result<Option<BlockEntry>, FlushErr
     let written = plan.order.chunks(SERIES_AT_ONCE).try_for_each(|ids| {
         let view = shared.head().frozen_view(ids);
         for (id, series) in ids.iter().zip(view.series) {
-            let sequences = series.runs(&view.pages, i64::MIN, i64::MAX);
+            let sequences = series.runs(&view.pages, i64::MIN, i64::MAX, None);
             let sequences = sequences.into_iter().map(|run| Box::new(std::iter::once(Ok(run))) as Runs<'_>).collect();
             writer.add::<FlushError>(
                 plan.pairs.of(*id),

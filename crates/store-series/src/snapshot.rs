@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
-use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
+use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
 use homeostat_wire::series::series_page::Slots;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     head::{Head, HeadSeries, HeadView},
     merge::{Merge, Runs, without},
     select::select,
+    sieve::Sieve,
     store::Shared,
 };
 
@@ -75,6 +76,10 @@ impl Snapshot {
         self.in_head(query, |head, everything| {
             if everything {
                 head.index().names().iter().for_each(|name| learn(&name.text));
+            } else if query.sets.is_empty() {
+                let names = head.index().names().iter();
+                let seen = names.filter(|name| name.values().iter().any(|value| has_samples(head, value, query)));
+                seen.for_each(|name| learn(&name.text));
             } else {
                 for_each_in_head(head, query, |labels| labels.iter().for_each(|(name, _)| learn(name)))?;
             }
@@ -86,6 +91,15 @@ impl Snapshot {
                     let mut values = 0;
                     live.block.for_each_value(&name.text, |_| values += 1)?;
                     if values > 0 {
+                        learn(&name.text);
+                    }
+                }
+            } else if is_plain(query, &live) {
+                let slots = live.block.slots_of_pairs()?;
+                let within = within(query, &live);
+                for name in live.block.names() {
+                    let pairs = name.first_pair as usize..(name.first_pair + name.values) as usize;
+                    if slots.as_slots().get(pairs).unwrap_or_default().iter().any(&within) {
                         learn(&name.text);
                     }
                 }
@@ -116,6 +130,9 @@ impl Snapshot {
                 for value in known {
                     learn(&value.text);
                 }
+            } else if query.sets.is_empty() {
+                let known = head.index().name(name).map(crate::head::Name::values).unwrap_or_default();
+                known.iter().filter(|value| has_samples(head, value, query)).for_each(|value| learn(&value.text));
             } else {
                 for_each_in_head(head, query, |labels| labels.get(name).into_iter().for_each(&mut learn))?;
             }
@@ -124,6 +141,16 @@ impl Snapshot {
         for live in self.blocks_of(query) {
             if covers_block(query, &live) {
                 live.block.for_each_value(name, &mut learn)?;
+                continue;
+            }
+            if is_plain(query, &live) {
+                let slots = live.block.slots_of_pairs()?;
+                let within = within(query, &live);
+                live.block.for_each_numbered_value(name, |pair, value| {
+                    if slots.as_slots().get(pair as usize).is_some_and(&within) {
+                        learn(value);
+                    }
+                })?;
                 continue;
             }
             let Some(range) = live.block.pairs_of(name) else { continue };
@@ -177,7 +204,9 @@ impl Snapshot {
         // Series stay in the head for a while after their samples have moved into blocks: they count as of its time.
         let deleted = self.shared.catalog.live().iter().any(|live| !live.gone.is_empty());
         let everything = !deleted && head.span().is_some() && query.covers(head.span());
-        look(&head, everything)
+        // Without samples in that time no series of the head belongs to the answer.
+        let overlaps = head.span().is_some_and(|(min, max)| min <= query.end_ms && query.start_ms <= max);
+        if everything || overlaps { look(&head, everything) } else { Ok(()) }
     }
 
     fn blocks_of(&self, query: &LabelQuery<'_>) -> Vec<LiveBlock> {
@@ -188,6 +217,24 @@ impl Snapshot {
 
 fn covers_block(query: &LabelQuery<'_>, live: &LiveBlock) -> bool {
     live.gone.is_empty() && query.covers(Some((live.entry.min_ms, live.entry.max_ms)))
+}
+
+/// Returns true when the question has no matchers and nothing was deleted from the block: its pairs alone can answer.
+fn is_plain(query: &LabelQuery<'_>, live: &LiveBlock) -> bool {
+    live.gone.is_empty() && query.sets.is_empty()
+}
+
+/// Tells which slots of a block overlap the time of a question.
+fn within(query: &LabelQuery<'_>, live: &LiveBlock) -> impl Fn(&(u8, u8)) -> bool + use<> {
+    let footer = live.block.footer();
+    let slots = Slots::new(footer.min_ms, footer.max_ms);
+    let (from, to) = (slots.of(query.start_ms), slots.of(query.end_ms));
+    move |(first, last)| first <= last && *first <= to && from <= *last
+}
+
+/// Returns true when a series with this label has samples in the time of a question. Mostly the first one has.
+fn has_samples(head: &Head, value: &crate::head::Value, query: &LabelQuery<'_>) -> bool {
+    value.series.iter().any(|id| head.has_samples(*id, query.start_ms, query.end_ms))
 }
 
 fn for_each_in_head(head: &Head, query: &LabelQuery<'_>, mut visit: impl FnMut(&Labels)) -> Result<(), SourceError> {
@@ -260,6 +307,9 @@ fn merge_sorted(one: Vec<Labels>, other: Vec<Labels>) -> Vec<Labels> {
     }
 }
 
+/// Series of one selector that are sorted by comparing without giving it a thought: a millisecond.
+const SORTED_BY_HAND_MAX: usize = 500;
+
 /// A series that a selector has found, and where its samples are.
 struct Found {
     labels: Labels,
@@ -276,34 +326,75 @@ struct BlockSource {
 
 impl SeriesSource for Snapshot {
     fn select<'a>(&'a self, wanted: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        self.chosen(wanted, None)
+    }
+
+    fn select_windows<'a>(
+        &'a self,
+        wanted: &Select<'_>,
+        windows: &Windows,
+    ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        self.chosen(wanted, Some(Sieve::new(*windows)))
+    }
+}
+
+impl Snapshot {
+    fn chosen<'a>(&'a self, wanted: &Select<'_>, sieve: Option<Sieve>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
         let (start_ms, end_ms) = (wanted.start_ms, wanted.end_ms);
-        let HeadView { mut series, pages } = {
+        let (view, ranked) = {
             let head = self.shared.head();
-            let ids = select(&*head, wanted.matchers)?;
-            head.view(&ids, start_ms, end_ms)
+            let mut ids = select(&*head, wanted.matchers)?;
+            if SORTED_BY_HAND_MAX < ids.len() && head.wants_ranks() {
+                self.shared.orders.want_ranks();
+            }
+            let ranked = head.sort_ranked(&mut ids);
+            head.view(&ids, ranked, start_ms, end_ms, sieve.as_ref())
         };
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        let HeadView { series, pages } = view;
+        let series = in_order(series, ranked);
         let in_head =
             |series: HeadSeries| Found { labels: series.labels.clone(), head: Some(series), blocks: Vec::new() };
         let mut found: Vec<Found> = series.into_iter().map(in_head).collect();
         let query = LabelQuery { sets: &[wanted.matchers], start_ms, end_ms, limit: usize::MAX };
         for live in self.blocks_of(&query) {
-            found = merge_found(found, in_block(live, &query)?);
+            found = merge_found(found, in_block(live, &query, sieve)?);
         }
         let open = |found: Found| {
             let labels = found.labels.clone();
             let pages = Arc::clone(&pages);
             // Unpacked when it is asked for, one series after the other.
-            let runs = std::iter::once_with(move || found.runs(&pages, start_ms, end_ms)).flatten();
+            let runs = std::iter::once_with(move || found.runs(&pages, start_ms, end_ms, sieve.as_ref())).flatten();
             SelectedSeries { labels, runs: Box::new(runs) }
         };
         Ok(found.into_iter().map(open).collect())
     }
 }
 
+/// Series whose first so many are sorted by label already.
+fn in_order(mut series: Vec<HeadSeries>, ranked: usize) -> Vec<HeadSeries> {
+    let mut others = series.split_off(ranked.min(series.len()));
+    if others.is_empty() {
+        return series;
+    }
+    others.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+    if series.is_empty() {
+        return others;
+    }
+    // Few among many: the place of each is searched for.
+    let mut merged = Vec::with_capacity(series.len() + others.len());
+    let mut rest = series.into_iter();
+    for other in others {
+        let before = rest.as_slice().partition_point(|series| series.labels < other.labels);
+        merged.extend(rest.by_ref().take(before));
+        merged.push(other);
+    }
+    merged.extend(rest);
+    merged
+}
+
 /// Series of a block that a selector wants, in the order of their labels.
-fn in_block(live: LiveBlock, query: &LabelQuery<'_>) -> Result<Vec<Found>, SourceError> {
-    let reader = std::sync::Mutex::new(ChunkReader::new(Arc::clone(&live.block)));
+fn in_block(live: LiveBlock, query: &LabelQuery<'_>, sieve: Option<Sieve>) -> Result<Vec<Found>, SourceError> {
+    let reader = std::sync::Mutex::new(ChunkReader::new(Arc::clone(&live.block), sieve));
     let source = Arc::new(BlockSource { live, reader });
     let block = &source.live.block;
     let footer = block.footer();
@@ -349,12 +440,18 @@ fn merge_found(one: Vec<Found>, other: Vec<Found>) -> Vec<Found> {
 }
 
 impl Found {
-    fn runs<'a>(self, pages: &[crate::head::Page], start_ms: TimeMs, end_ms: TimeMs) -> Runs<'a> {
+    fn runs<'a>(
+        self,
+        pages: &[crate::head::Page],
+        start_ms: TimeMs,
+        end_ms: TimeMs,
+        sieve: Option<&Sieve>,
+    ) -> Runs<'a> {
         let mut sequences: Vec<Runs<'a>> = Vec::new();
         for (source, number, chunks) in self.blocks {
             sequences.push(block_runs(source, number, chunks, start_ms, end_ms));
         }
-        let of_head = self.head.map(|head| head.runs(pages, start_ms, end_ms)).unwrap_or_default();
+        let of_head = self.head.map(|head| head.runs(pages, start_ms, end_ms, sieve)).unwrap_or_default();
         sequences.extend(of_head.into_iter().map(|run: SampleRun| Box::new(std::iter::once(Ok(run))) as Runs<'a>));
         Merge::runs(sequences)
     }

@@ -1,6 +1,6 @@
-//! What the store does on its own: moving the head into blocks, merging blocks, dropping what is too old.
+//! What the store does on its own: moving the head into blocks, merging blocks, dropping what is too old, ranking series.
 //!
-//! Two threads, so that a long merge never holds up a flush: memory is what runs out first. Both sleep until they are
+//! A thread each, so that a long merge never holds up a flush: memory is what runs out first. All sleep until they are
 //! told that there is something to do, or until it is time to try again after a failure.
 //!
 //! ```text
@@ -35,9 +35,11 @@ pub(crate) struct Orders {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an order of its own")]
 struct State {
     flush: bool,
     merge: bool,
+    rank: bool,
     stop: bool,
 }
 
@@ -45,6 +47,8 @@ struct State {
 enum Task {
     Flush,
     Merge,
+    /// Series get their place in the order of their labels, for queries over many.
+    Rank,
 }
 
 impl Orders {
@@ -63,6 +67,14 @@ impl Orders {
     pub(crate) fn want_merge(&self) {
         self.lock().merge = true;
         self.changed.notify_all();
+    }
+
+    pub(crate) fn want_ranks(&self) {
+        let mut state = self.lock();
+        if !state.rank {
+            state.rank = true;
+            self.changed.notify_all();
+        }
     }
 
     pub(crate) fn stopping(&self) -> &AtomicBool {
@@ -85,6 +97,7 @@ impl Orders {
             let wanted = match task {
                 Task::Flush => &mut state.flush,
                 Task::Merge => &mut state.merge,
+                Task::Rank => &mut state.rank,
             };
             if retry.is_none() && std::mem::take(wanted) {
                 return true;
@@ -97,6 +110,7 @@ impl Orders {
                     match task {
                         Task::Flush => state.flush = false,
                         Task::Merge => state.merge = false,
+                        Task::Rank => state.rank = false,
                     }
                     return !state.stop;
                 }
@@ -115,7 +129,8 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let workers = Self { shared: Arc::clone(shared), threads: Mutex::default() };
-        for (name, task) in [("series-flush", Task::Flush), ("series-merge", Task::Merge)] {
+        for (name, task) in [("series-flush", Task::Flush), ("series-merge", Task::Merge), ("series-rank", Task::Rank)]
+        {
             let shared = Arc::clone(shared);
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared, task))?;
             workers.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
@@ -146,6 +161,10 @@ fn run(shared: &Shared, task: Task) {
         let done = match task {
             Task::Flush => flush_once(shared),
             Task::Merge => upkeep(shared),
+            Task::Rank => {
+                rank(shared);
+                Ok(())
+            }
         };
         retry = match done {
             Ok(()) => None,
@@ -162,6 +181,19 @@ fn flush_once(shared: &Shared) -> Result<(), ()> {
         shared.orders.want_merge();
     }
     note(shared, "samples cannot be moved into a block; trying again", done.map(|_| ()), |troubles| &mut troubles.flush)
+}
+
+/// Ranks the head's series. The head is locked while labels are taken out and ranks are put in, not in between.
+fn rank(shared: &Shared) {
+    let ranking = {
+        let head = shared.head();
+        if !head.wants_ranks() {
+            return;
+        }
+        head.to_rank()
+    };
+    let ranks = ranking.ranks();
+    shared.head_mut().set_ranks(ranks, &ranking);
 }
 
 /// Drops and merges blocks until all is well.
@@ -229,7 +261,8 @@ fn note<E: Error>(
     }
 }
 
-fn chain(error: &dyn Error) -> String {
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -34,6 +34,7 @@ mod replay;
 mod rollout;
 mod say;
 mod schema;
+mod series;
 mod server;
 mod shop;
 mod simulate;
@@ -72,6 +73,8 @@ enum Command {
     Change(change::Args),
     Events(events::Args),
     Audit(audit::Args),
+    /// Looks at the metrics store's files, reads all of them, mends them
+    Series(series::Args),
     /// Runs a journal through control again and compares every command
     Replay(replay::Args),
     /// Looks at the journal's files, and repairs a damaged one
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Change(args) => change::run(args),
         Command::Events(args) => events::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Series(args) => series::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),

@@ -1,6 +1,6 @@
 //! Samples of a block's series, chunk by chunk.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use homeostat_model::{SampleRun, TimeMs};
 use homeostat_wire::series::{
@@ -9,7 +9,10 @@ use homeostat_wire::series::{
 };
 
 use super::{Block, BlockError, BlockFault, page::Page};
-use crate::merge::{floats_within, histograms_within};
+use crate::{
+    merge::{floats_within, histograms_within},
+    sieve::Sieve,
+};
 
 /// The chunks of one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +25,40 @@ pub(crate) struct SeriesChunks {
 #[derive(Debug)]
 pub(crate) struct ChunkReader {
     block: Arc<Block>,
+    sieve: Option<Sieve>,
     chunk_page: Option<(u64, Arc<Page>)>,
-    /// The column of times at hand: the next series of the same target has the same.
-    times: Option<(u32, Vec<TimeMs>)>,
+    times: Columns,
     values: values::Scratch,
 }
 
+/// Times in memory at most, over all columns of a reader: half a megabyte. Series of one metric go through all targets,
+/// and chunks of one series through all time, before the same columns come again.
+const TIMES_KEPT_MAX: usize = 1 << 16;
+
+/// Columns of times that were read: the next series of the same target has the same.
+#[derive(Debug, Default)]
+struct Columns {
+    by_number: HashMap<u32, Arc<Times>, foldhash::fast::RandomState>,
+    last: Option<(u32, Arc<Times>)>,
+    kept: usize,
+}
+
+/// A column of times, as far as anybody looks at it.
+#[derive(Debug)]
+struct Times {
+    count: usize,
+    first: TimeMs,
+    last: TimeMs,
+    /// Those that the sieve lets through; without one all.
+    t_ms: Vec<TimeMs>,
+    /// Places of those, when the sieve leaves some out.
+    places: Option<Vec<u32>>,
+}
+
 impl ChunkReader {
-    pub(crate) fn new(block: Arc<Block>) -> Self {
-        Self { block, chunk_page: None, times: None, values: values::Scratch::default() }
+    /// With a sieve, samples that it does not let through may be left out.
+    pub(crate) fn new(block: Arc<Block>, sieve: Option<Sieve>) -> Self {
+        Self { block, sieve, chunk_page: None, times: Columns::default(), values: values::Scratch::default() }
     }
 
     /// The samples of a chunk between two instants; `None` when there are none.
@@ -53,37 +81,82 @@ impl ChunkReader {
         let missing = || block.error(at.offset, BlockFault::Missing { what: "chunk" });
         let (chunk, bytes) = page.chunk(place).ok_or_else(missing)?;
         let times = self.times(&block, chunk.times)?;
-        let (first, last) = (times.first().copied(), times.last().copied());
-        if first.is_none_or(|first| end_ms < first) || last.is_none_or(|last| last < start_ms) {
+        let Times { count, first, last, ref t_ms, ref places } = *times;
+        if end_ms < first || last < start_ms || t_ms.is_empty() {
             return Ok(None);
         }
-        let (count, t_ms) = (times.len(), times.to_vec());
-        match chunk.kind {
-            ChunkKind::Floats => {
+        match (chunk.kind, places) {
+            (ChunkKind::Floats, Some(places)) => {
+                let (mut rest, mut values) = (bytes, Vec::with_capacity(places.len()));
+                let read = values::decode_some(&mut rest, count, places, &mut self.values, &mut values);
+                read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
+                Ok(floats_within(t_ms.clone(), values, start_ms, end_ms))
+            }
+            (ChunkKind::Floats, None) => {
                 let (mut rest, mut values) = (bytes, Vec::with_capacity(count));
                 let read = values::decode(&mut rest, count, &mut self.values, &mut values);
                 read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
-                Ok(floats_within(t_ms, values, start_ms, end_ms))
+                Ok(floats_within(t_ms.clone(), values, start_ms, end_ms))
             }
-            ChunkKind::Histograms => {
+            (ChunkKind::Histograms, places) => {
                 let mut values = Vec::with_capacity(count);
                 histograms::decode(bytes, count, &mut self.values, &mut values).ok_or_else(missing)?;
-                Ok(histograms_within(t_ms, values, start_ms, end_ms))
+                if let Some(places) = places {
+                    values = places.iter().filter_map(|at| values.get(*at as usize).cloned()).collect();
+                }
+                Ok(histograms_within(t_ms.clone(), values, start_ms, end_ms))
             }
         }
     }
 
-    fn times(&mut self, block: &Block, number: u32) -> Result<&[TimeMs], BlockError> {
-        let mut t_ms = match self.times.take() {
-            Some((known, t_ms)) if known == number => return Ok(&self.times.insert((known, t_ms)).1),
-            other => other.map(|(_, t_ms)| t_ms).unwrap_or_default(),
+    /// A column of times.
+    fn times(&mut self, block: &Block, number: u32) -> Result<Arc<Times>, BlockError> {
+        if let Some((last, times)) = &self.times.last
+            && *last == number
+        {
+            return Ok(Arc::clone(times));
+        }
+        let times = if let Some(times) = self.times.by_number.get(&number) {
+            Arc::clone(times)
+        } else {
+            let times = Arc::new(self.read_times(block, number)?);
+            self.times.keep(number, &times);
+            times
         };
-        t_ms.clear();
+        self.times.last = Some((number, Arc::clone(&times)));
+        Ok(times)
+    }
+
+    fn read_times(&self, block: &Block, number: u32) -> Result<Times, BlockError> {
         let (at, place) = block.numbered(&block.footer.time_pages, number.into(), "column of times")?;
         let page = block.page(at, Page::times)?;
         let missing = || block.error(at.offset, BlockFault::Missing { what: "column of times" });
         let column = page.column(place).ok_or_else(missing)?;
+        let mut t_ms = Vec::new();
         decode_times(column, &mut t_ms).map_err(|error| block.error(at.offset, error))?;
-        Ok(&self.times.insert((number, t_ms)).1)
+        // A column without times has no samples: nothing is within any time.
+        let (first, last) = (t_ms.first().copied().unwrap_or(TimeMs::MAX), t_ms.last().copied().unwrap_or(TimeMs::MIN));
+        let count = t_ms.len();
+        let mut places = None;
+        if let Some(mut sieve) = self.sieve {
+            let all = (0_u32..).zip(&t_ms).filter(|(_, t_ms)| sieve.has(**t_ms)).map(|(at, _)| at);
+            let kept: Vec<u32> = all.collect();
+            if kept.len() < count {
+                t_ms = kept.iter().filter_map(|at| t_ms.get(*at as usize).copied()).collect();
+                places = Some(kept);
+            }
+        }
+        Ok(Times { count, first, last, t_ms, places })
+    }
+}
+
+impl Columns {
+    fn keep(&mut self, number: u32, times: &Arc<Times>) {
+        if TIMES_KEPT_MAX < self.kept + times.t_ms.len() {
+            self.by_number.clear();
+            self.kept = 0;
+        }
+        self.kept += times.t_ms.len() + 1;
+        self.by_number.insert(number, Arc::clone(times));
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: a damaged page is an error that names file and offset; it never gives wrong samples.
 
 mod cache;
+mod check;
 mod chunks;
 mod labels;
 mod lookup;
@@ -84,6 +85,9 @@ pub enum BlockFault {
         /// What was looked for.
         what: &'static str,
     },
+    /// Pages that are intact and do not fit each other: a fault of ours.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// A page of impossible length.
     #[error("a page of {len} bytes")]
     Length {
@@ -98,6 +102,23 @@ impl From<BlockError> for SourceError {
     }
 }
 
+/// Bytes of the parts of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Values of samples.
+    pub chunks: u64,
+    /// Times of samples.
+    pub times: u64,
+    /// Which labels each series has, and where its chunks are.
+    pub series: u64,
+    /// Label values, with short lists of series.
+    pub values: u64,
+    /// Long lists of series by label.
+    pub lists: u64,
+    /// Label names, and both ends of the file.
+    pub names_and_footer: u64,
+}
+
 /// An open block.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -105,6 +126,7 @@ pub(crate) struct Block {
     path: PathBuf,
     file: Box<dyn DiskRead>,
     bytes: u64,
+    footer_at: PageRef,
     footer: Footer,
     names: Vec<Name>,
     cache: Arc<PageCache>,
@@ -123,7 +145,8 @@ impl Block {
         check_header(&header).map_err(|error| fail(0, error.into()))?;
         file.read_at(trailer_at, &mut trailer).map_err(|error| fail(trailer_at, error.into()))?;
         let footer_at = decode_trailer(&trailer).map_err(|error| fail(trailer_at, error.into()))?;
-        let mut block = Self { number, path, file, bytes, footer: Footer::default(), names: Vec::new(), cache };
+        let mut block =
+            Self { number, path, file, bytes, footer_at, footer: Footer::default(), names: Vec::new(), cache };
         let page = block.payload(footer_at)?;
         block.footer = Footer::decode(&page).map_err(|error| block.error(footer_at.offset, error))?;
         let names_at = block.footer.names;
@@ -138,6 +161,11 @@ impl Block {
 
     pub(crate) fn footer(&self) -> &Footer {
         &self.footer
+    }
+
+    /// Length of its file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn names(&self) -> &[Name] {
@@ -208,6 +236,24 @@ impl Block {
         let page = self.footer.series_pages.get(at);
         let page = *page.ok_or_else(|| self.error(0, BlockFault::Missing { what: "series" }))?;
         self.page(page, |payload| Ok(Page::raw(payload)))
+    }
+
+    /// For each pair of name and value when about its series have samples. Costs a look at every series once, and is
+    /// kept in the cache from then on.
+    pub(crate) fn slots_of_pairs(&self) -> Result<Arc<Page>, BlockError> {
+        // No page of the file begins there.
+        self.cache.get((self.number, u64::MAX), || {
+            let mut slots = vec![(u8::MAX, 0); self.footer.pairs as usize];
+            self.for_each_series(0..self.footer.series, |_, entry| {
+                for pair in &entry.pairs {
+                    if let Some((first, last)) = slots.get_mut(*pair as usize) {
+                        (*first, *last) = ((*first).min(entry.slots.0), (*last).max(entry.slots.1));
+                    }
+                }
+                Ok(())
+            })?;
+            Ok(Page::Slots(slots))
+        })
     }
 
     /// Visits series by number, ascending.

@@ -18,6 +18,9 @@ pub(crate) enum Page {
     Times { bytes: Vec<u8>, columns: Vec<(u32, u32)> },
     /// Label values.
     Values(Values),
+    /// No page of the file, but what all pages of series say together: for each pair of name and value the slots of
+    /// the first and the last sample of the series that have it; the first one is larger when there are none.
+    Slots(Vec<(u8, u8)>),
 }
 
 /// A chunk within its page.
@@ -104,6 +107,7 @@ impl Page {
             Self::Raw(bytes) => bytes.len(),
             Self::Chunks { bytes, chunks } => bytes.len() + chunks.len() * size_of::<ChunkAt>(),
             Self::Times { bytes, columns } => bytes.len() + columns.len() * 8,
+            Self::Slots(slots) => slots.len() * 2,
             Self::Values(values) => {
                 let inline = |list: &OwnList| if let OwnList::Inline(bytes) = list { bytes.len() } else { 0 };
                 let lists: usize = values.lists.iter().map(|list| size_of::<OwnList>() + inline(list)).sum();
@@ -128,6 +132,10 @@ impl Page {
         let Self::Times { bytes, columns } = self else { return None };
         let (start, end) = *columns.get(at)?;
         bytes.get(start as usize..end as usize)
+    }
+
+    pub(crate) fn as_slots(&self) -> &[(u8, u8)] {
+        if let Self::Slots(slots) = self { slots } else { &[] }
     }
 
     pub(crate) fn as_values(&self) -> Option<&Values> {

@@ -116,6 +116,7 @@ impl Head {
         });
         self.table.shrink_to_fit(|slot| spread(slot.hash));
         self.index.renumber(&renumber);
+        self.ranks.renumber(&renumber);
         self.active.renumber(&renumber);
         let last = std::mem::take(&mut self.last_histograms);
         self.last_histograms = rekeyed(last, &renumber);

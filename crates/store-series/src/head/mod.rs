@@ -13,6 +13,7 @@ mod flush;
 mod index;
 mod late;
 mod page;
+mod ranks;
 mod view;
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasher, sync::Arc};
@@ -30,6 +31,7 @@ pub(crate) use self::{
 use self::{
     late::Late,
     page::{NO_PAGE, Pages, Tail},
+    ranks::Ranks,
 };
 use crate::{
     report::Reason,
@@ -95,6 +97,7 @@ pub(crate) struct Head {
     /// The generation that began with the latest flush that is complete.
     flushed: u32,
     next_ref: u64,
+    ranks: Ranks,
     /// Time of the newest sample of all.
     newest_t: Option<TimeMs>,
     created: u64,
@@ -134,6 +137,7 @@ impl Default for Head {
             generation: 1,
             flushed: 1,
             next_ref: 1,
+            ranks: Ranks::default(),
             newest_t: None,
             created: 0,
         }

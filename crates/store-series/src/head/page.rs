@@ -25,6 +25,8 @@ use homeostat_wire::{
     varint::{unzigzag, zigzag},
 };
 
+use crate::sieve::Sieve;
+
 /// Bytes of a page with its header. At 15 s and one to two bytes a sample a page holds about a quarter of an hour; a
 /// hundred thousand series that have just begun take 12.8 MB.
 pub(crate) const PAGE_BYTES: usize = 128;
@@ -216,15 +218,32 @@ impl Page {
 
     /// Appends its samples to two columns.
     pub(crate) fn decode(&self, t_ms: &mut Vec<TimeMs>, values: &mut Vec<f64>) {
+        self.walk(|at| {
+            t_ms.push(at.t);
+            values.push(at.value());
+        });
+    }
+
+    /// As [`Self::decode`], for samples that a sieve lets through.
+    pub(crate) fn decode_through(&self, sieve: &mut Sieve, t_ms: &mut Vec<TimeMs>, values: &mut Vec<f64>) {
+        self.walk(|at| {
+            if sieve.has(at.t) {
+                t_ms.push(at.t);
+                values.push(at.value());
+            }
+        });
+    }
+
+    /// Visits its samples in order.
+    #[inline]
+    fn walk(&self, mut visit: impl FnMut(&Reading)) {
         if self.count == 0 {
             return;
         }
         let exponent = self.exponent;
-        let first = f64::from_bits(self.first_bits);
-        let scaled = if exponent == RAW { 0 } else { scale(first, exponent).unwrap_or(0) };
+        let scaled = if exponent == RAW { 0 } else { scale(f64::from_bits(self.first_bits), exponent).unwrap_or(0) };
         let mut at = Reading { t: self.first_t, step: self.step, bits: self.first_bits, scaled, exponent };
-        t_ms.push(self.first_t);
-        values.push(first);
+        visit(&at);
         let mut stream = self.stream.get(..usize::from(self.used)).unwrap_or_default();
         while let Some((&token, rest)) = stream.split_first() {
             stream = rest;
@@ -236,19 +255,19 @@ impl Page {
                 0x80..0xc0 => {
                     for _ in 0..token & RUN_MAX {
                         at.t = at.t.wrapping_add(at.step);
-                        t_ms.push(at.t);
-                        values.push(f64::from_bits(at.bits));
+                        visit(&at);
                     }
                     at.t = at.t.wrapping_add(at.step);
                 }
                 0xc0..0xe0 => {
                     at.t = at.t.wrapping_add(at.step);
-                    at.add(unzigzag(u64::from(token & 0x1f) << 8 | take(&mut stream, 1)));
+                    let Some((&low, rest)) = stream.split_first() else { return };
+                    stream = rest;
+                    at.add(unzigzag(u64::from(token & 0x1f) << 8 | u64::from(low)));
                 }
                 _ => at.token(token, &mut stream),
             }
-            t_ms.push(at.t);
-            values.push(f64::from_bits(at.bits));
+            visit(&at);
         }
     }
 }
@@ -295,6 +314,7 @@ fn encode_value(token: &mut Token, tail: &Tail, value: f64) -> (u8, i64) {
 struct Reading {
     t: TimeMs,
     step: i64,
+    /// The value's bits, once the page has given up on decimals.
     bits: u64,
     scaled: i64,
     exponent: u8,
@@ -304,7 +324,12 @@ impl Reading {
     #[inline]
     fn add(&mut self, difference: i64) {
         self.scaled = self.scaled.wrapping_add(difference);
-        self.bits = unscale(self.scaled, self.exponent).to_bits();
+    }
+
+    /// The value; a division, which only those who look pay for.
+    #[inline]
+    fn value(&self) -> f64 {
+        if self.exponent == RAW { f64::from_bits(self.bits) } else { unscale(self.scaled, self.exponent) }
     }
 
     fn token(&mut self, token: u8, stream: &mut &[u8]) {
@@ -324,7 +349,6 @@ impl Reading {
             5 => {
                 self.exponent = take(stream, 1) as u8;
                 self.scaled = take(stream, 8) as i64;
-                self.bits = unscale(self.scaled, self.exponent).to_bits();
             }
             6 => {
                 let shape = take(stream, 1) as usize;

@@ -9,7 +9,10 @@ use std::{ops::Range, sync::Arc};
 use homeostat_model::{Histogram, Labels, SampleRun, TimeMs};
 
 use super::{Head, Part, late::Late, page::Page};
-use crate::merge::{floats_within, histograms_within};
+use crate::{
+    merge::{floats_within, histograms_within},
+    sieve::Sieve,
+};
 
 /// Pages of all series of a query.
 #[derive(Debug, Default)]
@@ -35,8 +38,10 @@ impl Head {
         if entry.newest_t < start_ms {
             return false;
         }
-        let (histograms, late) = self.parts_of(id, start_ms, end_ms);
-        self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms) || !histograms.is_empty() || late.is_some()
+        self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms) || {
+            let (histograms, late) = self.parts_of(id, start_ms, end_ms);
+            !histograms.is_empty() || late.is_some()
+        }
     }
 
     pub(super) fn parts(&self) -> [&Part; 2] {
@@ -53,20 +58,31 @@ impl Head {
     }
 
     /// Copies what the series have from `start_ms` to `end_ms`; those without a sample there are left out, as far as
-    /// that can be seen without unpacking.
-    pub(crate) fn view(&self, ids: &[u32], start_ms: TimeMs, end_ms: TimeMs) -> HeadView {
+    /// that can be seen without unpacking. Gives as well how many of the first `ranked` ones are left.
+    pub(crate) fn view(
+        &self,
+        ids: &[u32],
+        ranked: usize,
+        start_ms: TimeMs,
+        end_ms: TimeMs,
+        sieve: Option<&Sieve>,
+    ) -> (HeadView, usize) {
         let mut pages = Vec::new();
         let mut series = Vec::with_capacity(ids.len());
-        for id in ids {
+        let mut ranked_left = 0;
+        for (at, id) in ids.iter().enumerate() {
             let Some(entry) = self.series.get(*id as usize) else { continue };
             let first_page = pages.len();
+            let mut until_ms = end_ms;
             for page in self.pages.chain(entry.page) {
-                if page.first_t() <= end_ms {
+                let first_t = page.first_t();
+                if first_t <= end_ms && sieve.is_none_or(|sieve| sieve.reaches(first_t, until_ms)) {
                     pages.push(*page);
                 }
-                if page.first_t() <= start_ms {
+                if first_t <= start_ms {
                     break;
                 }
+                until_ms = end_ms.min(first_t);
             }
             // The newest sample of a series without histograms is a float of its last page.
             if entry.newest_t < start_ms {
@@ -76,9 +92,10 @@ impl Head {
             if first_page < pages.len() || !histograms.is_empty() || late.is_some() {
                 let labels = entry.labels.clone();
                 series.push(HeadSeries { labels, pages: first_page..pages.len(), histograms, late });
+                ranked_left += usize::from(at < ranked);
             }
         }
-        HeadView { series, pages: Arc::new(pages) }
+        (HeadView { series, pages: Arc::new(pages) }, ranked_left)
     }
 }
 
@@ -111,14 +128,27 @@ fn within<V: Clone>(samples: &[(TimeMs, V)], start_ms: TimeMs, end_ms: TimeMs) -
 }
 
 impl HeadSeries {
-    /// Its samples as up to four sequences in order of time: floats, histograms, and the late ones of both.
-    pub(crate) fn runs(self, pages: &[Page], start_ms: TimeMs, end_ms: TimeMs) -> Vec<SampleRun> {
+    /// Its samples as up to four sequences in order of time: floats, histograms, and the late ones of both. With a
+    /// sieve, floats that it does not let through may be missing.
+    pub(crate) fn runs(
+        self,
+        pages: &[Page],
+        start_ms: TimeMs,
+        end_ms: TimeMs,
+        sieve: Option<&Sieve>,
+    ) -> Vec<SampleRun> {
         let mut runs = Vec::new();
         let pages = pages.get(self.pages).unwrap_or_default();
         if !pages.is_empty() {
-            let count = pages.iter().map(Page::count).sum();
-            let (mut t_ms, mut values) = (Vec::with_capacity(count), Vec::with_capacity(count));
-            pages.iter().rev().for_each(|page| page.decode(&mut t_ms, &mut values));
+            let (mut t_ms, mut values) = (Vec::new(), Vec::new());
+            if let Some(sieve) = sieve {
+                let mut sieve = *sieve;
+                pages.iter().rev().for_each(|page| page.decode_through(&mut sieve, &mut t_ms, &mut values));
+            } else {
+                let count = pages.iter().map(Page::count).sum();
+                (t_ms, values) = (Vec::with_capacity(count), Vec::with_capacity(count));
+                pages.iter().rev().for_each(|page| page.decode(&mut t_ms, &mut values));
+            }
             runs.extend(floats_within(t_ms, values, start_ms, end_ms));
         }
         let late = self.late.unwrap_or_default();

@@ -9,6 +9,10 @@ use homeostat_store_wal::{Disk, SimDisk};
 
 use crate::{Found, PATIENCE, labels, matchers, open, put, try_read};
 
+fn is(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
+}
+
 /// A store with one block of several kinds of samples, closed.
 fn with_block() -> (SimDisk, PathBuf) {
     let disk = SimDisk::default();
@@ -30,7 +34,7 @@ fn with_block() -> (SimDisk, PathBuf) {
     store.close(PATIENCE).unwrap();
     drop(store);
     let dir = Path::new("/data/blocks");
-    let name = disk.list(dir).unwrap().into_iter().find(|name| name.ends_with(".block")).unwrap();
+    let name = disk.list(dir).unwrap().into_iter().find(|name| is(name, "block")).unwrap();
     (disk, dir.join(name))
 }
 
@@ -135,7 +139,7 @@ fn with_log(closed: bool) -> (SimDisk, Vec<PathBuf>) {
     drop(store);
     let dir = Path::new("/data/log");
     let mut segments = disk.list(dir).unwrap();
-    segments.retain(|name| name.ends_with(".wal"));
+    segments.retain(|name| is(name, "wal"));
     segments.sort();
     assert!(segments.len() > 1);
     (disk, segments.into_iter().map(|name| dir.join(name)).collect())

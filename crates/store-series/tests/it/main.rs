@@ -1,11 +1,12 @@
 //! Tests of the store as its callers see it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on says where")]
 
 mod append;
 mod blocks;
 mod concurrent;
 mod crash;
 mod damage;
+mod files;
 mod full;
 mod model;
 mod select;
@@ -13,7 +14,7 @@ mod select;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
-use homeostat_promql::{Matcher, MatcherOp, Select, SeriesSource, SourceError};
+use homeostat_promql::{Matcher, MatcherOp, Select, SelectedSeries, SeriesSource, SourceError};
 use homeostat_store_series::{Batch, Recovery, SeriesStore, StoreOptions};
 use homeostat_store_wal::SimDisk;
 
@@ -63,7 +64,15 @@ fn try_read(
     end_ms: TimeMs,
 ) -> Result<Found, SourceError> {
     let matchers = matchers(selector);
-    let selected = source.select(&Select { matchers: &matchers, start_ms, end_ms })?;
+    try_collect(source.select(&Select { matchers: &matchers, start_ms, end_ms })?)
+}
+
+/// What was selected, unpacked.
+fn collected(selected: Vec<SelectedSeries<'_>>) -> Found {
+    try_collect(selected).unwrap()
+}
+
+fn try_collect(selected: Vec<SelectedSeries<'_>>) -> Result<Found, SourceError> {
     let mut all = Vec::new();
     for series in selected {
         let mut samples = Vec::new();

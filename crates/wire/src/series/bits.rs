@@ -42,14 +42,19 @@ pub fn unpack<'a, T: Clone>(
         return Some(rest);
     }
     let mask = u64::MAX >> (64 - width);
-    // Whole words while nine bytes are there, then from a copy with zeros behind it.
-    let fast =
-        if width <= 56 && packed.len() >= 8 { ((packed.len() - 8) * 8 / width as usize + 1).min(count) } else { 0 };
-    out.extend((0..fast).map(|index| {
-        let bit = index * width as usize;
+    // Whole words while eight bytes are there, several numbers of each; then from a copy with zeros behind it.
+    let fast = fast_count(packed.len(), width, count);
+    let per_word = (57 / width.max(1)) as usize;
+    let mut from = 0;
+    out.reserve(count);
+    while from < fast {
+        let bit = from * width as usize;
+        let here = per_word.min(fast - from);
         let word = packed.get(bit / 8..).and_then(|tail| tail.first_chunk::<8>());
-        map(u64::from_le_bytes(*word.unwrap_or(&[0; 8])) >> (bit % 8) & mask)
-    }));
+        let word = u64::from_le_bytes(*word.unwrap_or(&[0; 8])) >> (bit % 8);
+        out.extend((0..here as u32).map(|at| map(word >> (at * width) & mask)));
+        from += here;
+    }
     for index in fast..count {
         let bit = index * width as usize;
         let mut word = [0; 16];
@@ -61,6 +66,15 @@ pub fn unpack<'a, T: Clone>(
         out.push(map((u128::from_le_bytes(word) >> (bit % 8)) as u64 & mask));
     }
     Some(rest)
+}
+
+/// How many numbers begin where eight bytes are left, of a width that always fits with its bits before it.
+const fn fast_count(bytes: usize, width: u32, count: usize) -> usize {
+    if 57 < width || bytes < 8 {
+        return 0;
+    }
+    let fast = (bytes - 8) * 8 / width as usize + 1;
+    if fast < count { fast } else { count }
 }
 
 #[cfg(test)]

@@ -52,6 +52,16 @@ impl Slots {
         let since = if t_ms <= self.min_ms { 0 } else { t_ms.abs_diff(self.min_ms) };
         (since / self.width_ms).min(255) as u8
     }
+
+    /// The first instant of a slot.
+    pub const fn start_ms(self, slot: u8) -> i64 {
+        self.min_ms.saturating_add_unsigned(self.width_ms.saturating_mul(slot as u64))
+    }
+
+    /// The last instant of a slot.
+    pub const fn end_ms(self, slot: u8) -> i64 {
+        self.start_ms(slot).saturating_add_unsigned(self.width_ms - 1)
+    }
 }
 
 /// Collects a page.

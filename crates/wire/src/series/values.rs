@@ -107,6 +107,35 @@ pub fn decode(bytes: &mut &[u8], count: usize, scratch: &mut Scratch, out: &mut 
     Some(())
 }
 
+/// As [`decode`], but appends only the values whose places are named, which ascend: what nobody looks at is not turned
+/// into floats.
+pub fn decode_some(
+    bytes: &mut &[u8],
+    count: usize,
+    places: &[u32],
+    scratch: &mut Scratch,
+    out: &mut Vec<f64>,
+) -> Option<()> {
+    let Some(kind @ DECIMAL..=28) = bytes.first() else {
+        let from = out.len();
+        decode(bytes, count, scratch, out)?;
+        for (to, at) in (from..).zip(places) {
+            let value = *out.get(from + *at as usize)?;
+            *out.get_mut(to)? = value;
+        }
+        out.truncate(from + places.len());
+        return Some(());
+    };
+    let exponent = kind - DECIMAL;
+    *bytes = bytes.get(1..)?;
+    scratch.whole.clear();
+    ints::decode(bytes, count, &mut scratch.whole)?;
+    for at in places {
+        out.push(unscale(*scratch.whole.get(*at as usize)?, exponent));
+    }
+    Some(())
+}
+
 fn unscale_all(whole: &[i64], exponent: u8, out: &mut Vec<f64>) {
     out.extend(whole.iter().map(|whole| unscale(*whole, exponent)));
 }
@@ -164,6 +193,11 @@ mod tests {
         assert_eq!(decode(&mut rest, values.len(), &mut scratch, &mut back), Some(()));
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!((bits(&back[1..]), rest.len()), (bits(values), 0));
+        let places: Vec<u32> = (0..values.len() as u32).filter(|at| at % 5 < 2).collect();
+        let (mut some, mut rest) = (vec![0.5], bytes.as_slice());
+        assert_eq!(decode_some(&mut rest, values.len(), &places, &mut scratch, &mut some), Some(()));
+        let chosen: Vec<f64> = places.iter().map(|at| values[*at as usize]).collect();
+        assert_eq!((bits(&some[1..]), rest.len()), (bits(&chosen), 0));
         for cut in 0..bytes.len() {
             assert_eq!(decode(&mut &bytes[..cut], values.len(), &mut scratch, &mut Vec::new()), None, "cut at {cut}");
         }

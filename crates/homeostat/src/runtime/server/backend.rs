@@ -9,7 +9,7 @@ use homeostat_api::prometheus::backend::{
     Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Reloading, ScrapePool, Selection, SeriesBackend, Stop,
 };
 use homeostat_model::{Labels, TimeMs};
-use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError};
+use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
 use homeostat_sense_receive::{OtlpReceiver, Receiver};
 use homeostat_sense_scrape::manager::Targets;
 use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, UpkeepError};
@@ -200,12 +200,25 @@ struct Source<'a> {
     stop: &'a Stop,
 }
 
-impl SeriesSource for Source<'_> {
-    fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+impl Source<'_> {
+    fn readable(&self) -> Result<&Snapshot, SourceError> {
         if self.stop.reached() {
             return Err(SourceError::Cancelled);
         }
-        let Some(snapshot) = &self.snapshot else { return Err(SourceError::Storage(OPENING.into())) };
-        snapshot.select(select)
+        self.snapshot.as_ref().ok_or_else(|| SourceError::Storage(OPENING.into()))
+    }
+}
+
+impl SeriesSource for Source<'_> {
+    fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        self.readable()?.select(select)
+    }
+
+    fn select_windows<'a>(
+        &'a self,
+        select: &Select<'_>,
+        windows: &Windows,
+    ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        self.readable()?.select_windows(select, windows)
     }
 }
