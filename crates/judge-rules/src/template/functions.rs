@@ -284,14 +284,14 @@ fn title(text: &str) -> String {
 }
 
 /// Bytes that stand for themselves in a query; a blank is `+`.
-pub(crate) fn url_escaped(text: &str) -> String {
+fn url_escaped(text: &str) -> String {
     // The form's encoding escapes `~` and leaves `*`; Go does the opposite.
     let escaped: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
     escaped.replace("%7E", "~").replace('*', "%2A")
 }
 
 /// Where the console shows a query as a graph (0) or as a table (1).
-pub(crate) fn link(query: &str, tab: u8) -> String {
+pub(super) fn link(query: &str, tab: u8) -> String {
     format!("/graph?g0.expr={}&g0.tab={tab}", url_escaped(query))
 }
 

@@ -36,6 +36,11 @@ pub const STEPS_MAX: usize = 1_000_000;
 /// Deepest nesting of actions, parentheses and called templates.
 pub const DEPTH_MAX: usize = 64;
 
+/// Where a server shows a query as a table: path and query of a URL.
+pub fn table_link(query: &str) -> String {
+    functions::link(query, 1)
+}
+
 /// Why a text is no template, or cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
