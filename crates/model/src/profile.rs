@@ -226,6 +226,24 @@ impl Profile {
         })
     }
 
+    /// Changes every number.
+    pub fn map_values(&mut self, change: impl Fn(i64) -> i64) {
+        for value in &mut self.values {
+            *value = change(*value);
+        }
+    }
+
+    /// Keeps the rows for which `keep` says so. Stacks and texts stay, whether a row still needs them or not.
+    pub fn retain(&mut self, keep: impl Fn(Row<'_>) -> bool) {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for row in self.rows().filter(|row| keep(*row)) {
+            keys.push((row.stack, row.labels));
+            values.extend_from_slice(row.values);
+        }
+        self.rows = keys.iter().enumerate().map(|(index, key)| (*key, index)).collect();
+        (self.keys, self.values) = (keys, values);
+    }
+
     /// Sum of a column; 0 for one that is not there.
     pub fn total(&self, column: usize) -> i64 {
         self.rows().filter_map(|row| row.values.get(column).copied()).fold(0, i64::saturating_add)
