@@ -31,7 +31,7 @@ fn lines(profile: &Profile) -> Vec<String> {
         .map(|row| {
             let mut names: Vec<_> = profile.stacks().walk(row.stack).map(|frame| profile.frame_name(frame)).collect();
             names.reverse();
-            format!("{} {}", names.join(";"), row.values[0])
+            format!("{} {}", names.join(";"), row.values.first().unwrap())
         })
         .collect();
     lines.sort();

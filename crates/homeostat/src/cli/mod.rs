@@ -28,6 +28,7 @@ mod features;
 mod incident;
 mod init;
 mod log;
+mod profile;
 mod quantity;
 mod render;
 mod replay;
@@ -77,6 +78,7 @@ enum Command {
     Series(series::Args),
     /// Runs a journal through control again and compares every command
     Replay(replay::Args),
+    Profile(profile::Args),
     /// Looks at the journal's files, and repairs a damaged one
     Wal(wal::Args),
     #[command(hide = true)]
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Series(args) => series::run(args),
         Command::Replay(args) => replay::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
     };

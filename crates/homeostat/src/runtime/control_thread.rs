@@ -119,9 +119,12 @@ struct LoopState {
     view_due: Instant,
     view_stale: bool,
     /// Answers to those who asked for something that is done now; they get them once the view shows it.
-    answers: Vec<(oneshot::Sender<Result<(), OperateError>>, Result<(), OperateError>)>,
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     step_watch: StepWatch,
 }
+
+/// What becomes of an operation.
+type Answer = Result<(), OperateError>;
 
 impl ControlThread {
     /// Puts the parts together.

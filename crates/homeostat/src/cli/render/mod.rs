@@ -3,6 +3,7 @@
 pub(crate) mod evidence;
 pub(crate) mod incident;
 pub(crate) mod lists;
+pub(crate) mod profiles;
 pub(crate) mod sparkline;
 
 use std::io::{self, IsTerminal as _};
