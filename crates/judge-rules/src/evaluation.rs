@@ -265,7 +265,7 @@ fn remembered(alert: &str, t_ms: TimeMs, around: Surroundings<'_>) -> Result<BTr
                 run.map_err(|error| error.to_string())?
             {
                 let within = times.iter().zip(values.iter()).filter(|(t, _)| (select.start_ms..=t_ms).contains(*t));
-                last = within.last().map(|(t, value)| (*t, *value)).or(last);
+                last = within.max_by_key(|(t, _)| **t).map(|(t, value)| (*t, *value)).or(last);
             }
         }
         if let Some((t_ms, seconds)) = last.filter(|(_, value)| !is_stale(*value)) {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use homeostat_judge_rules::view::GroupView;
 use homeostat_model::{Labels, MetricKind, TimeMs};
 use homeostat_promql::{Matcher, SeriesSource, SourceError};
 
@@ -105,6 +106,14 @@ pub trait SeriesBackend: Send + Sync + 'static {
     /// Reads the configuration again. The error is told to who asked.
     fn reload(&self) -> Reloading {
         Box::pin(async { Err("there is no configuration to reload".to_owned()) })
+    }
+    /// Groups of rules as they are now, in the order of their files; none unless it evaluates some.
+    fn rule_groups(&self) -> Vec<GroupView> {
+        Vec::new()
+    }
+    /// Addresses that alerts are sent to, without secrets.
+    fn alertmanagers(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Says why it cannot answer yet or any more; `None` when it can.
     fn not_ready(&self) -> Option<String>;

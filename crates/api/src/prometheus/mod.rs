@@ -28,6 +28,7 @@ mod number;
 mod params;
 mod query;
 mod result;
+mod rules;
 mod server;
 mod status;
 mod stream;
@@ -128,9 +129,9 @@ const ROUTES: [(&str, &str, Service); 29] = [
     ("/api/v1/targets", "targets", || get(status::targets)),
     ("/api/v1/targets/metadata", "targets_metadata", || get(status::target_metadata)),
     ("/api/v1/scrape_pools", "scrape_pools", || get(status::scrape_pools)),
-    ("/api/v1/rules", "rules", || get(status::rules)),
-    ("/api/v1/alerts", "alerts", || get(status::alerts)),
-    ("/api/v1/alertmanagers", "alertmanagers", || get(status::alertmanagers)),
+    ("/api/v1/rules", "rules", || get(rules::rules)),
+    ("/api/v1/alerts", "alerts", || get(rules::alerts)),
+    ("/api/v1/alertmanagers", "alertmanagers", || get(rules::alertmanagers)),
     ("/api/v1/admin/tsdb/snapshot", "admin_snapshot", || post(admin::snapshot).put(admin::snapshot)),
     ("/api/v1/admin/tsdb/delete_series", "admin_delete_series", || post(admin::delete_series).put(admin::delete_series)),
     ("/api/v1/admin/tsdb/clean_tombstones", "admin_clean_tombstones", || post(admin::clean_tombstones).put(admin::clean_tombstones)),

@@ -1,4 +1,4 @@
-//! What clients probe before they trust a server: `status/…`, and lists of things that this process does not have.
+//! What clients probe before they trust a server: `status/…`, and what is scraped.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const STATS_DEFAULT: usize = 10;
 /// Entries of each list of `status/tsdb` at most.
 const STATS_MAX: usize = 10_000;
 
-fn success(data: Value) -> Json<Value> {
+pub(super) fn success(data: Value) -> Json<Value> {
     Json(json!({ "status": "success", "data": data }))
 }
 
@@ -172,19 +172,4 @@ pub(crate) async fn scrape_pools(State(api): State<Arc<PrometheusApi>>) -> Json<
 /// Nor what targets say about their metrics.
 pub(crate) async fn target_metadata() -> Json<Value> {
     success(json!([]))
-}
-
-/// No rules are evaluated.
-pub(crate) async fn rules() -> Json<Value> {
-    success(json!({ "groups": [] }))
-}
-
-/// So no alerts are firing.
-pub(crate) async fn alerts() -> Json<Value> {
-    success(json!({ "alerts": [] }))
-}
-
-/// And none are sent anywhere.
-pub(crate) async fn alertmanagers() -> Json<Value> {
-    success(json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }))
 }

@@ -1,14 +1,20 @@
 //! `homeostat check`: everything that is wrong with a configuration, before it is used.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use serde_json::json;
 
-use crate::config::{self, CheckedConfig, Problems};
+use crate::config::{self, CheckedConfig, Problems, prometheus::rules};
 
 /// Reports every problem of a configuration with its place and what to write instead; exit code 2 if there is an error
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Configuration file, or folder of *.yaml files
     #[arg(short, long, value_name = "FILE_OR_DIR", default_value = "homeostat.yaml")]
     config: PathBuf,
@@ -20,7 +26,60 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// What else can be checked.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Rules(RulesArgs),
+}
+
+/// Reports every problem of Prometheus' rule files with its place and what to write instead
+#[derive(Debug, clap::Args)]
+struct RulesArgs {
+    /// Files of recording and alerting rules; the last part of a path may hold `*` and `?`
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+fn rules_checked(args: &RulesArgs) -> ExitCode {
+    let files = rules::files(&args.files, Path::new(""));
+    let result = rules::load(&files, rules::RuleDefaults::default());
+    let problems = result.as_ref().map_or_else(|problems| problems, |set| &set.warnings);
+    let counted = result.as_ref().map(|set| {
+        let alerts = set.groups.iter().flat_map(|group| &group.rules).filter(|rule| rule.alerting().is_some()).count();
+        let all: usize = set.groups.iter().map(|group| group.rules.len()).sum();
+        let plural = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+        format!(
+            "{}, {}, {}, {}",
+            plural(files.len(), "file"),
+            plural(set.groups.len(), "group"),
+            plural(all - alerts, "recording rule"),
+            plural(alerts, "alerting rule")
+        )
+    });
+    if args.json {
+        let mut value = problems.to_json();
+        if let Some(object) = value.as_object_mut() {
+            object.insert("ok".to_owned(), json!(counted.is_ok()));
+            object.extend(counted.as_ref().ok().map(|summary| ("summary".to_owned(), json!(summary))));
+        }
+        println!("{value:#}");
+    } else {
+        eprint!("{problems}");
+        match &counted {
+            Ok(summary) => println!("ok: {summary}"),
+            Err(_) => println!("{} error{}", problems.errors(), if problems.errors() == 1 { "" } else { "s" }),
+        }
+    }
+    if counted.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Some(Other::Rules(args)) = &args.other {
+        return rules_checked(args);
+    }
     let load = if args.allow_unset { config::load_for_elsewhere } else { config::load };
     let result = load(&args.config, &super::environment);
     if args.json {

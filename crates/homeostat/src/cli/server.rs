@@ -16,9 +16,9 @@ use super::{
     up::{LogFormat, raise_file_limit},
 };
 use crate::{
-    config::prometheus,
+    config::prometheus::{self, alerting::RuleSettings},
     error_chain::chain,
-    runtime::server::{self, Fixed, OtlpServing, RunningServer, ScrapeOptions, ServerOptions},
+    runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
@@ -56,6 +56,17 @@ pub(crate) struct Args {
     /// read again, as it is on SIGHUP; one with problems changes nothing
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     scrape_config: Option<PathBuf>,
+
+    /// Evaluate the recording and alerting rules of this file; the last part of the path may hold `*` and `?`. May be
+    /// given several times, and beside the `rule_files` of the scrape configuration
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    rules: Vec<PathBuf>,
+    /// Tell this webhook of alerts, in Alertmanager's form; what it has not heard yet is kept on disk
+    #[arg(long, value_name = "URL", help_heading = "Rules")]
+    alert_webhook: Vec<String>,
+    /// Where people find this server, for links in alerts [default: the address that it listens on]
+    #[arg(long, value_name = "URL", help_heading = "Rules")]
+    external_url: Option<String>,
 
     /// Data directory; made if need be, used by one process at a time
     #[arg(long, value_name = "DIR", default_value = "homeostat-data", help_heading = "Keeping")]
@@ -259,7 +270,8 @@ impl Args {
             }
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
-        let scrape = self.scrape()?;
+        let (scrape, settings) = self.scrape()?;
+        let rules = self.ruling(settings, features)?;
         let about = About { flags: self.flags(features), retention: self.kept() };
         let defaults = Options::default();
         let mut options = Options {
@@ -311,6 +323,7 @@ impl Args {
                 limits
             },
             scrape,
+            rules,
             about,
         })
     }
@@ -322,15 +335,39 @@ impl Args {
     }
 
     /// The jobs of the scrape configuration; what it says without effect is told here.
-    fn scrape(&self) -> Result<ScrapeOptions, String> {
-        let Some(file) = &self.scrape_config else { return Ok(ScrapeOptions::default()) };
+    fn scrape(&self) -> Result<(ScrapeOptions, RuleSettings), String> {
+        let Some(file) = &self.scrape_config else { return Ok(Default::default()) };
         let config =
             prometheus::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))?;
         if !config.warnings.is_empty() {
             eprintln!("{}", config.warnings);
         }
         let fixed = Fixed { remotes: config.remotes, otlp: config.otlp };
-        Ok(ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown, fixed })
+        let scrape = ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown, fixed };
+        Ok((scrape, config.rules))
+    }
+
+    /// The rules of all files, and who is told of alerts.
+    fn ruling(&self, mut settings: RuleSettings, features: Features) -> Result<RuleOptions, String> {
+        settings.defaults.language = features.language;
+        let set = RuleOptions::load(&self.rules, &settings, settings.defaults)
+            .map_err(|problems| format!("the rules cannot be used\n{problems}"))?;
+        for url in &self.alert_webhook {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return Err(format!(
+                    "`--alert-webhook {url}` is no address: write it whole, with `http://` or `https://`"
+                ));
+            }
+        }
+        let external_url = self.external_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
+        Ok(RuleOptions {
+            files: self.rules.clone(),
+            settings,
+            groups: set.groups,
+            objectives: Vec::new(),
+            external_url: external_url.trim_end_matches('/').to_owned(),
+            webhooks: self.alert_webhook.clone(),
+        })
     }
 
     /// What is in force, for those who ask over the API.
@@ -351,6 +388,8 @@ impl Args {
             ("query-concurrency", self.query_concurrency.to_string()),
             ("query-samples-max", self.query_samples_max.to_string()),
             ("lookback", self.lookback.to_string()),
+            ("rules", self.rules.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(",")),
+            ("external-url", self.external_url.clone().unwrap_or_default()),
             ("scrape-config", self.scrape_config.as_ref().map_or_else(String::new, |file| file.display().to_string())),
             ("enable-feature", features.names().join(",")),
         ];

@@ -70,6 +70,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), nodes, defined })
     }
 
+    /// A text that is taken as it is.
+    pub fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), nodes: vec![Node::Text(text.to_owned())], defined: BTreeMap::new() }
+    }
+
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text

@@ -46,8 +46,6 @@ fn warn_about_the_rest(file: &PrometheusFile, cx: &mut Context<'_>) {
             cx.warn(at.place, format!("`{key}` is not used"), help);
         }
     };
-    warn("alerting", &file.alerting, "receivers of Homeostat are documents of the kind `Receiver`");
-    warn("rule_files", &file.rule_files, "rules are not evaluated; leave the key out to silence this");
     warn("scrape_config_files", &file.scrape_config_files, "write the jobs into `scrape_configs`");
     warn("remote_read", &file.remote_read, "all data are in the store; leave the key out to silence this");
     warn("storage", &file.storage, "settings of the store are options of the command");

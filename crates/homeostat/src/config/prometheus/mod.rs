@@ -6,11 +6,13 @@
 //! Not here: what scraping does with it (`sense-scrape`).
 //! Source: prometheus.io/docs/prometheus/latest/configuration/configuration.
 
+pub mod alerting;
 mod http;
 mod jobs;
 mod otlp;
 mod raw;
 mod remotes;
+pub mod rules;
 mod scalars;
 
 use std::path::Path;
@@ -37,6 +39,8 @@ pub struct PrometheusConfig {
     pub remotes: Vec<Remote>,
     /// How OTLP is translated.
     pub otlp: OtlpOptions,
+    /// What is evaluated by rules, and who is told.
+    pub rules: alerting::RuleSettings,
     /// What is accepted but has no effect here.
     pub warnings: Problems,
     /// The file as it may be shown: without its secrets.
@@ -57,6 +61,7 @@ pub fn load_str(name: &str, text: &str) -> Result<PrometheusConfig, Problems> {
 fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<PrometheusConfig, Problems> {
     let mut cx = Context::new(problems, &|_| None);
     let (mut jobs, mut remotes, mut otlp) = (Vec::new(), Vec::new(), OtlpOptions::default());
+    let mut rules = alerting::RuleSettings::default();
     for (file, source) in (0_u16..).zip(&sources.0) {
         let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
         for document in &parsed.documents {
@@ -64,6 +69,7 @@ fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<Prom
             jobs.extend(jobs::check(&file, dir, &mut cx));
             remotes.extend(remotes::check(&file, dir, &mut cx));
             otlp = otlp::check(&file, &mut cx).unwrap_or(otlp);
+            rules = alerting::check(&file, dir, &mut cx);
         }
     }
     jobs::refuse_twins(&jobs, &mut cx);
@@ -76,7 +82,7 @@ fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<Prom
     }
     let jobs = jobs.into_iter().map(|at| at.value).collect();
     let remotes = remotes.into_iter().map(|at| at.value).collect();
-    Ok(PrometheusConfig { jobs, remotes, otlp, warnings: problems, shown })
+    Ok(PrometheusConfig { jobs, remotes, otlp, rules, warnings: problems, shown })
 }
 
 /// The texts, secrets masked line by line.
@@ -160,8 +166,10 @@ scrape_configs:
         assert_eq!(node.limits.body_bytes, 10 << 20);
         assert_eq!(node.formats, [Format::OpenMetrics1, Format::Text0]);
         assert_eq!((node.relabel.len(), node.metric_relabel.len()), (1, 1));
-        let warnings = config.warnings.to_string();
-        assert!(warnings.contains("alerting") && warnings.contains("rule_files"), "{warnings}");
+        assert_eq!(config.rules.files, [Path::new("./rules/*.yml")]);
+        assert_eq!(config.rules.alertmanagers[0].url, "http://127.0.0.1:9093/api/v2/alerts");
+        assert_eq!(config.rules.external_labels, [("region".to_owned(), "eu".to_owned())]);
+        assert!(config.warnings.is_empty(), "{}", config.warnings);
     }
 
     #[test]

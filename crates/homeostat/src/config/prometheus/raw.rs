@@ -21,12 +21,12 @@ record! {
         "global" global: Global => default "{}";
         /// What is scraped.
         "scrape_configs" jobs: Vec<ScrapeConfig> => default "[]";
-        /// Rules; not read from here.
-        "rule_files" rule_files: Any => optional;
+        /// Files of rules; the last part of a path may hold `*`.
+        "rule_files" rule_files: Vec<Text> => default "[]";
         /// Further files of jobs; not read.
         "scrape_config_files" scrape_config_files: Any => optional;
-        /// Alertmanagers; receivers are documents of their own here.
-        "alerting" alerting: Any => optional;
+        /// Who is told of alerts.
+        "alerting" alerting: Alerting => optional;
         /// Where samples are sent on.
         "remote_write" remote_write: Vec<RemoteWrite> => default "[]";
         /// Where samples are read from.
@@ -69,8 +69,8 @@ record! {
         "evaluation_interval" evaluation_interval: PromDuration => optional;
         /// Labels for other systems: added to what is sent on, not to what is stored.
         "external_labels" external_labels: Entries<Text, Text> => optional;
-        /// No effect here.
-        "rule_query_offset" rule_query_offset: Any => optional;
+        /// How far back the expressions of rules look.
+        "rule_query_offset" rule_query_offset: PromDuration => optional;
         /// No effect here.
         "query_log_file" query_log_file: Any => optional;
         /// No effect here.
@@ -175,6 +175,50 @@ record! {
         "label_name_underscore_sanitization" label_name_underscore_sanitization: bool => default "true";
         /// Several `_` in a row are kept.
         "label_name_preserve_multiple_underscores" label_name_preserve_multiple_underscores: bool => default "true";
+    }
+}
+
+record! {
+    /// Who is told of alerts.
+    Alerting {
+        /// Rewrites and chooses alerts.
+        "alert_relabel_configs" relabel: Vec<Relabel> => default "[]";
+        /// Alertmanagers.
+        "alertmanagers" alertmanagers: Vec<AlertmanagerConfig> => default "[]";
+    }
+}
+
+record! {
+    /// Alertmanagers that are spoken to alike.
+    AlertmanagerConfig {
+        /// `http` or `https`.
+        "scheme" scheme: Scheme => default "http";
+        /// What comes before `/api/v2/alerts`.
+        "path_prefix" path_prefix: Text => default "'/'";
+        /// Longest request.
+        "timeout" timeout: PromDuration => default "10s";
+        /// Version 2 is spoken in any case.
+        "api_version" api_version: Any => optional;
+        /// Addresses that are written down.
+        "static_configs" static_configs: Vec<StaticGroup> => default "[]";
+        /// Whether redirects are followed; they are not.
+        "follow_redirects" follow_redirects: Any => optional;
+        /// HTTP/1.1 is spoken in any case.
+        "enable_http2" enable_http2: Any => optional;
+        /// Not understood here.
+        "basic_auth" basic_auth: Any => optional;
+        /// Not understood here.
+        "authorization" authorization: Any => optional;
+        /// Not understood here.
+        "tls_config" tls_config: Any => optional;
+        /// Not understood here.
+        "file_sd_configs" file_sd: Any => optional;
+        /// Not understood here.
+        "dns_sd_configs" dns_sd: Any => optional;
+        /// Not understood here.
+        "http_sd_configs" http_sd: Any => optional;
+        /// Not understood here.
+        "relabel_configs" relabel: Any => optional;
     }
 }
 

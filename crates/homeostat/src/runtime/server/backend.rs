@@ -8,6 +8,7 @@ use std::{
 use homeostat_api::prometheus::backend::{
     Exemplar, ExemplarSeries, IndexStats, MetricMetadata, Reloading, ScrapePool, Selection, SeriesBackend, Stop,
 };
+use homeostat_judge_rules::view::GroupView;
 use homeostat_model::{Labels, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
 use homeostat_sense_receive::{OtlpReceiver, Receiver};
@@ -19,6 +20,7 @@ use super::{
     intake::StoreIntake,
     metrics,
     reload::ReloadHandle,
+    rules::{Board, Outlet},
     scraping,
 };
 
@@ -35,6 +37,7 @@ pub(super) struct StoreBackend {
     receivers: Receivers,
     targets: Targets,
     reload: ReloadHandle,
+    ruling: (Board, Outlet),
     /// Where snapshots are put.
     snapshots: PathBuf,
 }
@@ -45,9 +48,10 @@ impl StoreBackend {
         receivers: Receivers,
         targets: Targets,
         reload: ReloadHandle,
+        ruling: (Board, Outlet),
         dir: &Path,
     ) -> Self {
-        Self { door, receivers, targets, reload, snapshots: dir.join(SNAPSHOTS_DIR) }
+        Self { door, receivers, targets, reload, ruling, snapshots: dir.join(SNAPSHOTS_DIR) }
     }
 
     /// Asks a snapshot of the store.
@@ -169,11 +173,21 @@ impl SeriesBackend for StoreBackend {
         Box::pin(async move { reload.reload().await })
     }
 
+    fn rule_groups(&self) -> Vec<GroupView> {
+        self.ruling.0.views()
+    }
+
+    fn alertmanagers(&self) -> Vec<String> {
+        self.ruling.1.alertmanagers()
+    }
+
     fn not_ready(&self) -> Option<String> {
         self.door.store().is_none().then(|| OPENING.to_owned())
     }
 
     fn metrics(&self, out: &mut String) {
+        self.ruling.0.metrics(out);
+        self.ruling.1.metrics(out);
         self.receivers.0.metrics(out);
         self.receivers.1.metrics(out);
         self.reload.metrics(out);

@@ -11,6 +11,7 @@ mod metrics;
 mod otlp;
 mod relays;
 mod reload;
+mod rules;
 mod scraping;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -30,12 +31,14 @@ use self::{
     otlp::OtlpServers,
     relays::{Relays, Sending},
     reload::{ReloadHandle, Reloader},
+    rules::{Board, Outlet, Ruling},
     scraping::Scraping,
 };
 pub use self::{
     otlp::OtlpServing,
     relays::RelayError,
     reload::{Fixed, ScrapeOptions},
+    rules::RuleOptions,
 };
 
 /// Folder of the metrics store within the data directory.
@@ -61,6 +64,8 @@ pub struct ServerOptions {
     pub otlp: OtlpServing,
     /// What is scraped; nothing unless a file says so.
     pub scrape: ScrapeOptions,
+    /// What is evaluated, and who is told.
+    pub rules: RuleOptions,
     /// What the process says about itself.
     pub about: About,
 }
@@ -90,6 +95,9 @@ pub enum ServerError {
     /// Samples cannot be sent on.
     #[error(transparent)]
     Relay(#[from] RelayError),
+    /// Alerts that wait for webhooks cannot be read.
+    #[error("cannot open the outbox of alerts")]
+    Outbox(#[from] homeostat_act_notify::OpenError),
     /// A thread of ours ended without a result.
     #[error("the store's thread ended while it was being opened; this is our fault, please report it")]
     Panicked,
@@ -107,6 +115,7 @@ pub struct RunningServer {
     sending: Sending,
     reload: ReloadHandle,
     reloader: Reloader,
+    sender: rules::Sender,
 }
 
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
@@ -118,7 +127,13 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let targets = Targets::default();
     let (reload, asked) = reload::handle(options.scrape.shown.clone());
     let receivers = (Arc::clone(&receiver), Arc::clone(&otlp_receiver));
-    let backend = StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), &options.dir);
+    let environment = options.rules.environment(&options.queries);
+    let timeout = options.queries.timeout;
+    let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir)?;
+    let board = Board::default();
+    let ruling = (board.clone(), outlet.clone());
+    let backend =
+        StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), ruling, &options.dir);
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let routes = receiver.router().merge(otlp_receiver.prometheus_router());
@@ -142,11 +157,14 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
             door.open(store.clone(), Arc::clone(&relays));
             let sending = Sending::start(relays, carriers);
             let scraping = Scraping::new(&intake, &targets);
-            let reloader = Reloader::start(reload.clone(), asked, scraping, options.scrape);
-            Ok(RunningServer { address, otlp, recovery, store, stop, serving, sending, reload, reloader })
+            let shared = rules::Shared { door, intake, environment, timeout, board, outlet };
+            let ruling = Ruling::new(Arc::new(shared));
+            let reloader = Reloader::start(reload.clone(), asked, (scraping, ruling), (options.scrape, options.rules));
+            Ok(RunningServer { address, otlp, recovery, store, stop, serving, sending, reload, reloader, sender })
         }
         Err(error) => {
             stop.cancel();
+            sender.stop().await;
             // It ends by itself; there is nothing in its result.
             drop(serving.await);
             Err(error)
@@ -189,6 +207,7 @@ impl RunningServer {
     /// was acknowledged as durable.
     pub async fn stop(self) -> usize {
         self.reloader.stop().await;
+        self.sender.stop().await;
         self.stop.cancel();
         // A panicked server has told so already.
         drop(self.serving.await);

@@ -26,8 +26,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::scraping::Scraping;
-use crate::config::prometheus::{self, Remote};
+use homeostat_judge_rules::Group;
+
+use super::{
+    rules::{RuleOptions, Ruling},
+    scraping::Scraping,
+};
+use crate::config::prometheus::{self, Remote, alerting::RuleSettings, rules::RuleDefaults};
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -139,10 +144,15 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// Starts the jobs, and follows the file from then on.
-    pub(super) fn start(handle: ReloadHandle, asked: Asked, scraping: Scraping, options: ScrapeOptions) -> Self {
+    pub(super) fn start(
+        handle: ReloadHandle,
+        asked: Asked,
+        (scraping, ruling): (Scraping, Ruling),
+        (options, rules): (ScrapeOptions, RuleOptions),
+    ) -> Self {
         let stop = CancellationToken::new();
         let watcher = options.file.as_deref().and_then(|file| watch(file, handle.asks.clone()));
-        let work = Work { handle, asked, scraping, file: options.file, fixed: options.fixed, watcher };
+        let work = Work { handle, asked, scraping, ruling, rules, file: options.file, fixed: options.fixed, watcher };
         let task = tokio::spawn(work.run(options.jobs, stop.clone()));
         Self { stop, task }
     }
@@ -189,6 +199,9 @@ struct Work {
     handle: ReloadHandle,
     asked: Asked,
     scraping: Scraping,
+    ruling: Ruling,
+    /// What is evaluated by the command line and by the file as it was read last.
+    rules: RuleOptions,
     file: Option<PathBuf>,
     fixed: Fixed,
     /// Dropping it ends the watch.
@@ -198,6 +211,8 @@ struct Work {
 impl Work {
     async fn run(mut self, jobs: Vec<Job>, stop: CancellationToken) {
         self.scraping.apply(jobs).await;
+        let groups = std::mem::take(&mut self.rules.groups);
+        self.apply_rules(groups).await;
         while let Some(Some(first)) = stop.run_until_cancelled(self.asked.0.recv()).await {
             let mut waiting = vec![first];
             while waiting.len() < ASKS_MAX
@@ -214,13 +229,47 @@ impl Work {
             }
         }
         drop(self.watcher);
+        self.ruling.stop().await;
         self.scraping.stop().await;
+    }
+
+    /// Makes these the groups that are evaluated, those of objectives beside them.
+    async fn apply_rules(&mut self, groups: Vec<Group>) -> (usize, usize) {
+        let all = groups.into_iter().chain(self.rules.objectives.iter().cloned()).collect();
+        self.ruling.apply(all).await
+    }
+
+    /// Reads rule files; what is wrong with them changes nothing.
+    async fn read_rules(&self, settings: &RuleSettings) -> Result<Vec<Group>, String> {
+        let (files, settings) = (self.rules.files.clone(), settings.clone());
+        let defaults = RuleDefaults { language: self.rules.settings.defaults.language, ..settings.defaults };
+        let read = tokio::task::spawn_blocking(move || RuleOptions::load(&files, &settings, defaults)).await;
+        match read {
+            Ok(Ok(set)) => Ok(set.groups),
+            Ok(Err(problems)) => Err(self.refuse("the rules", &problems.to_string())),
+            Err(panicked) => Err(self.refuse("the rules", &panicked.to_string())),
+        }
+    }
+
+    /// The files of the command line alone.
+    async fn reload_rules(&mut self) -> Result<(), String> {
+        let settings = self.rules.settings.clone();
+        let groups = self.read_rules(&settings).await?;
+        let (started, ended) = self.apply_rules(groups).await;
+        tracing::info!(started, ended, "the rules were read again");
+        let mut last = self.handle.last();
+        (last.good, last.read_at) = (true, jiff::Timestamp::now());
+        Ok(())
     }
 
     /// One attempt.
     async fn reload(&mut self) -> Result<(), String> {
         let Some(file) = self.file.clone() else {
-            return Err("there is no file to reload: the server was started without `--scrape-config`".to_owned());
+            if !self.rules.files.is_empty() {
+                return self.reload_rules().await;
+            }
+            let text = "there is no file to reload: the server was started without `--scrape-config` and `--rules`";
+            return Err(text.to_owned());
         };
         let name = file.display().to_string();
         let read = tokio::task::spawn_blocking(move || prometheus::load(&file)).await;
@@ -234,6 +283,16 @@ impl Work {
                 "{name} says other things in `remote_write` or `otlp` now; they are in force after a restart"
             );
         }
+        let told = |settings: &RuleSettings| {
+            (settings.alertmanagers.clone(), settings.external_labels.clone(), Arc::clone(&settings.relabel))
+        };
+        if told(&self.rules.settings) != told(&config.rules) {
+            tracing::warn!(
+                "{name} says other things in `alerting` or `external_labels` now; they are in force after a restart"
+            );
+        }
+        let groups = self.read_rules(&config.rules).await?;
+        let rules = self.apply_rules(groups).await;
         let same_text = self.handle.shown() == config.shown;
         let changes = self.scraping.apply(config.jobs).await;
         if !same_text || changes.started + changes.ended > 0 {
@@ -241,7 +300,7 @@ impl Work {
                 tracing::warn!("{}", config.warnings);
             }
             let (started, ended, kept) = (changes.started, changes.ended, changes.kept);
-            tracing::info!(started, ended, kept, "{name} was read again");
+            tracing::info!(started, ended, kept, ?rules, "{name} was read again");
         }
         let mut last = self.handle.last();
         *last = Last { good: true, read_at: jiff::Timestamp::now(), shown: config.shown };
