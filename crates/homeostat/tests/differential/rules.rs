@@ -22,8 +22,10 @@ const RULES: [Rule; 8] = [
     }),
     // Since 3 a group that begins with NaN or an infinity has no deviation; before, it was 0.
     ("deviation of NaN and infinities", |query, _| query.contains("stdvar ") || query.contains("stddev ")),
-    // A remainder or an angle is made of the last digits of a large number.
-    ("the last digit multiplied", |query, _| [" % ", "sin(", "cos(", "tan("].iter().any(|part| query.contains(part))),
+    // A remainder, an angle or a logarithm near 0 is made of the last digits.
+    ("the last digit multiplied", |query, _| {
+        [" % ", "sin(", "cos(", "tan(", "ln(", "log2(", "log10("].iter().any(|part| query.contains(part))
+    }),
     // Since 2.5x a sum that is infinite has no lost digits; before, they made it NaN.
     ("trends of infinities", |query, _| {
         query.contains("odd") && ["predict_linear(", "deriv("].iter().any(|function| query.contains(function))

@@ -45,8 +45,9 @@ pub struct Alertmanager {
 
 /// Checks the sections.
 pub(super) fn check(file: &PrometheusFile, dir: &Path, cx: &mut Context<'_>) -> RuleSettings {
-    let mut settings = RuleSettings::default();
-    settings.files = file.rule_files.iter().flat_map(|at| &at.value).map(|pattern| dir.join(&pattern.0)).collect();
+    let patterns = file.rule_files.iter().flat_map(|at| &at.value);
+    let files = patterns.map(|pattern| dir.join(&pattern.0)).collect();
+    let mut settings = RuleSettings { files, ..RuleSettings::default() };
     if let Some(global) = file.global.as_ref().map(|at| &at.value) {
         let ms = |duration: PromDuration| i64::try_from(duration.0.as_millis()).unwrap_or(i64::MAX);
         if let Some(at) = &global.evaluation_interval {

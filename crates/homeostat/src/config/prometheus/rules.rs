@@ -403,7 +403,7 @@ mod tests {
             "`for` belongs to alerts",
             "unclosed left parenthesis",
             "rules.yml:9:11",
-            "the template of `summary` cannot be read: unclosed action",
+            "the template of `summary` cannot be read: unexpected '}' in action",
             "both `record` and `alert`",
             "neither `record` nor `alert`",
             "neither an instant vector nor a scalar",
