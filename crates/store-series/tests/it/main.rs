@@ -7,6 +7,7 @@ mod concurrent;
 mod crash;
 mod damage;
 mod files;
+mod fixtures;
 mod full;
 mod model;
 mod select;

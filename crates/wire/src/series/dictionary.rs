@@ -154,7 +154,10 @@ fn put_text(before: &str, text: &str, out: &mut Vec<u8>) {
 fn take_text<'t>(reader: &mut Reader<'_>, text: &'t mut Vec<u8>) -> Result<&'t str, Malformed> {
     let error = reader.error("a text is none");
     let shared = usize::try_from(reader.number()?).ok().filter(|shared| *shared <= text.len()).ok_or(error)?;
-    let len = usize::try_from(reader.number()?).ok().filter(|len| shared + len <= TEXT_BYTES_MAX).ok_or(error)?;
+    let len = usize::try_from(reader.number()?)
+        .ok()
+        .filter(|len| *len <= TEXT_BYTES_MAX.saturating_sub(shared))
+        .ok_or(error)?;
     text.truncate(shared);
     text.extend_from_slice(reader.bytes(len)?);
     std::str::from_utf8(text).map_err(|_| error)
@@ -178,6 +181,16 @@ mod tests {
         let mut descending = Vec::new();
         encode_names([("b", 1), ("a", 1)].into_iter(), &mut descending);
         assert!(decode_names(&descending).is_err());
+    }
+
+    /// Found by fuzzing: the sum of both lengths wrapped.
+    #[test]
+    fn a_text_as_long_as_numbers_go_is_refused() {
+        let mut page = vec![2, 0, 2, b'a', b'b', 0, 1];
+        put(u64::MAX, &mut page);
+        page.extend([b'c'; 9]);
+        assert!(for_each_value(&page, |_, _| true).is_err());
+        assert!(decode_names(&page).is_err());
     }
 
     #[test]

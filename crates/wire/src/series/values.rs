@@ -116,6 +116,9 @@ pub fn decode_some(
     scratch: &mut Scratch,
     out: &mut Vec<f64>,
 ) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
     let Some(kind @ DECIMAL..=28) = bytes.first() else {
         let from = out.len();
         decode(bytes, count, scratch, out)?;
