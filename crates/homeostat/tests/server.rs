@@ -220,6 +220,44 @@ async fn files_of_a_stopped_server_are_read_and_mended() {
 }
 
 #[tokio::test]
+async fn backups_of_a_running_and_of_a_stopped_server_come_back() {
+    let (dir, place, other) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let url = place.path().display().to_string();
+    let server = MetricsServer::start_with(dir.path(), &["--enable-admin-api"]);
+    filled(&server).await;
+    let (code, said) = series_command(&["backup", "--to", &url, "--data"], dir.path());
+    assert!(code == Some(2) && said.contains("--server URL"), "{said}");
+    let (code, said) = series_command(&["backup", "--to", &url, "--server", &server.url(), "--data"], dir.path());
+    assert!(code == Some(0) && said.contains("2 files") && said.contains("sent 2 of them"), "{said}");
+    let mut client = server.client().await;
+    client.written(samples([(UP, 600_000, 5.0)])).await;
+    assert_eq!(server.stop(), Some(0));
+    let (code, said) = series_command(&["backup", "--to", &url, "--data"], dir.path());
+    assert!(code == Some(0) && said.contains("3 files") && said.contains("sent 2 of them"), "{said}");
+    let left = std::fs::read_dir(dir.path().join("snapshots")).unwrap().count();
+    assert_eq!(left, 0, "snapshots are removed again");
+    let (_, listed) = series_command(&["restore", "--list", "--from", &url, "--data"], other.path());
+    let names: Vec<&str> = listed.lines().collect();
+    assert_eq!(names.len(), 2, "{listed}");
+
+    for (name, samples) in [(names[0], "20"), (names[1], "21")] {
+        let data = other.path().join(name);
+        let restore = ["restore", "--from", &url, "--name", name, "--data"];
+        let (code, said) = series_command(&restore, &data);
+        assert_eq!(code, Some(0), "{said}");
+        let (code, said) = series_command(&["verify"], &data);
+        assert_eq!(code, Some(0), "{said}");
+        let (code, said) = series_command(&restore, &data);
+        assert!(code == Some(2) && said.contains("holds a store already"), "{said}");
+        let server = MetricsServer::start(&data);
+        let mut client = server.client().await;
+        assert_eq!(client.query("sum(count_over_time(up[1h]))", 600.0).await[0]["value"], json!([600, samples]));
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+#[tokio::test]
 async fn a_stop_ends_with_everything_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     let server = MetricsServer::start_with(dir.path(), &["--durability", "relaxed"]);

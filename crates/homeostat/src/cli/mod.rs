@@ -74,7 +74,7 @@ enum Command {
     Change(change::Args),
     Events(events::Args),
     Audit(audit::Args),
-    /// Looks at the metrics store's files, reads all of them, mends them
+    /// Looks at the metrics store's files, reads all of them, mends them, copies them
     Series(series::Args),
     /// Runs a journal through control again and compares every command
     Replay(replay::Args),

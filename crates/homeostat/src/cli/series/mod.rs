@@ -1,7 +1,9 @@
-//! `homeostat series`: looks at the files of the metrics store, proves that all of them can be read, and mends them.
+//! `homeostat series`: looks at the files of the metrics store, proves that all of them can be read, mends them, and
+//! copies them to and from a directory or a bucket.
 //!
-//! The store must not be in use.
+//! The store must not be in use, except for a backup, which may ask the running server for a snapshot.
 
+mod backup;
 mod inspect;
 mod mend;
 
@@ -35,6 +37,10 @@ enum What {
     Verify(Dir),
     /// Keeps everything that can be read and sets aside what cannot; nothing is deleted
     Repair(Dir),
+    /// Copies the store to a directory or a bucket; what is there already is not sent again
+    Backup(backup::Backup),
+    /// Makes a store from a backup
+    Restore(backup::Restore),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +96,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
         What::Inspect(Inspect { dir, json }) => inspect::run(&dir, json),
         What::Verify(Dir { dir, json }) => mend::verified(&dir, json),
         What::Repair(Dir { dir, json }) => mend::repaired(&dir, json),
+        What::Backup(backup) => backup.run(),
+        What::Restore(restore) => restore.run(),
     };
     match done {
         Ok((text, code)) => {

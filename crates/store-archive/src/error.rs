@@ -1,0 +1,81 @@
+//! What can go wrong between a disk and a bucket, in words for the operator.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Why a backup was not made or not restored.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The address of the place.
+    #[error("`{url}` is no place for backups; write a directory, file:///DIR or s3://BUCKET/PREFIX")]
+    Url {
+        /// As the user wrote it.
+        url: String,
+    },
+    /// The place refused something, after retries.
+    #[error("cannot {what} {object} in {place}")]
+    Remote {
+        /// What was tried.
+        what: &'static str,
+        /// On which object.
+        object: String,
+        /// Where.
+        place: String,
+        /// Its answer.
+        #[source]
+        source: Box<object_store::Error>,
+    },
+    /// The file system refused something.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no backup of this name, or none at all.
+    #[error("there is no backup{} in {place}", .name.as_deref().map(|name| format!(" `{name}`")).unwrap_or_default())]
+    NoBackup {
+        /// The name that was asked for.
+        name: Option<String>,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// An index that cannot be read.
+    #[error("the index of backup `{name}` is damaged or of a newer format: {detail}")]
+    Index {
+        /// The backup.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Contents that are not what was stored.
+    #[error("object {object} in {place} is damaged: its checksum is {found}; the backup needs this file again")]
+    Damaged {
+        /// Its name, which is the checksum that it should have.
+        object: String,
+        /// Where.
+        place: String,
+        /// The checksum of what was read.
+        found: String,
+    },
+    /// A file changed while it was sent.
+    #[error("{path} has changed while it was sent; back up a snapshot or a stopped store")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory that holds something already.
+    #[error("{dir} holds a store already; restore into a directory that does not exist yet")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The client for a bucket could not be made.
+    #[error("cannot connect to buckets")]
+    Client(#[source] io::Error),
+}
