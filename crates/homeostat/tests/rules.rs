@@ -3,7 +3,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "helpers of tests fail by panicking, and say when they have to skip"
 )]
 
@@ -361,4 +361,55 @@ async fn a_restart_remembers_since_when_an_alert_has_been_pending() {
     let (_, state) = client.get("/api/v1/query?query=up").await;
     assert_eq!(state["status"], "success");
     assert!(at(&again) < now_ms() && at(&since) / 1000 * 1000 <= at(&again), "{since} {again}");
+}
+
+#[tokio::test]
+async fn objectives_become_the_series_that_dashboards_of_sloth_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("prometheus.yml");
+    std::fs::write(&config, "global: {evaluation_interval: 100ms}\n").unwrap();
+    let objectives = dir.path().join("slo.yaml");
+    let text = "apiVersion: openslo/v1
+kind: SLO
+metadata: {name: web}
+spec:
+  service: shop
+  indicator:
+    spec:
+      ratioMetric:
+        bad: {metricSource: {spec: {query: 'requests_total{code=\"500\"}'}}}
+        total: {metricSource: {spec: {query: requests_total}}}
+  objectives: [{target: 0.9}]
+";
+    std::fs::write(&objectives, text).unwrap();
+    let args = ["--scrape-config", config.to_str().unwrap(), "--objectives", objectives.to_str().unwrap()];
+    let server = MetricsServer::start_with(&dir.path().join("data"), &args);
+    let mut client = server.client().await;
+    let now = now_ms();
+    // Half of the requests fail: five times as many as may.
+    for (at, value) in [(now - 60_000, 0.0), (now - 30_000, 30.0), (now, 60.0)] {
+        let good: &[(&str, &str)] = &[("__name__", "requests_total"), ("code", "200")];
+        let bad: &[(&str, &str)] = &[("__name__", "requests_total"), ("code", "500")];
+        client.written(samples([(good, at, value), (bad, at, value)])).await;
+    }
+    let identity = "{sloth_id=\"shop-web\", sloth_service=\"shop\", sloth_slo=\"web\"}";
+    for query in [
+        "slo:sli_error:ratio_rate5m{sloth_window=\"5m\"} == 0.5",
+        "slo:objective:ratio == 0.9",
+        "abs(slo:error_budget:ratio - 0.1) < 1e-9",
+        "abs(slo:current_burn_rate:ratio - 5) < 1e-9",
+        "abs(slo:period_burn_rate:ratio - 5) < 1e-9",
+        "abs(slo:period_error_budget_remaining:ratio + 4) < 1e-9",
+        "slo:time_period:days == 30",
+        "sloth_slo_info{sloth_objective=\"90\"} == 1",
+        // 5 is over the slow ticket's 1 and the fast one's 3, and below the page's 6.
+        "ALERTS{alertname=\"shop-web\", alertstate=\"firing\", sloth_severity=\"ticket\"}",
+    ] {
+        until_found(
+            &mut client,
+            &format!("({query}) and on (sloth_id, sloth_service, sloth_slo) sloth_slo_info{identity}"),
+        )
+        .await;
+    }
+    until_found(&mut client, "absent(ALERTS{sloth_severity=\"page\"})").await;
 }

@@ -16,7 +16,7 @@ use super::{
     up::{LogFormat, raise_file_limit},
 };
 use crate::{
-    config::prometheus::{self, alerting::RuleSettings},
+    config::prometheus::{self, alerting::RuleSettings, objectives},
     error_chain::chain,
     runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
 };
@@ -61,6 +61,10 @@ pub(crate) struct Args {
     /// given several times, and beside the `rule_files` of the scrape configuration
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     rules: Vec<PathBuf>,
+    /// Record and alert by the objectives of this file, or of the `*.yaml` files of this directory: documents of OpenSLO
+    /// (`openslo/v1`) and Sloth (`prometheus/v1`) whose indicators are queries. Read at the start
+    #[arg(long, value_name = "FILE_OR_DIR", help_heading = "Rules")]
+    objectives: Option<PathBuf>,
     /// Tell this webhook of alerts, in Alertmanager's form; what it has not heard yet is kept on disk
     #[arg(long, value_name = "URL", help_heading = "Rules")]
     alert_webhook: Vec<String>,
@@ -352,6 +356,10 @@ impl Args {
         settings.defaults.language = features.language;
         let set = RuleOptions::load(&self.rules, &settings, settings.defaults)
             .map_err(|problems| format!("the rules cannot be used\n{problems}"))?;
+        let objectives = self.objectives.as_ref().map_or(Ok(Vec::new()), |path| {
+            objectives::load(path, settings.defaults)
+                .map_err(|problems| format!("the objectives cannot be used\n{problems}"))
+        })?;
         for url in &self.alert_webhook {
             if !url.starts_with("http://") && !url.starts_with("https://") {
                 return Err(format!(
@@ -364,7 +372,7 @@ impl Args {
             files: self.rules.clone(),
             settings,
             groups: set.groups,
-            objectives: Vec::new(),
+            objectives,
             external_url: external_url.trim_end_matches('/').to_owned(),
             webhooks: self.alert_webhook.clone(),
         })
@@ -389,6 +397,7 @@ impl Args {
             ("query-samples-max", self.query_samples_max.to_string()),
             ("lookback", self.lookback.to_string()),
             ("rules", self.rules.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(",")),
+            ("objectives", self.objectives.as_ref().map_or_else(String::new, |path| path.display().to_string())),
             ("external-url", self.external_url.clone().unwrap_or_default()),
             ("scrape-config", self.scrape_config.as_ref().map_or_else(String::new, |file| file.display().to_string())),
             ("enable-feature", features.names().join(",")),

@@ -9,6 +9,7 @@
 pub mod alerting;
 mod http;
 mod jobs;
+pub mod objectives;
 mod otlp;
 mod raw;
 mod remotes;
