@@ -22,9 +22,11 @@ const RULES: [Rule; 8] = [
     }),
     // Since 3 a group that begins with NaN or an infinity has no deviation; before, it was 0.
     ("deviation of NaN and infinities", |query, _| query.contains("stdvar ") || query.contains("stddev ")),
-    // A remainder, an angle or a logarithm near 0 is made of the last digits.
+    // A remainder, an angle, a logarithm near 0 or a number that is rounded may hang on the last digit.
     ("the last digit multiplied", |query, _| {
-        [" % ", "sin(", "cos(", "tan(", "ln(", "log2(", "log10("].iter().any(|part| query.contains(part))
+        [" % ", "sin(", "cos(", "tan(", "ln(", "log2(", "log10(", "round(", "floor(", "ceil("]
+            .iter()
+            .any(|part| query.contains(part))
     }),
     // Since 2.5x a sum that is infinite has no lost digits; before, they made it NaN.
     ("trends of infinities", |query, _| {

@@ -682,6 +682,17 @@ spec: {type: Prometheus}
         assert_eq!(groups[1].rules[0].query(), "vector(0.99)");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_stops_us(open: bool, from in 0..900_usize, len in 0..40_usize, put in "[\\-:{}\\[\\]'\" \na-f.0-9]{0,8}") {
+            let text = if open { OPEN } else { SLOTH };
+            let text: String = text.chars().take(from).chain(put.chars()).chain(text.chars().skip(from + len)).collect();
+            if let Err(problems) = load_str("slo.yml", &text, RuleDefaults::default()) {
+                proptest::prop_assert!(problems.errors() > 0);
+            }
+        }
+    }
+
     #[test]
     fn all_problems_are_told() {
         let bad = SLOTH.replace("objective: 99.9", "objective: 100").replace(

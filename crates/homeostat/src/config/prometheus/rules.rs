@@ -416,6 +416,33 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_stops_us(from in 0..300_usize, len in 0..40_usize, put in "[\\-:{}\\[\\]'\"&*! \na-f$(.|0-9]{0,8}") {
+            let text = "groups:
+- name: example
+  interval: 15s
+  labels: {team: a}
+  rules:
+  - record: job:up:sum
+    expr: sum by (job) (up)
+  - alert: Down
+    expr: |
+      up == 0
+        and on (job) job:up:sum > 0
+    for: 5m
+    labels: {severity: page}
+    annotations:
+      summary: '{{ $labels.instance }} is {{ if true }}down{{ end }} {{ $value | printf \"%.2f\" }}'
+";
+            let text: String = text.chars().take(from).chain(put.chars()).chain(text.chars().skip(from + len)).collect();
+            match load_str("rules.yml", &text, RuleDefaults::default()) {
+                Ok(set) => proptest::prop_assert!(set.groups.len() < 3),
+                Err(problems) => proptest::prop_assert!(problems.errors() > 0),
+            }
+        }
+    }
+
     #[test]
     fn patterns_stand_for_files() {
         let dir = tempfile::tempdir().unwrap();
