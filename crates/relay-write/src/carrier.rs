@@ -25,6 +25,8 @@ pub enum Answer {
         after: Option<Duration>,
         /// In its words.
         why: String,
+        /// Whether it may have taken it all the same: the answer was lost, or came from somebody in between.
+        perhaps: bool,
     },
     /// It will never take it.
     Refused {

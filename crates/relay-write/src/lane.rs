@@ -9,7 +9,7 @@ use homeostat_wire::{
     snappy,
 };
 use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     carrier::{Answer, Carrier, Version},
@@ -29,14 +29,16 @@ pub(crate) struct Lane {
     counters: Arc<Counters>,
     carrier: Arc<dyn Carrier>,
     places: Arc<Semaphore>,
+    /// What blocks for the disk; it goes on when the lane is stopped.
+    work: TaskTracker,
     answered: u64,
 }
 
 /// Records that travel together.
 struct Load {
     entries: Vec<Entry>,
-    /// The last run was sending exactly these when it ended.
-    again: bool,
+    /// It may have arrived: the last run was sending exactly these when it ended, or an answer was lost.
+    perhaps: bool,
 }
 
 impl Load {
@@ -65,19 +67,23 @@ impl Lane {
         carrier: Arc<dyn Carrier>,
         places: Arc<Semaphore>,
     ) -> Self {
-        Self { number, spec, queue, counters, carrier, places, answered: 0 }
+        Self { number, spec, queue, counters, carrier, places, work: TaskTracker::new(), answered: 0 }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let sending = stop.clone();
         // Stopping drops whatever is under way; the note on disk says what that was.
         sending.run_until_cancelled(self.send_all()).await;
+        // A note that is being written belongs to this run: the next one must not find it half-way.
+        self.work.close();
+        self.work.wait().await;
     }
 
     async fn send_all(&mut self) {
         let number = self.number;
-        let Ok(entries) = self.patiently(move |queue| queue.interrupted(number)).await else { return };
-        if !entries.is_empty() && self.see_through(Load { entries, again: true }).await.is_err() {
+        let Ok((answered, entries)) = self.patiently(move |queue| queue.interrupted(number)).await else { return };
+        self.answered = answered;
+        if !entries.is_empty() && self.see_through(Load { entries, perhaps: true }).await.is_err() {
             return;
         }
         while let Ok(load) = self.next_load().await {
@@ -95,7 +101,7 @@ impl Lane {
         let mut wait = self.spec.backoff_min;
         loop {
             let (queue, work) = (Arc::clone(&self.queue), work.clone());
-            match tokio::task::spawn_blocking(move || work(&queue)).await {
+            match self.work.spawn_blocking(move || work(&queue)).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) => {
                     if self.counters.trouble(&error.to_string()) {
@@ -148,7 +154,7 @@ impl Lane {
                 },
             }
         }
-        Ok(Load { entries, again: false })
+        Ok(Load { entries, perhaps: false })
     }
 
     /// Sends until there is an answer that ends it.
@@ -163,10 +169,10 @@ impl Lane {
         }
         let (number, last) = (self.number, load.last());
         let position = Position { answered: self.answered, sending: last };
-        if !load.again {
+        if !load.perhaps {
             self.patiently(move |queue| queue.note(number, position)).await?;
         }
-        self.deliver(&load).await;
+        self.deliver(&mut load).await;
         self.answered = last;
         let idle = matches!(self.queue.peek(number), (None, false));
         let position = Position { answered: last, sending: last };
@@ -180,7 +186,7 @@ impl Lane {
         .await
     }
 
-    async fn deliver(&self, load: &Load) {
+    async fn deliver(&self, load: &mut Load) {
         let samples = load.samples();
         let Some(body) = self.body(load) else {
             self.counters.failed(samples);
@@ -203,8 +209,8 @@ impl Lane {
                     self.counters.sent(&load.heads(), body.len());
                     return;
                 }
-                Answer::Refused { status: 400, .. } if load.again => {
-                    tracing::info!(remote = self.spec.name, samples, "what was sent before the restart had arrived");
+                Answer::Refused { status: 400, .. } if load.perhaps => {
+                    tracing::info!(remote = self.spec.name, samples, "what was sent again had arrived before");
                     self.counters.sent(&load.heads(), body.len());
                     return;
                 }
@@ -220,7 +226,8 @@ impl Lane {
                     }
                     return;
                 }
-                Answer::Later { after, why } => {
+                Answer::Later { after, why, perhaps } => {
+                    load.perhaps |= perhaps;
                     self.counters.retried(samples);
                     if self.counters.trouble(&why) {
                         tracing::warn!(remote = self.spec.name, "samples wait: {why}");

@@ -235,13 +235,13 @@ impl Queue {
         Ok(any || !state.spilled)
     }
 
-    /// The records of a lane that were being sent when the last run ended.
-    pub(crate) fn interrupted(&self, lane: usize) -> Result<Vec<Entry>, ReadError> {
+    /// Up to where a lane was answered when the last run ended, and the records that were being sent then.
+    pub(crate) fn interrupted(&self, lane: usize) -> Result<(u64, Vec<Entry>), ReadError> {
         let position = Position::read(&*self.disk, &self.dir, lane);
         let position = position.map_err(|source| ReadError::Io { path: self.dir.clone(), source })?;
         let mut entries = Vec::new();
         if position.sending == position.answered {
-            return Ok(entries);
+            return Ok((position.answered, entries));
         }
         for record in self.log.read(position.answered + 1) {
             let record = record?;
@@ -258,7 +258,7 @@ impl Queue {
             state.next = position.sending + 1;
             state.taken = position.sending;
         }
-        Ok(entries)
+        Ok((position.answered, entries))
     }
 
     /// Notes durably what a lane is about to send, and what is answered. Blocks for the disk.

@@ -19,6 +19,8 @@
 //! Sources: prometheus.io/docs/specs/prw/remote_write_spec and remote_write_spec_2_0; opentelemetry.io, "OTLP
 //! Specification"; `grpc/grpc` `doc/PROTOCOL-HTTP2.md`.
 
+pub mod fold;
+pub mod govern;
 pub mod intake;
 pub mod limits;
 

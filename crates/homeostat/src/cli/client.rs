@@ -31,6 +31,13 @@ pub(crate) struct Connection {
     token_file: Option<PathBuf>,
 }
 
+impl Connection {
+    /// To an address, without a token.
+    pub(crate) fn to(address: &str) -> Self {
+        Self { api: address.to_owned(), token_file: None }
+    }
+}
+
 /// Why there is no answer, in words for whoever typed the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {

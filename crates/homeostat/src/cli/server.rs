@@ -16,7 +16,10 @@ use super::{
     up::{LogFormat, raise_file_limit},
 };
 use crate::{
-    config::prometheus::{self, alerting::RuleSettings, objectives},
+    config::{
+        limits,
+        prometheus::{self, alerting::RuleSettings, objectives},
+    },
     error_chain::chain,
     runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
 };
@@ -90,6 +93,9 @@ pub(crate) struct Args {
     /// Series in memory at most; samples of others are refused
     #[arg(long, value_name = "COUNT", default_value = "10000000", value_parser = parse_count, help_heading = "Keeping")]
     series_max: u64,
+    /// Budgets of series and label values, and white lists of jobs, from this YAML file; without it only `--series-max` holds
+    #[arg(long, value_name = "FILE", help_heading = "Keeping")]
+    limits: Option<PathBuf>,
     /// Memory for requests that are being read; beyond it writers are asked to come again (503)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Keeping")]
     intake_memory: Bytes,
@@ -276,6 +282,10 @@ impl Args {
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
         let (scrape, settings) = self.scrape()?;
         let rules = self.ruling(settings, features)?;
+        let limits = self.limits.as_ref().map(|file| {
+            limits::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))
+        });
+        let limits = limits.transpose()?;
         let about = About { flags: self.flags(features), retention: self.kept() };
         let defaults = Options::default();
         let mut options = Options {
@@ -326,6 +336,7 @@ impl Args {
                 limits.body_bytes_max = limits.body_bytes_max.min(limits.bodies_bytes_max);
                 limits
             },
+            limits,
             scrape,
             rules,
             about,
@@ -391,6 +402,7 @@ impl Args {
             ("enable-admin-api", self.enable_admin_api.to_string()),
             ("enable-lifecycle", self.enable_lifecycle.to_string()),
             ("series-max", self.series_max.to_string()),
+            ("limits", self.limits.as_ref().map_or_else(String::new, |file| file.display().to_string())),
             ("intake-memory", self.intake_memory.to_string()),
             ("query-timeout", self.query_timeout.to_string()),
             ("query-concurrency", self.query_concurrency.to_string()),

@@ -12,6 +12,7 @@
 mod check;
 mod document;
 mod json_schema;
+pub mod limits;
 mod markdown;
 mod mask;
 mod problem;

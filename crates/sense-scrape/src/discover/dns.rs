@@ -78,9 +78,15 @@ fn group_of(name: &str, port: u16, data: &RData) -> Option<TargetGroup> {
 
 #[cfg(test)]
 mod tests {
-    use hickory_resolver::proto::rr::{
-        Name,
-        rdata::{A, AAAA, SRV},
+    use std::{net::SocketAddr, path::Path, process::Child};
+
+    use hickory_resolver::{
+        config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+        net::runtime::TokioRuntimeProvider,
+        proto::rr::{
+            Name,
+            rdata::{A, AAAA, SRV},
+        },
     };
 
     use super::*;
@@ -94,5 +100,61 @@ mod tests {
         let group = group_of("_web._tcp", 0, &RData::SRV(SRV::new(1, 1, 8080, host))).unwrap();
         assert_eq!(group.targets, ["a.example:8080"]);
         assert_eq!(group.labels.last().unwrap().1, "8080");
+    }
+
+    /// A DNS server of the distribution; ended when dropped.
+    struct Dnsmasq(Child);
+
+    impl Drop for Dnsmasq {
+        fn drop(&mut self) {
+            let _gone_already = self.0.kill();
+            let _gone_already = self.0.wait();
+        }
+    }
+
+    fn dnsmasq(dir: &Path) -> Option<(Dnsmasq, SocketAddr)> {
+        let at = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            "port={port}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\nno-daemon\nuser=\ngroup=\npid-file={dir}/pid
+local=/test/\nhost-record=one.test,10.0.0.1\nhost-record=web.test,10.0.0.2,fd00::2\nhost-record=web.test,10.0.0.3
+srv-host=_metrics._tcp.test,one.test,9100\nsrv-host=_metrics._tcp.test,web.test,9101\n",
+            port = at.port(),
+            dir = dir.display(),
+        );
+        std::fs::write(dir.join("dnsmasq.conf"), config).unwrap();
+        let file = format!("--conf-file={}", dir.join("dnsmasq.conf").display());
+        let started = ["/usr/sbin/dnsmasq", "dnsmasq"]
+            .into_iter()
+            .find_map(|program| std::process::Command::new(program).arg(&file).spawn().ok());
+        if started.is_none() {
+            println!("SKIPPED: dnsmasq (package dnsmasq-base) is not installed");
+        }
+        started.map(|child| (Dnsmasq(child), at))
+    }
+
+    #[tokio::test]
+    async fn a_real_server_is_asked_for_each_kind_of_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some((_running, at)) = dnsmasq(dir.path()) else { return };
+        let mut connection = ConnectionConfig::udp();
+        connection.port = at.port();
+        let server = NameServerConfig::new(at.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
+        let ask = async |name: &str, kind| all(&resolver, &[name.to_owned()], kind, 80).await;
+        // It needs a moment to listen.
+        let services = loop {
+            match ask("_metrics._tcp.test.", DnsKind::Srv).await {
+                Ok(groups) => break groups,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let targets =
+            |groups: &[TargetGroup]| groups.iter().flat_map(|group| group.targets.clone()).collect::<Vec<_>>();
+        assert_eq!(targets(&services), ["one.test:9100", "web.test:9101"]);
+        assert_eq!(targets(&ask("web.test.", DnsKind::A).await.unwrap()), ["10.0.0.2:80", "10.0.0.3:80"]);
+        assert_eq!(targets(&ask("web.test.", DnsKind::Aaaa).await.unwrap()), ["[fd00::2]:80"]);
+        let missing = ask("nobody.test.", DnsKind::A).await.unwrap_err();
+        assert!(missing.starts_with("nobody.test."), "{missing}");
     }
 }

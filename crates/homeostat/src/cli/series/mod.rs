@@ -1,11 +1,12 @@
 //! `homeostat series`: looks at the files of the metrics store, proves that all of them can be read, mends them, and
-//! copies them to and from a directory or a bucket.
+//! copies them to and from a directory or a bucket; shows what the series of a running server are made of.
 //!
 //! The store must not be in use, except for a backup, which may ask the running server for a snapshot.
 
 mod backup;
 mod inspect;
 mod mend;
+mod top;
 
 use std::{
     io::IsTerminal as _,
@@ -31,6 +32,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Top(top::Args),
     /// Lists blocks, what takes how many bytes in them, deletions and the log
     Inspect(Inspect),
     /// Reads every byte: all checksums, all chunks, all lists; ends with 1 if something is damaged
@@ -93,6 +95,7 @@ impl From<OpenError> for Failure {
 /// Runs `homeostat series`.
 pub(crate) fn run(args: Args) -> ExitCode {
     let done = match args.what {
+        What::Top(args) => return top::run(&args),
         What::Inspect(Inspect { dir, json }) => inspect::run(&dir, json),
         What::Verify(Dir { dir, json }) => mend::verified(&dir, json),
         What::Repair(Dir { dir, json }) => mend::repaired(&dir, json),

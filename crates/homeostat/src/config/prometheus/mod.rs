@@ -22,6 +22,7 @@ use homeostat_sense_scrape::spec::{Job, TargetGroup};
 use homeostat_wire::otlp::OtlpOptions;
 
 pub use remotes::Remote;
+pub(super) use scalars::Text;
 
 use super::{
     mask,

@@ -17,6 +17,7 @@ use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, Upkeep
 
 use super::{
     door::{Door, OPENING},
+    governed::Governed,
     intake::StoreIntake,
     metrics,
     reload::ReloadHandle,
@@ -27,8 +28,13 @@ use super::{
 /// Folder of snapshots within the data directory, as in Prometheus.
 const SNAPSHOTS_DIR: &str = "snapshots";
 
-/// Those who take samples in.
-type Receivers = (Arc<Receiver<StoreIntake>>, Arc<OtlpReceiver<StoreIntake>>);
+/// Those who take samples in, for what they count.
+#[derive(Debug)]
+pub(super) struct Receivers {
+    pub(super) remote_write: Arc<Receiver<StoreIntake>>,
+    pub(super) otlp: Arc<OtlpReceiver<StoreIntake>>,
+    pub(super) governed: Option<Arc<Governed>>,
+}
 
 /// Answers from the store.
 #[derive(Debug)]
@@ -188,8 +194,11 @@ impl SeriesBackend for StoreBackend {
     fn metrics(&self, out: &mut String) {
         self.ruling.0.metrics(out);
         self.ruling.1.metrics(out);
-        self.receivers.0.metrics(out);
-        self.receivers.1.metrics(out);
+        self.receivers.remote_write.metrics(out);
+        self.receivers.otlp.metrics(out);
+        if let Some(governed) = &self.receivers.governed {
+            governed.metrics(out);
+        }
         self.reload.metrics(out);
         if let Some((_, relays)) = self.door.both() {
             relays.metrics(out);

@@ -6,12 +6,15 @@ use std::{
 };
 
 use homeostat_model::{Labels, TimeMs};
-use homeostat_sense_receive::{Intake, NotTaken, Rejected, Taken, Written};
+use homeostat_sense_receive::{Intake, NotTaken, Rejected, Taken, Written, govern::Whole};
 use homeostat_store_series::{AppendError, Batch, Rejections};
 use homeostat_store_wal::Full;
 use homeostat_wire::intake::{Label, MetadataView, Refusal, SeriesKey, SeriesSink, SeriesView};
 
-use super::door::{Door, OPENING};
+use super::{
+    door::{Door, OPENING},
+    governed::{Governed, Governing},
+};
 use crate::error_chain::chain;
 
 /// How far ahead of our clock a sample may be. Clocks differ by seconds; a sample from next year would make everything
@@ -28,6 +31,8 @@ pub(super) struct StoreIntake {
     door: Arc<Door>,
     /// Emptied batches with their memory.
     spare: Mutex<Vec<Batch>>,
+    /// Where there are limits.
+    governed: Option<Arc<Governed>>,
 }
 
 /// One request on its way into the store.
@@ -37,11 +42,20 @@ pub(super) struct RequestBatch {
     newest_ms: TimeMs,
     ahead: Option<Rejected>,
     bad_labels: Option<Rejected>,
+    governing: Option<Governing>,
 }
 
 impl StoreIntake {
-    pub(super) fn new(door: Arc<Door>) -> Self {
-        Self { door, spare: Mutex::default() }
+    pub(super) fn new(door: Arc<Door>, governed: Option<Arc<Governed>>) -> Self {
+        Self { door, spare: Mutex::default(), governed }
+    }
+
+    /// Begins a batch that has all of its source, or a part of it.
+    pub(super) fn begin_as(&self, whole: Whole, now_ms: TimeMs) -> RequestBatch {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let newest_ms = now_ms.saturating_add(AHEAD_MAX_MS);
+        let governing = self.governed.as_ref().map(|governed| governed.begin(whole, now_ms));
+        RequestBatch { batch: spare.unwrap_or_default(), newest_ms, ahead: None, bad_labels: None, governing }
     }
 
     fn keep(&self, mut batch: Batch) {
@@ -60,14 +74,13 @@ impl Intake for StoreIntake {
     type Batch = RequestBatch;
 
     fn begin(&self, now_ms: TimeMs) -> RequestBatch {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let newest_ms = now_ms.saturating_add(AHEAD_MAX_MS);
-        RequestBatch { batch: spare.unwrap_or_default(), newest_ms, ahead: None, bad_labels: None }
+        self.begin_as(Whole::Part, now_ms)
     }
 
     fn commit(&self, request: RequestBatch) -> Result<Taken, NotTaken> {
         let Some((store, relays)) = self.door.both() else { return Err(NotTaken::Busy(OPENING.to_owned())) };
-        let RequestBatch { mut batch, ahead, bad_labels, .. } = request;
+        let RequestBatch { mut batch, ahead, bad_labels, governing, .. } = request;
+        let refused = governing.map(|governing| governing.finish(&mut batch)).unwrap_or_default();
         let busy = |full: Full| NotTaken::Busy(chain(&full));
         let order = relays.hold();
         relays.room(&batch).map_err(busy)?;
@@ -82,7 +95,7 @@ impl Intake for StoreIntake {
         let accepted = report.accepted;
         let written =
             Written { samples: accepted.floats, histograms: accepted.histograms, exemplars: accepted.exemplars };
-        let rejected = rejections(&report.rejected).chain(ahead).chain(bad_labels).collect();
+        let rejected = rejections(&report.rejected).chain(ahead).chain(bad_labels).chain(refused).collect();
         let ticket = report.ticket;
         let queued = queued.map_err(busy)?;
         let durable = async {
@@ -112,6 +125,11 @@ impl SeriesSink for RequestBatch {
 
     fn series(&mut self, key: SeriesKey<'_, Infallible>, series: SeriesView<'_>) {
         let SeriesKey::Labels { labels, .. } = key;
+        if let Some(governing) = &mut self.governing
+            && !governing.admits(labels, &series)
+        {
+            return;
+        }
         if let Err(error) = self.batch.series(labels.iter().copied()) {
             let lost = series.samples.len() + series.histograms.len() + series.exemplars().count();
             add(&mut self.bad_labels, "invalid labels", lost, || format!("{}: {error}", shown(labels)));
@@ -156,11 +174,11 @@ impl SeriesSink for RequestBatch {
     fn refused(&mut self, _: Refusal<'_>) {}
 }
 
-fn shown(labels: &[Label<'_>]) -> String {
+pub(super) fn shown(labels: &[Label<'_>]) -> String {
     Labels::new(labels.iter().copied()).to_string()
 }
 
-fn add(entry: &mut Option<Rejected>, reason: &str, count: usize, example: impl FnOnce() -> String) {
+pub(super) fn add(entry: &mut Option<Rejected>, reason: &str, count: usize, example: impl FnOnce() -> String) {
     let entry = entry.get_or_insert_with(|| Rejected { reason: reason.to_owned(), count: 0, example: example() });
     entry.count += count as u64;
 }

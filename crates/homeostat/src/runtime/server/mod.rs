@@ -6,6 +6,7 @@
 
 mod backend;
 mod door;
+mod governed;
 mod intake;
 mod metrics;
 mod otlp;
@@ -13,11 +14,12 @@ mod relays;
 mod reload;
 mod rules;
 mod scraping;
+mod top;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use homeostat_api::prometheus::{About, PrometheusApi, PrometheusServer, QueryPolicy, ServeError, ServerSpec};
-use homeostat_sense_receive::{OtlpReceiver, ReceiveLimits, Receiver};
+use homeostat_sense_receive::{OtlpReceiver, ReceiveLimits, Receiver, govern::Limits};
 use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use homeostat_sense_scrape::manager::Targets;
 
 use self::{
-    backend::StoreBackend,
+    backend::{Receivers, StoreBackend},
     door::Door,
+    governed::Governed,
     intake::StoreIntake,
     otlp::OtlpServers,
     relays::{Relays, Sending},
@@ -39,6 +42,7 @@ pub use self::{
     relays::RelayError,
     reload::{Fixed, ScrapeOptions},
     rules::RuleOptions,
+    top::{Counted, ENTRIES_DEFAULT, ENTRIES_MAX, SeriesTop},
 };
 
 /// Folder of the metrics store within the data directory.
@@ -62,6 +66,8 @@ pub struct ServerOptions {
     pub receive: ReceiveLimits,
     /// Where and how OTLP is taken.
     pub otlp: OtlpServing,
+    /// How many series and values senders may make; as many as they want when `None`.
+    pub limits: Option<Limits>,
     /// What is scraped; nothing unless a file says so.
     pub scrape: ScrapeOptions,
     /// What is evaluated, and who is told.
@@ -121,12 +127,14 @@ pub struct RunningServer {
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
 pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError> {
     let door = Arc::new(Door::default());
-    let intake = Arc::new(StoreIntake::new(Arc::clone(&door)));
+    let governed = options.limits.map(Governed::new);
+    let intake = Arc::new(StoreIntake::new(Arc::clone(&door), governed.clone()));
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
     let otlp_receiver = OtlpReceiver::beside(&receiver, options.otlp.settings);
     let targets = Targets::default();
     let (reload, asked) = reload::handle(options.scrape.shown.clone());
-    let receivers = (Arc::clone(&receiver), Arc::clone(&otlp_receiver));
+    let receivers =
+        Receivers { remote_write: Arc::clone(&receiver), otlp: Arc::clone(&otlp_receiver), governed: governed.clone() };
     let environment = options.rules.environment(&options.queries);
     let timeout = options.queries.timeout;
     let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir)?;
@@ -136,7 +144,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
         StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), ruling, &options.dir);
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
-    let routes = receiver.router().merge(otlp_receiver.prometheus_router());
+    let routes = receiver.router().merge(otlp_receiver.prometheus_router()).merge(top::router(&door));
     let server = PrometheusServer::bind(options.spec, api, routes).await?;
     let address = server.local_addr();
     let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;

@@ -164,7 +164,7 @@ impl Carrier for HttpCarrier {
             headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static(number));
             match carrier.fetcher.post(&carrier.url, headers, body, carrier.timeout).await {
                 Ok((status, headers, words)) => answer(status, &headers, words),
-                Err(error) => Answer::Later { after: None, why: chain(&error) },
+                Err(error) => Answer::Later { after: None, why: chain(&error), perhaps: true },
             }
         })
     }
@@ -176,7 +176,9 @@ fn answer(status: StatusCode, headers: &HeaderMap, words: String) -> Answer {
         Answer::Taken
     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(after);
-        Answer::Later { after, why }
+        // These two say that nothing was done; a proxy's word or an error in the middle says nothing.
+        let undone = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        Answer::Later { after, why, perhaps: !undone }
     } else {
         Answer::Refused { status: status.as_u16(), why }
     }
@@ -207,8 +209,12 @@ mod tests {
         assert_eq!(of(204, None), Answer::Taken);
         let why = |status: &str| format!("it answers {status}: x");
         let seconds = Some(Duration::from_secs(7));
-        assert_eq!(of(429, Some("7")), Answer::Later { after: seconds, why: why("429 Too Many Requests") });
-        assert_eq!(of(503, None), Answer::Later { after: None, why: why("503 Service Unavailable") });
+        assert_eq!(
+            of(429, Some("7")),
+            Answer::Later { after: seconds, why: why("429 Too Many Requests"), perhaps: false }
+        );
+        assert_eq!(of(503, None), Answer::Later { after: None, why: why("503 Service Unavailable"), perhaps: false });
+        assert!(matches!(of(502, None), Answer::Later { perhaps: true, .. }));
         assert_eq!(of(404, Some("7")), Answer::Refused { status: 404, why: why("404 Not Found") });
         let date = after("Wed, 21 Oct 2065 07:28:00 GMT").unwrap();
         assert!(date > Duration::from_hours(24 * 365));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use homeostat_api::prometheus::backend::{ScrapePool, ScrapedTarget};
 use homeostat_model::TimeMs;
-use homeostat_sense_receive::{Intake, NotTaken, Taken};
+use homeostat_sense_receive::{Intake, NotTaken, Taken, govern::Whole};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
     manager::{ActiveTarget, JobView, Targets, run_job},
@@ -25,7 +25,7 @@ impl Sink for ScrapeSink {
     type Batch = RequestBatch;
 
     fn begin(&self, now_ms: TimeMs) -> RequestBatch {
-        self.0.begin(now_ms)
+        self.0.begin_as(Whole::Scrape, now_ms)
     }
 
     fn commit(&self, batch: RequestBatch) -> Storing {
