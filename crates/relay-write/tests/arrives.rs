@@ -3,7 +3,7 @@
 //! The receiver of the tests is as strict as a Prometheus of old: a request with one sample that is older than what it
 //! has is refused as a whole.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on stops")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::{
     collections::BTreeMap,

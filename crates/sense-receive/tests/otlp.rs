@@ -1,6 +1,6 @@
 //! OTLP as senders meet it when things go wrong: over HTTP and gRPC, against a store of the tests.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
 
 use std::{
     io::Write as _,

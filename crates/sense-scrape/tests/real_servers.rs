@@ -1,6 +1,7 @@
 //! Targets as they are met: nginx with TLS, servers that trickle or never end, expositions at the edge of what there is.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "helpers of tests fail by panicking, and say when they skip"
 )]

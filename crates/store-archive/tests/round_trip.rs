@@ -1,12 +1,6 @@
 //! Backups and restores: into a directory, and into a bucket of a real S3 server where one is installed.
 
 #![cfg(test)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on says where, or that it is skipped"
-)]
-
 use std::{
     collections::BTreeMap,
     fs,
