@@ -5,5 +5,4 @@
 
 pub mod cli;
 pub mod config;
-mod error_chain;
 pub mod runtime;

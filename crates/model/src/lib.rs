@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod change;
+pub mod error_chain;
 pub mod evidence;
 pub mod go_regex;
 pub mod histogram;

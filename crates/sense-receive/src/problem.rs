@@ -1,5 +1,6 @@
 //! Why a request is not taken, before it is said in the words of a protocol.
 
+use homeostat_model::error_chain::chain;
 use http::StatusCode;
 
 use crate::intake::NotTaken;
@@ -38,14 +39,7 @@ impl Problem {
 
     /// An error with all its causes.
     pub(crate) fn of(kind: Kind, error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        Self::new(kind, text)
+        Self::new(kind, chain(error))
     }
 
     pub(crate) fn status(&self) -> StatusCode {

@@ -4,10 +4,11 @@
 //! time-out and twice the limit on bytes. Credentials go to the host that the job names and to no other: a redirect
 //! elsewhere is followed without them.
 
-use std::{io::Read as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use homeostat_model::TimeMs;
+use homeostat_wire::gzip::{self, GzipError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -261,13 +262,11 @@ async fn words(body: Incoming) -> String {
 }
 
 fn gunzip(packed: &[u8], limit: u64) -> Result<Bytes, FetchError> {
-    let mut body = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(packed).take(limit.saturating_add(1));
-    reader.read_to_end(&mut body).map_err(|error| FetchError::Encoding { reason: error.to_string() })?;
-    if body.len() as u64 > limit {
-        return Err(FetchError::TooLarge { limit });
-    }
-    Ok(body.into())
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    gzip::unpack(packed, most).map(Bytes::from).map_err(|error| match error {
+        GzipError::Damaged(error) => FetchError::Encoding { reason: error.to_string() },
+        GzipError::TooLarge { .. } => FetchError::TooLarge { limit },
+    })
 }
 
 /// The `Accept` header of formats, the first being liked best. Escaping is asked for as UTF-8: names stay as they are.
@@ -319,10 +318,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_not_unpacked() {
-        use std::io::Write as _;
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&vec![0_u8; 1 << 20]).unwrap();
-        let packed = encoder.finish().unwrap();
+        let packed = gzip::pack(&vec![0_u8; 1 << 20]);
         assert!(matches!(gunzip(&packed, 1 << 10), Err(FetchError::TooLarge { limit: 1024 })));
         assert_eq!(gunzip(&packed, 1 << 20).unwrap().len(), 1 << 20);
         assert!(matches!(gunzip(b"\x1f\x8bno", 10), Err(FetchError::Encoding { .. })));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::{Labels, TimeMs, labels::METRIC_NAME};
+use homeostat_model::{Labels, TimeMs, error_chain::chain, labels::METRIC_NAME};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -236,18 +236,6 @@ impl Schedule {
         self.due_ms = Some(t_ms);
         t_ms
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -21,12 +21,13 @@ use homeostat_wire::series::{
     postings, record,
 };
 
+use homeostat_model::error_chain::chain;
+
 use crate::{
     block::{Block, BlockError, PageCache, Parts, file_name, parse_name},
     catalog::{BLOCKS_DIR, read_manifest},
     error::OpenError,
     store::LOG_DIR,
-    worker::chain,
 };
 
 /// Blocks are looked at page by page, each page once.

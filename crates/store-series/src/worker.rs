@@ -8,7 +8,6 @@
 //! ```
 
 use std::{
-    error::Error,
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -17,6 +16,8 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+
+use homeostat_model::error_chain::chain;
 
 use crate::{compact::compact, error::CompactError, flush::flush, plan, store::Shared};
 
@@ -237,7 +238,7 @@ pub(crate) fn merge_next(
 }
 
 /// Keeps the outcome for `stats`; says it once when it turns bad.
-fn note<E: Error>(
+fn note<E: std::error::Error>(
     shared: &Shared,
     what: &'static str,
     done: Result<(), E>,
@@ -259,18 +260,4 @@ fn note<E: Error>(
             Err(())
         }
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -36,3 +36,22 @@ pub fn pack(bytes: &[u8]) -> Vec<u8> {
     drop(encoder.write_all(bytes));
     encoder.finish().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bombs_and_damage_are_refused() {
+        let bomb = pack(&vec![0; 1 << 20]);
+        assert!(is_gzip(&bomb) && bomb.len() < 2_000);
+        assert!(matches!(unpack(&bomb, (1 << 20) - 1), Err(GzipError::TooLarge { limit: 1_048_575 })));
+        assert_eq!(unpack(&bomb, 1 << 20).unwrap().len(), 1 << 20);
+        let whole = pack(b"hello");
+        for cut in 0..whole.len() {
+            assert!(matches!(unpack(&whole[..cut], 99), Err(GzipError::Damaged(_))), "{cut}");
+        }
+        let twice = [whole.clone(), whole].concat();
+        assert_eq!(unpack(&twice, 99).unwrap(), b"hellohello");
+    }
+}

@@ -9,6 +9,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
 };
+use homeostat_model::error_chain::chain;
 use homeostat_promql::SourceError;
 use serde_json::{Value, json};
 
@@ -71,8 +72,5 @@ async fn run<T: Send + 'static>(
     let backend = Arc::clone(&api.backend);
     let done = tokio::task::spawn_blocking(move || work(&*backend)).await;
     let internal = |text: String| ApiError::new(ErrorKind::Internal, text);
-    done.map_err(|error| internal(error.to_string()))?.map_err(|error| {
-        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-        internal(format!("{error}{cause}"))
-    })
+    done.map_err(|error| internal(error.to_string()))?.map_err(|error| internal(chain(&error)))
 }

@@ -4,6 +4,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use homeostat_model::error_chain::chain;
 use homeostat_promql::SourceError;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -90,18 +91,6 @@ impl ApiError {
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// The body of an error.

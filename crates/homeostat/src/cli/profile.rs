@@ -28,7 +28,7 @@ use super::{
     quantity::{Time, parse_time},
     render::{Style, profiles},
 };
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// Looks at pprof profiles and says which functions moved between two behaviours
 ///

@@ -11,7 +11,7 @@ use homeostat_control::{Command, Control, Event};
 use homeostat_model::Timestamp;
 use homeostat_store_events::{Body, DecodedEntry, JournalFiles, RealDisk};
 
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// Characters of an event or of commands that a difference shows; incidents can be long.
 const SHOWN_CHARS_MAX: usize = 2_000;

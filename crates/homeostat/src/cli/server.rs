@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCo
 
 use clap::ValueEnum;
 use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
+use homeostat_model::error_chain::chain;
 use homeostat_promql::eval::Options;
 use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
 use homeostat_store_series::{Durability, StoreOptions};
@@ -20,7 +21,6 @@ use crate::{
         limits,
         prometheus::{self, alerting::RuleSettings, objectives},
     },
-    error_chain::chain,
     runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
 };
 
@@ -55,8 +55,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:4317", help_heading = "Serving")]
     otlp_grpc: Option<SocketAddr>,
     /// Scrape what the `scrape_configs` of this `prometheus.yml` say, send samples on to its `remote_write`, translate OTLP
-    /// by its `otlp`; without it nothing is scraped or sent. A changed file is
-    /// read again, as it is on SIGHUP; one with problems changes nothing
+    /// by its `otlp`; without it nothing is scraped or sent. A changed file is read again, as it is on SIGHUP; one with
+    /// problems changes nothing
     #[arg(long, value_name = "FILE", help_heading = "Serving")]
     scrape_config: Option<PathBuf>,
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 use homeostat_shop::args::ShopArgs;
 use tokio_util::sync::CancellationToken;
 

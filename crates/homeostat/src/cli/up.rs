@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::log;
-use crate::error_chain::chain;
 use crate::runtime::{self, Options, StartError};
+use homeostat_model::error_chain::chain;
 
 /// Runs gateway, judge, guard, journal, notifications and API in one process
 ///

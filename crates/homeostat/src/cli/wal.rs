@@ -8,8 +8,8 @@ use std::{
     process::ExitCode,
 };
 
-use crate::error_chain::chain;
 use clap::Subcommand;
+use homeostat_model::error_chain::chain;
 use homeostat_store_events::{
     RealDisk,
     journal::{ARCHIVE_DIR, JOURNAL_DIR},

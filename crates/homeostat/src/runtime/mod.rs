@@ -26,6 +26,7 @@ pub mod server;
 mod shared;
 mod stop;
 mod tables;
+mod watch;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

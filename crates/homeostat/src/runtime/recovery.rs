@@ -39,7 +39,7 @@ use super::{
     shared::{Shared, lock},
     stop::join_within,
 };
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// Notices of the last minutes before the end are handed over again; older ones had time to reach the outbox, which
 /// forgets the keys of what it has delivered after a day.

@@ -9,7 +9,7 @@
 //! changes them takes the rest over and says what needs a restart.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -25,7 +25,6 @@ use homeostat_model::{
     Actor, ChangeEvent, ChangeKind, ConfigDigest, ConfigRead,
     change::{ReadCause, ReadOutcome},
 };
-use notify::Watcher as _;
 use tokio::sync::oneshot;
 
 use super::{
@@ -36,6 +35,7 @@ use super::{
     late::LateParts,
     message::{Configure, Message},
     shared::{Shared, bump, lock},
+    watch::watch,
 };
 use crate::config::{CheckedConfig, Texts};
 
@@ -133,7 +133,8 @@ impl Reloader {
     pub(super) fn start(parts: ReloadParts) -> std::io::Result<Self> {
         let (triggers, waiting) = sync_channel(TRIGGERS_MAX);
         let handle = ReloadHandle { triggers };
-        let watcher = watch(&parts.path, handle.clone());
+        let changed = handle.clone();
+        let watcher = watch(&parts.path, move |_| changed.send(Trigger::Changed));
         let thread = thread::Builder::new().name("config".to_owned()).spawn(move || parts.run(&waiting))?;
         Ok(Self { handle, thread, watcher })
     }
@@ -150,29 +151,6 @@ impl Reloader {
         let _gone = self.handle.triggers.send(Trigger::Stop);
         if self.thread.join().is_err() {
             tracing::error!("the configuration thread had ended by a panic");
-        }
-    }
-}
-
-fn watch(path: &Path, handle: ReloadHandle) -> Option<notify::RecommendedWatcher> {
-    let on_event = move |event: notify::Result<notify::Event>| match event {
-        Ok(event) if event.kind.is_access() => {}
-        Ok(_) => handle.send(Trigger::Changed),
-        Err(problem) => tracing::warn!(%problem, "watching the configuration stumbled; SIGHUP reloads it"),
-    };
-    // The folder, not the file: editors and ConfigMaps replace files, and a watch on the old one would go blind.
-    let folder = if path.is_dir() {
-        path
-    } else {
-        path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    };
-    let watcher = notify::recommended_watcher(on_event)
-        .and_then(|mut watcher| watcher.watch(folder, notify::RecursiveMode::NonRecursive).map(|()| watcher));
-    match watcher {
-        Ok(watcher) => Some(watcher),
-        Err(problem) => {
-            tracing::warn!(%problem, folder = %folder.display(), "cannot watch the configuration; SIGHUP reloads it");
-            None
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use homeostat_model::error_chain::chain;
 use serde::Deserialize;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
@@ -56,18 +57,6 @@ fn groups_of(url: &str, answer: &Answer) -> Result<Vec<TargetGroup>, String> {
         TargetGroup { targets: group.targets, labels }
     };
     Ok(groups.into_iter().map(group).collect())
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use self::{
     watch::{Ending, Watch},
 };
 use super::{log, say, up::LogFormat};
-use crate::error_chain::chain;
 use crate::runtime::{self, Options, Running, StartError};
+use homeostat_model::error_chain::chain;
 
 /// Shows the whole loop on real traffic: a bad release is noticed, rolled back, verified and written up
 ///

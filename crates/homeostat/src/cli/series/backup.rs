@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use homeostat_model::error_chain::chain;
 use homeostat_store_archive::{Archive, ArchiveError};
 use homeostat_store_series::{SeriesStore, StoreOptions};
 use http::Request;
@@ -19,7 +20,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
 use super::{Done, Failure, Meter, STORE_DIR, size, store_in};
-use crate::{cli::environment, error_chain::chain};
+use crate::cli::environment;
 
 /// Folder of snapshots within a data directory.
 const SNAPSHOTS_DIR: &str = "snapshots";

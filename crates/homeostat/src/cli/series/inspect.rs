@@ -7,7 +7,7 @@ use homeostat_store_wal::{RealDisk, segment::End};
 use serde_json::{Value, json};
 
 use super::{Done, size, store_in, time};
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 pub(super) fn run(dir: &Path, as_json: bool) -> Done {
     let dir = &store_in(dir)?;

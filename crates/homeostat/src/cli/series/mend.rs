@@ -7,7 +7,7 @@ use homeostat_store_wal::RealDisk;
 use serde_json::{Value, json};
 
 use super::{Done, Failure, Meter, size, store_in, time};
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// Losses of a repair that are listed one by one; JSON has all of them.
 const LOST_SHOWN_MAX: usize = 100;

@@ -18,7 +18,7 @@ use std::{
 use clap::Subcommand;
 use homeostat_store_series::{OpenError, Progress};
 
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// After so long without an end a person wants to know how far it is; and again each time.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);

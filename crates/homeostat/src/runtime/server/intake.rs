@@ -15,7 +15,7 @@ use super::{
     door::{Door, OPENING},
     governed::{Governed, Governing},
 };
-use crate::error_chain::chain;
+use homeostat_model::error_chain::chain;
 
 /// How far ahead of our clock a sample may be. Clocks differ by seconds; a sample from next year would make everything
 /// before it look old. Prometheus has the same limit.

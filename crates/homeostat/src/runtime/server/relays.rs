@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use homeostat_model::error_chain::chain;
 use homeostat_relay_write::{Answer, Carrier, Carrying, OpenError, Relay, Version};
 use homeostat_sense_scrape::fetch::Fetcher;
 use homeostat_store_series::Batch;
@@ -18,7 +19,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::prometheus::Remote, error_chain::chain};
+use crate::config::prometheus::Remote;
 
 /// Folder of the queues within the data directory.
 const QUEUES_DIR: &str = "relay";

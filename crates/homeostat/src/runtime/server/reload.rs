@@ -32,7 +32,10 @@ use super::{
     rules::{RuleOptions, Ruling},
     scraping::Scraping,
 };
-use crate::config::prometheus::{self, Remote, alerting::RuleSettings, rules::RuleDefaults};
+use crate::{
+    config::prometheus::{self, Remote, alerting::RuleSettings, rules::RuleDefaults},
+    runtime::watch::watch,
+};
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -151,7 +154,7 @@ impl Reloader {
         (options, rules): (ScrapeOptions, RuleOptions),
     ) -> Self {
         let stop = CancellationToken::new();
-        let watcher = options.file.as_deref().and_then(|file| watch(file, handle.asks.clone()));
+        let watcher = options.file.as_deref().and_then(|file| follow(file, handle.asks.clone()));
         let work = Work { handle, asked, scraping, ruling, rules, file: options.file, fixed: options.fixed, watcher };
         let task = tokio::spawn(work.run(options.jobs, stop.clone()));
         Self { stop, task }
@@ -165,34 +168,20 @@ impl Reloader {
     }
 }
 
-/// A file that cannot be watched is no reason not to run: SIGHUP and the API still work.
-fn watch(file: &Path, asks: mpsc::Sender<Ask>) -> Option<notify::RecommendedWatcher> {
-    use notify::Watcher as _;
+/// Asks for a reload when the file changes. Kubernetes swaps a link beside it, so anything whose name begins like its
+/// links (`..data`) counts as well.
+fn follow(file: &Path, asks: mpsc::Sender<Ask>) -> Option<notify::RecommendedWatcher> {
     let name = file.file_name().map(std::ffi::OsStr::to_owned);
-    let on_event = move |event: notify::Result<notify::Event>| match event {
-        Ok(event) if event.kind.is_access() => {}
-        // Kubernetes swaps a link beside the file, so anything whose name begins like its links (`..data`) counts as well.
-        Ok(event) => {
-            let concerns = |path: &PathBuf| {
-                path.file_name() == name.as_deref()
-                    || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."))
-            };
-            if event.need_rescan() || event.paths.iter().any(concerns) {
-                // Full: a reload is due already, and it reads what is there then.
-                drop(asks.try_send(Ask::Changed));
-            }
+    watch(file, move |event| {
+        let concerns = |path: &PathBuf| {
+            path.file_name() == name.as_deref()
+                || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."))
+        };
+        if event.need_rescan() || event.paths.iter().any(concerns) {
+            // Full: a reload is due already, and it reads what is there then.
+            drop(asks.try_send(Ask::Changed));
         }
-        Err(problem) => tracing::warn!(%problem, "watching the configuration stumbled; SIGHUP reloads it"),
-    };
-    // The folder, not the file: editors and ConfigMaps replace files, and a watch on the old one would go blind.
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let watcher = notify::recommended_watcher(on_event)
-        .and_then(|mut watcher| watcher.watch(folder, notify::RecursiveMode::NonRecursive).map(|()| watcher));
-    watcher
-        .inspect_err(|problem| {
-            tracing::warn!(%problem, folder = %folder.display(), "cannot watch the configuration; SIGHUP reloads it");
-        })
-        .ok()
+    })
 }
 
 struct Work {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use homeostat_api::prometheus::backend::{ScrapePool, ScrapedTarget};
-use homeostat_model::TimeMs;
+use homeostat_model::{TimeMs, error_chain::chain};
 use homeostat_sense_receive::{Intake, NotTaken, Taken, govern::Whole};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{RequestBatch, StoreIntake};
-use crate::{config::prometheus, error_chain::chain};
+use crate::config::prometheus;
 
 /// The store as scrapers see it.
 #[derive(Debug)]
