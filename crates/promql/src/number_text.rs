@@ -1,13 +1,43 @@
 //! Numbers as Prometheus writes them, which is as Go writes them: clients and its acceptance suite compare the texts.
 //!
-//! Not here: numbers in answers of the query API and in labels of `count_values`, which never have an exponent.
+//! Of two shortest texts that are equally near to a number, Go takes the one that ends in an even digit
+//! (`171461489572718.625` is `…62`), and so does `zmij`; the standard library rounds up (`…63`). Only numbers with a
+//! fraction and sixteen digits have two, which are those between [`FRACTIONS`].
+
+use std::{borrow::Cow, ops::Range};
+
+/// Magnitudes that `zmij` writes without an exponent, and that may have a fraction.
+const FRACTIONS: Range<f64> = 1e-5..1e16;
+
+/// As few digits as tell the number apart, and never an exponent: values in answers of the query API, and in labels of
+/// `count_values`.
+pub fn plain(value: f64, buffer: &mut zmij::Buffer) -> Cow<'_, str> {
+    match special(value) {
+        Some(text) => Cow::Borrowed(text),
+        None if value.fract() != 0.0 && FRACTIONS.contains(&value.abs()) => Cow::Borrowed(buffer.format_finite(value)),
+        None => Cow::Owned(value.to_string()),
+    }
+}
 
 /// As Go's `%g`: as few digits as tell the number apart, with an exponent below 1e-4 and from 1e6 on.
 pub fn shortest(value: f64) -> String {
-    match special(value) {
-        Some(text) => text.to_owned(),
-        None => general(&format!("{value:e}"), 6),
+    if value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&value.abs()) {
+        return plain(value, &mut zmij::Buffer::new()).into_owned();
     }
+    general(&scientific(value), 6)
+}
+
+/// `1.5e3` with as few digits as tell the number apart.
+fn scientific(value: f64) -> String {
+    if value.fract() == 0.0 || value.abs() < 1.0 {
+        return format!("{value:e}");
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = plain(value, &mut buffer);
+    let (sign, magnitude) = text.strip_prefix('-').map_or(("", &*text), |magnitude| ("-", magnitude));
+    let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
+    let (first, others) = whole.split_at_checked(1).unwrap_or((whole, ""));
+    format!("{sign}{first}.{others}{fraction}e{}", others.len())
 }
 
 /// As Go's `%.2g` for two digits: rounded to so many digits, with an exponent where those do not reach the point.
@@ -57,6 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::excessive_precision, reason = "the digits that are cut are what is tested")]
     fn numbers_have_as_few_digits_as_tell_them_apart() {
         let cases = [
             (1.5, "1.5"),
@@ -69,12 +100,30 @@ mod tests {
             (0.0001, "0.0001"),
             (0.000_01, "1e-05"),
             (1e100, "1e+100"),
+            (171_461_489_572_718.625, "1.7146148957271862e+14"),
+            (-1_300_000_000_000_000.25, "-1.3000000000000002e+15"),
+            (2_000_000.5, "2.0000005e+06"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
         ];
         for (value, expected) in cases {
             assert_eq!(shortest(value), expected);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::excessive_precision, reason = "the digits that are cut are what is tested")]
+    fn of_two_that_are_equally_near_the_even_one_is_taken() {
+        let cases = [
+            (171_461_489_572_718.625, "171461489572718.62"),
+            (1_300_000_000_000_000.75, "1300000000000000.8"),
+            (-0.0, "-0"),
+            (1e22, "10000000000000000000000"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(plain(value, &mut zmij::Buffer::new()), expected);
         }
     }
 

@@ -32,7 +32,7 @@ pub const LINE_BYTES_MAX: usize = 100;
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            ExprKind::Number(value) => f.write_str(&plain_number(*value)),
+            ExprKind::Number(value) => f.write_str(&number_text::plain(*value, &mut zmij::Buffer::new())),
             ExprKind::Seconds(seconds) => f.write_str(&format_duration_ms(seconds_to_ms(*seconds))),
             ExprKind::Text(text) => f.write_str(&quote(text)),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
@@ -66,7 +66,7 @@ impl Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             DurationKind::Millis(millis) => f.write_str(&format_duration_ms(*millis)),
-            DurationKind::Number(number) => f.write_str(&plain_number(*number)),
+            DurationKind::Number(number) => f.write_str(&number_text::plain(*number, &mut zmij::Buffer::new())),
             DurationKind::Step => f.write_str("step()"),
             DurationKind::Range => f.write_str("range()"),
             DurationKind::Unary(op, inner) => write!(f, "{}{inner}", op.as_str()),
@@ -107,11 +107,6 @@ fn starts_like_duration(expr: &Expr) -> bool {
         ExprKind::Subquery(subquery) => starts_like_duration(&subquery.expr),
         ExprKind::Text(_) | ExprKind::Aggregate(_) | ExprKind::Vector(_) | ExprKind::Matrix(_) => false,
     }
-}
-
-/// All digits and no exponent.
-fn plain_number(value: f64) -> String {
-    if value.is_finite() { value.to_string() } else { number_text::shortest(value) }
 }
 
 /// Things with commas between them, each written by a function.

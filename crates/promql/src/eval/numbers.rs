@@ -24,15 +24,6 @@ pub(super) fn larger(a: f64, b: f64) -> f64 {
     }
 }
 
-/// A number as a label's value: plain decimals, as few as tell it apart.
-pub(super) fn decimal(value: f64) -> String {
-    if value == f64::INFINITY { "+Inf".to_owned() } else { number_text(value) }
-}
-
-fn number_text(value: f64) -> String {
-    if value == f64::NEG_INFINITY { "-Inf".to_owned() } else { format!("{value}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,11 +33,5 @@ mod tests {
         assert!(smaller(1.0, f64::NAN).is_nan() && larger(f64::NAN, 1.0).is_nan());
         assert!(smaller(f64::NEG_INFINITY, f64::NAN).is_infinite() && larger(f64::NAN, f64::INFINITY).is_infinite());
         assert!(smaller(f64::INFINITY, f64::NAN).is_nan());
-    }
-
-    #[test]
-    fn labels_hold_plain_decimals() {
-        let texts: Vec<_> = [1.0, 0.1, 1e21, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -0.0].map(decimal).into();
-        assert_eq!(texts, ["1", "0.1", "1000000000000000000000", "+Inf", "-Inf", "NaN", "-0"]);
     }
 }

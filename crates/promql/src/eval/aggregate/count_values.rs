@@ -10,11 +10,11 @@ use crate::{
         error::{EvalError, execution},
         evaluator::{Evaluator, Sink},
         label_functions::{check_name, text},
-        numbers::decimal,
         series::{Series, absent},
     },
     histogram,
     map::HashMap,
+    number_text,
 };
 
 /// A value that is counted; every `NaN` is the same.
@@ -35,7 +35,7 @@ impl Counted {
 
     fn into_text(self) -> String {
         match self {
-            Self::Float(bits) => decimal(f64::from_bits(bits)),
+            Self::Float(bits) => number_text::plain(f64::from_bits(bits), &mut zmij::Buffer::new()).into_owned(),
             Self::Histogram(text) => text,
         }
     }
