@@ -159,9 +159,9 @@ fn memory(world: &World) -> Memory {
 type ByTime = BTreeMap<i64, BTreeMap<Labels, f64>>;
 
 /// What the model gives at every step; an error when it has no answer at one of them.
-fn model(world: &World, query: &str) -> Result<ByTime, String> {
+fn model(world: &World, query: &str, noise: f64) -> Result<ByTime, String> {
     let expr = parse(query, &ParseOptions::all()).unwrap_or_else(|error| panic!("{query}: {error}"));
-    let naive = Naive { world, lookback_ms: 45_000, start_ms: START_MS, end_ms: END_MS };
+    let naive = Naive { world, lookback_ms: 45_000, start_ms: START_MS, end_ms: END_MS, noise };
     let mut all = ByTime::new();
     for t_ms in (START_MS..=END_MS).step_by(STEP_MS as usize) {
         let NaiveValue::Vector(elements) = naive.at(&expr, t_ms)? else { panic!("no vector") };
@@ -198,22 +198,33 @@ proptest! {
     #[test]
     fn the_engine_gives_what_the_model_gives(world in world(), query in query()) {
         let memory = memory(&world);
-        match (model(&world, &query), engine(&memory, &query, &options(false))) {
-            (Ok(expected), Ok(found)) => {
-                prop_assert!(same(&expected, &found), "{query}\nexpected {expected:?}\nfound    {found:?}");
-            }
-            (Err(_), Err(_)) => {}
-            (Err(error), _) if error == TIE => {}
-            (expected, found) => prop_assert!(false, "{query}\nexpected {expected:?}\nfound    {found:?}"),
+        let expected = model(&world, &query, 0.0);
+        let agree = match (&expected, engine(&memory, &query, &options(false))) {
+            (Ok(expected), Ok(found)) => same(expected, &found).then_some(()).ok_or_else(|| format!("{found:?}")),
+            (Err(_), Err(_)) => Ok(()),
+            (Err(error), _) if error == TIE => Ok(()),
+            (_, found) => Err(format!("{found:?}")),
+        };
+        if let Err(found) = agree {
+            // A comparison of what was rounded has no right answer: the model does not agree with itself.
+            let hangs_on_rounding = [1e-13, -1e-13].iter().any(|noise| match (&expected, model(&world, &query, *noise)) {
+                (Ok(expected), Ok(other)) => !same(expected, &other),
+                (Err(expected), Err(other)) => *expected != other,
+                _ => true,
+            });
+            prop_assert!(hangs_on_rounding, "{query}\nexpected {expected:?}\nfound    {found}");
         }
     }
 
     #[test]
     fn no_query_panics_and_every_step_stands_alone(world in world(), query in query()) {
         let memory = memory(&world);
-        let options = options(true);
-        let moves = ["start()", "end()"].iter().all(|frame| !query.contains(frame));
-        if let (Ok(found), true) = (engine(&memory, &query, &options), moves) {
+        // With names that go late, a series that `or` puts together of one with and one without its name has one fate in
+        // all steps, here as in Prometheus.
+        let options = options(!query.contains(" or "));
+        let stands = ["start()", "end()"].iter().all(|frame| !query.contains(frame))
+            && !matches!(model(&world, &query, 0.0), Err(error) if error == TIE);
+        if let (Ok(found), true) = (engine(&memory, &query, &options), stands) {
             let expr = parse(&query, &ParseOptions::all()).unwrap_or_else(|error| panic!("{query}: {error}"));
             for (t_ms, expected) in found {
                 let answer = evaluate_instant(&memory, &expr, t_ms, &options, &|| false);
