@@ -243,6 +243,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_comparison_and_a_function_that_took_the_name_make_one_series() {
+    let sample = |name: &str, t_ms| (Labels::new([("__name__", name), ("n", "a")]), vec![(t_ms, 1.0)]);
+    let world = World::from([sample("early", 10_000), sample("late", 59_000)]);
+    let query = "count_over_time(((early == bool early) or abs(late))[1m:20s])";
+    let found = engine(&memory(&world), query, &options(false)).unwrap_or_else(|error| panic!("{error}"));
+    let at = |t_ms: i64| found.get(&t_ms).and_then(|at| at.values().next().copied());
+    // `early` is seen at 20 and 40 s, `late` from 60 to 100 s.
+    assert_eq!((at(60_000), at(80_000), at(100_000)), (Some(3.0), Some(3.0), Some(3.0)));
+}
+
 fn many(count: usize) -> Memory {
     let mut memory = Memory::default();
     for index in 0..count {

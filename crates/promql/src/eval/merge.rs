@@ -8,7 +8,7 @@ use homeostat_model::Labels;
 use super::{
     error::{EvalError, same_labels},
     evaluator::Matrix,
-    series::Series,
+    series::{Series, is_metadata},
 };
 use crate::map::HashMap;
 
@@ -49,7 +49,8 @@ fn places(series: &[Series]) -> Option<Vec<usize>> {
     let mut place = Vec::with_capacity(series.len());
     for series in series {
         let next = seen.len();
-        place.push(match seen.entry((&series.labels, series.drop_name)) {
+        let loses_name = series.drop_name && series.labels.iter().any(|(name, _)| is_metadata(name));
+        place.push(match seen.entry((&series.labels, loses_name)) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => *entry.insert(next),
         });

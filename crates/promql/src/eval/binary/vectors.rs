@@ -322,7 +322,7 @@ impl Join<'_, '_> {
 
     /// Where the name is part of the result's labels, it may be one that goes at the end.
     fn drops_name(&self, many: &Series) -> bool {
-        self.binary.returns_bool || (many.drop_name && is_comparison(self.binary.op))
+        (self.binary.returns_bool && self.ev.delays_names()) || (many.drop_name && is_comparison(self.binary.op))
     }
 
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
