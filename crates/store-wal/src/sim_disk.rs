@@ -21,6 +21,8 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     shared: Arc<(Mutex<State>, Condvar)>,
+    /// The life of the process that uses this clone; whichever it is when `None`.
+    mounted_in: Option<u64>,
 }
 
 /// How the disk misbehaves from now on.
@@ -96,6 +98,14 @@ impl Drop for SimLock {
 }
 
 impl SimDisk {
+    /// The disk as one process sees it: once the power was lost or the process killed, nothing that goes on in threads
+    /// which the test could not end changes anything.
+    #[must_use]
+    pub fn mounted(&self) -> Self {
+        let life = self.lock_state().life;
+        Self { shared: Arc::clone(&self.shared), mounted_in: Some(life) }
+    }
+
     /// Changes how the disk misbehaves; operations that are stuck go on if they may.
     pub fn set(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.lock_state().faults);
@@ -144,7 +154,7 @@ impl SimDisk {
     /// Waits while the disk is stuck, then refuses whatever the faults refuse.
     fn changing(&self, life: Option<u64>) -> io::Result<MutexGuard<'_, State>> {
         let state = self.lock_state();
-        let entered = life.unwrap_or(state.life);
+        let entered = life.or(self.mounted_in).unwrap_or(state.life);
         let waiting = self.shared.1.wait_while(state, |state| state.faults.stuck && state.life == entered);
         let state = waiting.unwrap_or_else(PoisonError::into_inner);
         if state.life != entered {

@@ -32,7 +32,7 @@ fn open(disk: &SimDisk) -> (Journal, Recovery) {
 }
 
 fn open_with(disk: &SimDisk, spec: StoreSpec) -> (Journal, Recovery) {
-    Journal::open(spec, Arc::new(disk.clone())).unwrap()
+    Journal::open(spec, Arc::new(disk.mounted())).unwrap()
 }
 
 fn close(journal: Journal) {

@@ -94,7 +94,7 @@ fn the_power_may_be_lost_at_every_change() {
             let disk = SimDisk::default();
             disk.set(|faults| faults.power_loss_after = Some((at, seed * 7919 + at)));
             let mut told = Told::default();
-            if let Ok((store, _)) = SeriesStore::open_on(Arc::new(disk.clone()), Path::new("/data"), options()) {
+            if let Ok((store, _)) = SeriesStore::open_on(Arc::new(disk.mounted()), Path::new("/data"), options()) {
                 live(&store, &mut told);
             }
             // The loss may come later than everything that was done.

@@ -23,7 +23,7 @@ use homeostat_store_wal::SimDisk;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn open(disk: &SimDisk, options: StoreOptions) -> (SeriesStore, Recovery) {
-    SeriesStore::open_on(Arc::new(disk.clone()), Path::new("/data"), options).unwrap()
+    SeriesStore::open_on(Arc::new(disk.mounted()), Path::new("/data"), options).unwrap()
 }
 
 /// A store on a disk of its own.

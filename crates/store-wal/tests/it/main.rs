@@ -29,7 +29,7 @@ fn every_record() -> WalOptions {
 }
 
 fn open(disk: &SimDisk, options: WalOptions) -> (Wal, Recovered) {
-    Wal::open(dir(), options, Arc::new(disk.clone())).unwrap()
+    Wal::open(dir(), options, Arc::new(disk.mounted())).unwrap()
 }
 
 fn settle(ticket: &Ticket) -> u64 {
