@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use object_store::{ObjectStoreExt as _, PutPayload, WriteMultipart};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart};
 
 use crate::{
     Archive, ArchiveError, Progress,
@@ -28,27 +28,50 @@ pub struct BackedUp {
     pub bytes_sent: u64,
 }
 
+/// How names of files end that are written once and never changed.
+const BLOCK_ENDING: &str = ".block";
+
+/// The latest backup.
+#[derive(Default)]
+struct Known {
+    name: String,
+    /// Its blocks by path.
+    blocks: HashMap<String, IndexedFile>,
+}
+
+/// A file's path, length, and checksum of its end.
+type FileEnd = (String, u64, String);
+
+fn with_ends(dir: &Path) -> Result<Vec<FileEnd>, ArchiveError> {
+    let files = list(dir)?.into_iter().map(|(path, bytes)| {
+        let end_sha256 = end_sum(&dir.join(&path), bytes)?;
+        Ok((path, bytes, end_sha256))
+    });
+    files.collect()
+}
+
 impl Archive {
-    /// Backs all files below `dir` up under `name`; none of them may change meanwhile. Reads files on the thread that
-    /// polls it. What an earlier backup has sent, finished or not, is not sent again.
+    /// Backs all files below `dir` up under `name`, which must be free; none of them may change meanwhile. Reads files on
+    /// the thread that polls it. What an earlier backup has sent, finished or not, is not sent again. Nothing is sent when
+    /// the latest backup is one of another store.
     pub async fn back_up(
         &self,
         dir: &Path,
         name: &str,
         mut progress: impl FnMut(Progress),
     ) -> Result<BackedUp, ArchiveError> {
-        let files = list(dir)?;
-        let mut at = Progress { done: 0, all: files.iter().map(|(_, bytes)| bytes).sum() };
+        let files = with_ends(dir)?;
+        let mut at = Progress { done: 0, all: files.iter().map(|(_, bytes, _)| bytes).sum() };
         let known = self.known().await?;
+        self.refuse_other_store(dir, &files, &known)?;
         let mut there = self.objects().await?;
         let mut done = BackedUp::default();
         let mut index = Index { format: FORMAT, files: Vec::with_capacity(files.len()) };
-        for (path, bytes) in files {
+        for (path, bytes, end_sha256) in files {
             let file = dir.join(&path);
-            let end_sha256 = end_sum(&file, bytes)?;
-            let key = (path, bytes, end_sha256);
-            let sha256 = match known.get(&key) {
-                Some(sha256) => sha256.clone(),
+            let sha256 = match known.blocks.get(&path) {
+                // Blocks never change; everything else may, and be of the same length with the same end.
+                Some(block) => block.sha256.clone(),
                 None => sum(&file)?,
             };
             if there.get(&sha256) != Some(&bytes) {
@@ -60,25 +83,44 @@ impl Archive {
             at.done += bytes;
             progress(at);
             (done.files, done.bytes) = (done.files + 1, done.bytes + bytes);
-            let (path, bytes, end_sha256) = key;
             index.files.push(IndexedFile { path, bytes, sha256, end_sha256 });
         }
-        let text = serde_json::to_vec_pretty(&index).unwrap_or_default();
+        let text = serde_json::to_vec_pretty(&index)
+            .map_err(|error| ArchiveError::Index { name: name.to_owned(), detail: error.to_string() })?;
         let to = self.index(name);
-        let put = self.store.put(&to, PutPayload::from(text)).await;
-        put.map_err(|source| self.remote("write", &to, source))?;
-        Ok(done)
+        let only_if_free = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(&to, PutPayload::from(text), only_if_free).await {
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                Err(ArchiveError::Exists { name: name.to_owned(), place: self.place.clone() })
+            }
+            Err(source) => Err(self.remote("write", &to, source)),
+            Ok(_) => Ok(done),
+        }
     }
 
-    /// Checksums of files by path, length and end, as the latest backup says.
-    async fn known(&self) -> Result<HashMap<(String, u64, String), String>, ArchiveError> {
-        let Some(latest) = self.backups().await?.pop() else { return Ok(HashMap::new()) };
-        let index = match self.read_index(&latest).await {
+    /// The blocks of the latest backup.
+    async fn known(&self) -> Result<Known, ArchiveError> {
+        let Some(name) = self.backups().await?.pop() else { return Ok(Known::default()) };
+        let index = match self.read_index(&name).await {
             // It is of no use for anybody; the new backup reads everything.
-            Err(ArchiveError::Index { .. }) => return Ok(HashMap::new()),
+            Err(ArchiveError::Index { .. }) => return Ok(Known::default()),
             other => other?,
         };
-        Ok(index.files.into_iter().map(|file| ((file.path, file.bytes, file.end_sha256), file.sha256)).collect())
+        let blocks = index.files.into_iter().filter(|file| file.path.ends_with(BLOCK_ENDING));
+        Ok(Known { name, blocks: blocks.map(|file| (file.path.clone(), file)).collect() })
+    }
+
+    /// Blocks are written once, under a number that is never given again: two of one name are of two stores.
+    fn refuse_other_store(&self, dir: &Path, files: &[FileEnd], known: &Known) -> Result<(), ArchiveError> {
+        let differs = |(path, bytes, end): &&FileEnd| {
+            known.blocks.get(path).is_some_and(|block| (block.bytes, &block.end_sha256) != (*bytes, end))
+        };
+        match files.iter().find(differs) {
+            None => Ok(()),
+            Some((path, ..)) => {
+                Err(ArchiveError::Foreign { path: dir.join(path), name: known.name.clone(), place: self.place.clone() })
+            }
+        }
     }
 
     /// Sends one file; it appears under its name when all of it is there.

@@ -69,6 +69,26 @@ pub enum ArchiveError {
         /// The file.
         path: PathBuf,
     },
+    /// A backup of this name exists already.
+    #[error("there is a backup `{name}` in {place} already; nothing was overwritten")]
+    Exists {
+        /// The name.
+        name: String,
+        /// Where.
+        place: String,
+    },
+    /// The place holds another store's backups.
+    #[error(
+        "{path} is not the one that backup `{name}` in {place} has under this name: they are backups of another store, or of this one before an older backup was restored; give each store a directory or a prefix of its own"
+    )]
+    Foreign {
+        /// The block.
+        path: PathBuf,
+        /// The latest backup.
+        name: String,
+        /// Where.
+        place: String,
+    },
     /// A directory that holds something already.
     #[error("{dir} holds a store already; restore into a directory that does not exist yet")]
     NotEmpty {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Because contents are named by their checksum, a backup sends what is not there yet, one that was interrupted goes on
-//! where it stopped, several stores may share a place, and a restore proves every byte that it has got.
+//! where it stopped, and a restore proves every byte that it has got. A place is for one store: blocks of two stores have
+//! the same names, and a place whose latest backup has other blocks than the store is refused.
 //!
 //! Not here: which files make a consistent store (`store-series`, snapshots), when to back up, and removing old backups.
 //! Invariants: an index is written when every object that it names is there; nothing is ever overwritten or deleted;
@@ -23,8 +24,8 @@ mod restore;
 pub use backup::BackedUp;
 pub use error::ArchiveError;
 pub use index::{FORMAT, Index, IndexedFile};
-pub use place::Archive;
-pub use restore::Restored;
+pub use place::{Archive, Waits};
+pub use restore::{Marks, Restored};
 
 /// How far a backup or a restore has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

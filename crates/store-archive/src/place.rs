@@ -1,10 +1,10 @@
 //! Where backups are: a directory or a bucket.
 
-use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use object_store::{
-    ObjectStore, ObjectStoreExt as _,
+    ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     local::LocalFileSystem,
     path::Path as ObjectPath,
@@ -20,6 +20,26 @@ use crate::{
 const OBJECTS: &str = "objects";
 const BACKUPS: &str = "backups";
 
+/// How long a bucket may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// To accept a connection.
+    pub connect: Duration,
+    /// To answer a request, and for each next piece of an answer; what is sent has time of its own beside it.
+    pub request: Duration,
+    /// After so long a request is not tried again.
+    pub retries: Duration,
+}
+
+/// Ten seconds connect across the world, lost packets included; a minute is what a busy bucket needs at worst. Requests
+/// that fail are tried again for three minutes, so a bucket that is gone is told after four.
+impl Default for Waits {
+    fn default() -> Self {
+        let (connect, request) = (Duration::from_secs(10), Duration::from_mins(1));
+        Self { connect, request, retries: Duration::from_mins(3) }
+    }
+}
+
 /// A place with backups.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -34,6 +54,15 @@ impl Archive {
     /// its settings from `settings`: names as `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, in any case; others are ignored.
     /// Nothing is sent yet.
     pub fn open(url: &str, settings: impl IntoIterator<Item = (String, String)>) -> Result<Self, ArchiveError> {
+        Self::open_with(url, settings, Waits::default())
+    }
+
+    /// Opens a place as [`Self::open`] does, with patience of the caller's own.
+    pub fn open_with(
+        url: &str,
+        settings: impl IntoIterator<Item = (String, String)>,
+        waits: Waits,
+    ) -> Result<Self, ArchiveError> {
         let no_place = || ArchiveError::Url { url: url.to_owned() };
         if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -46,8 +75,9 @@ impl Archive {
                     builder = builder.with_config(key, value);
                 }
             }
-            let connector = Hyper::new().map_err(ArchiveError::Client)?;
-            let store = builder.with_http_connector(connector).build();
+            let connector = Hyper::new(waits).map_err(ArchiveError::Client)?;
+            let retries = RetryConfig { retry_timeout: waits.retries, ..RetryConfig::default() };
+            let store = builder.with_http_connector(connector).with_retry(retries).build();
             let store = store.map_err(|source| remote("connect to", bucket, url, source))?;
             let prefix = prefix.trim_matches('/').to_owned();
             return Ok(Self { store: Arc::new(store), prefix, place: url.to_owned() });

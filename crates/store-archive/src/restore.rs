@@ -28,20 +28,35 @@ pub struct Restored {
     pub files_fetched: u64,
 }
 
+/// Names by which a directory is known as a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    /// The file that makes a directory a store; it is written last.
+    pub last: &'a str,
+    /// What a store has that is in use, or was; no backup has it.
+    pub used: &'a str,
+}
+
+impl Marks<'_> {
+    fn refuse(self, dir: &Path) -> Result<(), ArchiveError> {
+        let any = [self.last, self.used].iter().any(|name| dir.join(name).exists());
+        if any { Err(ArchiveError::NotEmpty { dir: dir.to_owned() }) } else { Ok(()) }
+    }
+}
+
 impl Archive {
-    /// Fetches a backup (the latest one unless a name is given) into `dir`. `last` is the file that makes a directory a
-    /// store: it is written when everything else is on disk, and where it is there already nothing is touched. An attempt
-    /// that was interrupted goes on where it stopped. Writes files on the thread that polls it.
+    /// Fetches a backup (the latest one unless a name is given) into `dir`. Its last file is written when everything
+    /// else is on disk and nobody has begun to use the directory meanwhile; a directory that is a store already is not
+    /// touched. An attempt that was interrupted goes on where it stopped. Writes files on the thread that polls it.
     pub async fn restore(
         &self,
         name: Option<&str>,
         dir: &Path,
-        last: &str,
+        marks: Marks<'_>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Restored, ArchiveError> {
-        if dir.join(last).exists() {
-            return Err(ArchiveError::NotEmpty { dir: dir.to_owned() });
-        }
+        marks.refuse(dir)?;
+        let last = marks.last;
         let name = if let Some(name) = name {
             name.to_owned()
         } else {
@@ -49,12 +64,20 @@ impl Archive {
             self.backups().await?.pop().ok_or_else(none)?
         };
         let index = self.read_index(&name).await?;
-        let bytes = index.files.iter().map(|file| file.bytes).sum();
+        let bad = |detail: String| ArchiveError::Index { name: name.clone(), detail };
+        let bytes = index.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.bytes));
+        let bytes = bytes.ok_or_else(|| bad("its files are longer than any disk".to_owned()))?;
+        if index.files.iter().filter(|file| file.path == last).count() != 1 {
+            return Err(bad(format!("it has no `{last}`, or several: it is no backup of a store")));
+        }
         let mut at = Progress { done: 0, all: bytes };
         let mut done = Restored { name, bytes, files: index.files.len() as u64, files_fetched: 0 };
         let (ends, files): (Vec<_>, Vec<_>) = index.files.into_iter().partition(|file| file.path == last);
         for file in files.iter().chain(&ends) {
             let to = dir.join(&file.path);
+            if file.path == last {
+                marks.refuse(dir)?;
+            }
             if !is_there(&to, file)? {
                 let before = at.done;
                 self.fetch(file, &to, &mut |got| progress(Progress { done: before + got, ..at })).await?;

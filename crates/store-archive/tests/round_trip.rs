@@ -4,16 +4,18 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use homeostat_store_archive::{Archive, ArchiveError, BackedUp};
+use homeostat_store_archive::{Archive, ArchiveError, BackedUp, Marks, Waits};
 use tempfile::TempDir;
 
 const LAST: &str = "MANIFEST";
+const MARKS: Marks<'_> = Marks { last: LAST, used: "log" };
 
 /// Files of a directory that looks like a store; one of them is sent in several pieces.
 fn filled(dir: &Path) {
@@ -51,7 +53,7 @@ async fn check(archive: &Archive) {
     let from = TempDir::new().unwrap();
     filled(from.path());
     let to = TempDir::new().unwrap();
-    let none = archive.restore(None, &to.path().join("x"), LAST, |_| {}).await;
+    let none = archive.restore(None, &to.path().join("x"), MARKS, |_| {}).await;
     assert!(matches!(none, Err(ArchiveError::NoBackup { name: None, .. })), "{none:?}");
 
     let first = back_up(archive, from.path(), "2026-01-01").await;
@@ -62,24 +64,28 @@ async fn check(archive: &Archive) {
     fs::write(from.path().join(LAST), b"another").unwrap();
     let more = back_up(archive, from.path(), "2026-01-03").await;
     assert_eq!((more.files, more.files_sent, more.bytes_sent), (4, 2, 10));
-    assert_eq!(archive.backups().await.unwrap(), ["2026-01-01", "2026-01-02", "2026-01-03"]);
+    let names = ["2026-01-01", "2026-01-02", "2026-01-03"];
+    assert_eq!(archive.backups().await.unwrap(), names);
+    let taken = archive.back_up(from.path(), names[1], |_| {}).await;
+    assert!(matches!(&taken, Err(ArchiveError::Exists { name, .. }) if name == names[1]), "{taken:?}");
+    assert_eq!(archive.read_index(names[1]).await.unwrap().files.len(), 3, "the index is the one that was");
 
     let latest = to.path().join("latest");
-    let restored = archive.restore(None, &latest, LAST, |_| {}).await.unwrap();
+    let restored = archive.restore(None, &latest, MARKS, |_| {}).await.unwrap();
     assert_eq!((restored.name.as_str(), restored.files, restored.files_fetched), ("2026-01-03", 4, 4));
     assert_eq!(contents(&latest), contents(from.path()));
-    let twice = archive.restore(None, &latest, LAST, |_| {}).await;
+    let twice = archive.restore(None, &latest, MARKS, |_| {}).await;
     assert!(matches!(twice, Err(ArchiveError::NotEmpty { .. })), "{twice:?}");
 
     // What an interrupted restore has left is used as far as it is right.
     fs::remove_file(latest.join(LAST)).unwrap();
     fs::write(latest.join("blocks/00000001.block"), vec![8; 1000]).unwrap();
     fs::write(latest.join("blocks/00000002.block.new"), b"half").unwrap();
-    let resumed = archive.restore(Some("2026-01-01"), &latest, LAST, |_| {}).await.unwrap();
+    let resumed = archive.restore(Some("2026-01-01"), &latest, MARKS, |_| {}).await.unwrap();
     assert_eq!(resumed.files_fetched, 2);
     assert_eq!(fs::read(latest.join("blocks/00000001.block")).unwrap(), [7; 1000]);
     assert_eq!(fs::read(latest.join(LAST)).unwrap(), b"manifest");
-    let missing = archive.restore(Some("2025"), &to.path().join("y"), LAST, |_| {}).await;
+    let missing = archive.restore(Some("2025"), &to.path().join("y"), MARKS, |_| {}).await;
     assert!(matches!(missing, Err(ArchiveError::NoBackup { name: Some(_), .. })), "{missing:?}");
 }
 
@@ -114,16 +120,122 @@ async fn an_interrupted_backup_goes_on_and_damage_is_told() {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&object, bytes).unwrap();
         let dir = to.path().join(at.to_string());
-        let damaged = archive.restore(None, &dir, LAST, |_| {}).await;
+        let damaged = archive.restore(None, &dir, MARKS, |_| {}).await;
         assert!(matches!(damaged, Err(ArchiveError::Damaged { .. })), "{damaged:?}");
         assert!(!dir.join(LAST).exists(), "half a store is none");
         fs::write(&object, original).unwrap();
     }
-    archive.restore(None, &to.path().join("x"), LAST, |_| {}).await.unwrap();
+    archive.restore(None, &to.path().join("x"), MARKS, |_| {}).await.unwrap();
     fs::write(place.path().join("backups/two.json"), b"{").unwrap();
-    let unreadable = archive.restore(None, &to.path().join("y"), LAST, |_| {}).await;
+    let unreadable = archive.restore(None, &to.path().join("y"), MARKS, |_| {}).await;
     assert!(matches!(unreadable, Err(ArchiveError::Index { .. })), "{unreadable:?}");
     assert_eq!(back_up(&archive, from.path(), "zzz").await.files_sent, 0, "a new backup does not need the old index");
+}
+
+#[tokio::test]
+async fn only_blocks_are_known_by_their_ends() {
+    let (from, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    filled(from.path());
+    let mut manifest = vec![1; 200_000];
+    fs::write(from.path().join(LAST), &manifest).unwrap();
+    let archive = Archive::open(&place.path().display().to_string(), []).unwrap();
+    back_up(&archive, from.path(), "one").await;
+    manifest[0] = 2;
+    fs::write(from.path().join(LAST), &manifest).unwrap();
+    assert_eq!(back_up(&archive, from.path(), "two").await.bytes_sent, 200_000);
+}
+
+#[tokio::test]
+async fn a_place_of_another_store_is_refused() {
+    let (one, other, place) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    filled(one.path());
+    filled(other.path());
+    fs::write(other.path().join("blocks/00000001.block"), vec![9; 1000]).unwrap();
+    let archive = Archive::open(&place.path().display().to_string(), []).unwrap();
+    back_up(&archive, one.path(), "one").await;
+    let objects = || fs::read_dir(place.path().join("objects")).unwrap().count();
+    let before = objects();
+    let foreign = archive.back_up(other.path(), "two", |_| {}).await;
+    let Err(ArchiveError::Foreign { path, name, .. }) = foreign else { unreachable!("{foreign:?}") };
+    assert!(path.ends_with("blocks/00000001.block") && name == "one");
+    assert_eq!((objects(), archive.backups().await.unwrap().len()), (before, 1), "nothing was sent");
+}
+
+#[tokio::test]
+async fn an_index_that_is_no_store_is_refused() {
+    let (place, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let archive = Archive::open(&place.path().display().to_string(), []).unwrap();
+    let sum = "a".repeat(64);
+    let file = |path: &str, bytes: u64| {
+        format!(r#"{{"path":"{path}","bytes":{bytes},"sha256":"{sum}","end_sha256":"{sum}"}}"#)
+    };
+    fs::create_dir_all(place.path().join("backups")).unwrap();
+    let bad = [
+        ("no `MANIFEST`", vec![file("blocks/1.block", 1)]),
+        ("or several", vec![file(LAST, 1), file(LAST, 1)]),
+        ("any disk", vec![file(LAST, 1), file("x", u64::MAX)]),
+    ];
+    for (what, files) in bad {
+        let text = format!(r#"{{"format":1,"files":[{}]}}"#, files.join(","));
+        fs::write(place.path().join("backups/bad.json"), text).unwrap();
+        let refused = archive.restore(None, &to.path().join("x"), MARKS, |_| {}).await;
+        assert!(matches!(&refused, Err(ArchiveError::Index { detail, .. }) if detail.contains(what)), "{refused:?}");
+        assert!(!to.path().join("x").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_somebody_begins_to_use_meanwhile_becomes_no_store() {
+    let (from, place, to) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    filled(from.path());
+    let archive = Archive::open(&place.path().display().to_string(), []).unwrap();
+    back_up(&archive, from.path(), "one").await;
+    let dir = to.path().join("x");
+    let opened = archive.restore(None, &dir, MARKS, |_| fs::create_dir_all(dir.join("log")).unwrap()).await;
+    assert!(matches!(opened, Err(ArchiveError::NotEmpty { .. })), "{opened:?}");
+    assert!(!dir.join(LAST).exists());
+}
+
+/// Settings for a server without a certificate.
+fn settings(endpoint: &str) -> [(String, String); 6] {
+    [
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("PATH", "ignored"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+#[tokio::test]
+async fn a_bucket_that_never_answers_is_an_error() {
+    let waits = Waits { request: Duration::from_millis(50), retries: Duration::ZERO, ..Waits::default() };
+    // Connections are accepted by the system; nobody ever reads from the first, the second breaks off in its answer.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let half = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [&silent, &half].map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    let answering = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = half.accept().unwrap();
+            let request = BufReader::new(stream.try_clone().unwrap());
+            let _header = request.lines().map_while(Result::ok).find(String::is_empty);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n<").unwrap();
+            held.push(stream);
+        }
+        held
+    });
+    for address in addresses {
+        let archive = Archive::open_with("s3://bucket", settings(&address), waits).unwrap();
+        for answer in [archive.backups().await.map(drop), archive.read_index("x").await.map(drop)] {
+            let Err(ArchiveError::Remote { source, .. }) = answer else { unreachable!("{answer:?}") };
+            let said = format!("{source:?}");
+            assert!(said.contains("said nothing for"), "{said}");
+        }
+    }
+    drop(answering.join());
 }
 
 #[test]
@@ -168,18 +280,7 @@ fn moto() -> Option<(Moto, String)> {
 #[tokio::test]
 async fn a_bucket_keeps_backups() {
     let Some((_server, endpoint)) = moto() else { return };
-    let settings = || {
-        [
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ENDPOINT_URL", &endpoint),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("PATH", "ignored"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    };
-    let nowhere = Archive::open("s3://backups/series", settings()).unwrap();
+    let nowhere = Archive::open("s3://backups/series", settings(&endpoint)).unwrap();
     let from = TempDir::new().unwrap();
     filled(from.path());
     let refused = nowhere.back_up(from.path(), "x", |_| {}).await;
@@ -190,5 +291,5 @@ async fn a_bucket_keeps_backups() {
         return;
     }
     check(&nowhere).await;
-    check(&Archive::open("s3://backups", settings()).unwrap()).await;
+    check(&Archive::open("s3://backups", settings(&endpoint)).unwrap()).await;
 }

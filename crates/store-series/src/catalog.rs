@@ -25,6 +25,7 @@ use homeostat_wire::series::{
 use crate::{
     block::{Block, PageCache, parse_name},
     error::{CatalogError, OpenError},
+    files::block_names,
 };
 
 /// Name of the manifest.
@@ -87,7 +88,13 @@ impl Catalog {
             move |source| OpenError::Io { what, path, source }
         };
         disk.make_dir(&blocks_dir).map_err(io("create", &blocks_dir))?;
-        let manifest = read_manifest(&*disk, dir)?;
+        let known = read_manifest(&*disk, dir)?;
+        if known.is_none() {
+            // Written before the first block can be: from now on a store without a manifest has lost it.
+            let fresh = Manifest::default().encode();
+            replace(&*disk, dir, MANIFEST, &fresh).map_err(io("write", &dir.join(MANIFEST)))?;
+        }
+        let manifest = known.unwrap_or_default();
         let names = disk.list(&blocks_dir).map_err(io("list", &blocks_dir))?;
         let highest = names.iter().filter_map(|name| parse_name(name)).max();
         let next_block = manifest.next_block.max(highest.map_or(0, |highest| highest + 1)).max(1);
@@ -234,15 +241,21 @@ impl Catalog {
     }
 }
 
-/// Reads a store's manifest; an empty one when there is none.
-pub(crate) fn read_manifest(disk: &dyn Disk, dir: &Path) -> Result<Manifest, OpenError> {
+/// Reads a store's manifest; `None` when there is none and no block either. Blocks without a manifest are an error: taken
+/// for strays, all of them would be removed.
+pub(crate) fn read_manifest(disk: &dyn Disk, dir: &Path) -> Result<Option<Manifest>, OpenError> {
     let path = dir.join(MANIFEST);
     let file = match disk.read(&path, MANIFEST_BYTES_MAX) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_block =
+                |name: &String| parse_name(name).is_some_and(|number| crate::block::file_name(number) == *name);
+            let any = block_names(disk, dir)?.iter().any(is_block);
+            return if any { Err(OpenError::NoManifest { path }) } else { Ok(None) };
+        }
         Err(source) => return Err(OpenError::Io { what: "read", path, source }),
         Ok(file) => file,
     };
-    Manifest::decode(&file).map_err(|source| OpenError::Manifest { path, source })
+    Manifest::decode(&file).map(Some).map_err(|source| OpenError::Manifest { path, source })
 }
 
 fn attach_gone(live: &mut [LiveBlock], gone: &[Gone]) -> Result<(), crate::block::BlockError> {

@@ -46,6 +46,14 @@ pub enum OpenError {
         #[source]
         source: ManifestError,
     },
+    /// There are blocks and no list of them.
+    #[error(
+        "{path} is missing and there are blocks: it was removed, or a restore has not ended; `homeostat series repair` makes a new one of the blocks that are there"
+    )]
+    NoManifest {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A block that the manifest names is missing or damaged.
     #[error("a block is missing or damaged; `homeostat series repair` sets it aside and keeps the others")]
     Block(#[from] BlockError),

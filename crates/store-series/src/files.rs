@@ -25,7 +25,7 @@ use homeostat_model::error_chain::chain;
 
 use crate::{
     block::{Block, BlockError, PageCache, Parts, file_name, parse_name},
-    catalog::{BLOCKS_DIR, read_manifest},
+    catalog::{BLOCKS_DIR, MANIFEST, read_manifest},
     error::OpenError,
     store::LOG_DIR,
 };
@@ -46,6 +46,8 @@ pub struct Inventory {
     pub log: Survey,
     /// Files in the directory of blocks that belong to no block; the next start removes those that are its own.
     pub strays: Vec<String>,
+    /// Nobody could be kept from writing meanwhile.
+    pub unguarded: bool,
 }
 
 /// A block as the manifest and its own end describe it.
@@ -105,27 +107,39 @@ pub struct Verified {
     pub records: u64,
     /// Bytes that were read.
     pub bytes: u64,
+    /// Nobody could be kept from writing meanwhile: what looks like damage may be a file that was being written.
+    pub unguarded: bool,
 }
 
 /// Takes a store's directory, so that no process begins to use it; an error when one does. A copy without a log has
 /// nobody who writes, and is not locked.
 pub(crate) fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn DirLock>>, OpenError> {
+    held(disk.lock(&dir.join(LOG_DIR)).map(Some), dir)
+}
+
+/// Keeps processes from beginning to use a store, without changing anything in its directory; an error when one uses it.
+/// Gives the guard, and whether a process may begin to write nevertheless.
+fn guard(disk: &dyn Disk, dir: &Path) -> Result<(Option<Box<dyn DirLock>>, bool), OpenError> {
     let log = dir.join(LOG_DIR);
-    match disk.lock(&log) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(OpenError::Log(homeostat_store_wal::OpenError::Locked { dir: log }))
-        }
-        Err(source) => Err(OpenError::Io { what: "lock", path: log, source }),
-    }
+    let guard = held(disk.guard(&log), dir)?;
+    let unguarded = guard.is_none() && disk.list(&log).is_ok();
+    Ok((guard, unguarded))
+}
+
+fn held(taken: io::Result<Option<Box<dyn DirLock>>>, dir: &Path) -> Result<Option<Box<dyn DirLock>>, OpenError> {
+    let path = || dir.join(LOG_DIR);
+    taken.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        io::ErrorKind::WouldBlock => Err(OpenError::Log(homeostat_store_wal::OpenError::Locked { dir: path() })),
+        _ => Err(OpenError::Io { what: "lock", path: path(), source: error }),
+    })
 }
 
 /// Lists what the store in `dir` consists of. Reads the ends of files only. Fails when a process uses the store, or when
 /// its manifest is damaged.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inventory, OpenError> {
-    let _held = hold(disk, dir)?;
-    let manifest = read_manifest(disk, dir)?;
+    let (_guard, unguarded) = guard(disk, dir)?;
+    let manifest = read_manifest(disk, dir)?.unwrap_or_default();
     let blocks_dir = dir.join(BLOCKS_DIR);
     let cache = Arc::new(PageCache::new(CACHE_BYTES));
     let mut deletions = Vec::new();
@@ -138,7 +152,14 @@ pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Inventory, OpenError> {
     });
     let blocks = blocks.collect();
     let log = survey(disk, &dir.join(LOG_DIR), &mut |_, _| {})?;
-    Ok(Inventory { blocks, deletions, log_from: manifest.log_from, log, strays: strays(disk, dir, &manifest)? })
+    Ok(Inventory {
+        blocks,
+        deletions,
+        log_from: manifest.log_from,
+        log,
+        strays: strays(disk, dir, &manifest)?,
+        unguarded,
+    })
 }
 
 fn deletion(gone: &Gone) -> Deletion {
@@ -174,10 +195,15 @@ pub(crate) fn block_names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, Op
 /// `progress` is told how far it is. Fails only when a process uses the store or the file system refuses; damage is a
 /// result.
 pub fn verify(disk: &dyn Disk, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verified, OpenError> {
-    let _held = hold(disk, dir)?;
-    let mut found = Verified::default();
+    let (_guard, unguarded) = guard(disk, dir)?;
+    let mut found = Verified { unguarded, ..Verified::default() };
     let manifest = match read_manifest(disk, dir) {
-        Ok(manifest) => manifest,
+        Ok(manifest) => manifest.unwrap_or_default(),
+        Err(error @ OpenError::NoManifest { .. }) => {
+            let path = dir.join(MANIFEST);
+            found.faults.push(Fault { path, offset: 0, block: None, what: error.to_string() });
+            Manifest::default()
+        }
         Err(OpenError::Manifest { path, source }) => {
             found.faults.push(Fault { path, offset: HEADER_BYTES as u64, block: None, what: chain(&source) });
             Manifest::default()

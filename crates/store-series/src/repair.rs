@@ -15,16 +15,26 @@ use std::{
 };
 
 use homeostat_model::Labels;
-use homeostat_store_wal::{Disk, disk::replace, repair::Repaired, survey::survey};
+use homeostat_store_wal::{
+    DamageKind, Disk,
+    disk::{DirLock, replace},
+    repair::{Repaired, repair_held},
+    survey::survey,
+};
 use homeostat_wire::series::{
-    manifest::{BlockEntry, Gone, Manifest},
+    footer::{BlockEndError, TRAILER_BYTES, decode_trailer},
+    manifest::{BlockEntry, Gone, Manifest, ManifestError},
     postings,
     series_page::{SERIES_PER_PAGE, Slots},
 };
+use homeostat_wire::wal_record::HeaderError;
 use thiserror::Error;
 
 use crate::{
-    block::{Block, BlockWriter, ChunkReader, Dictionary, LabelReader, PageCache, SeriesChunks, file_name, parse_name},
+    block::{
+        Block, BlockError, BlockFault, BlockWriter, ChunkReader, Dictionary, LabelReader, PageCache, SeriesChunks,
+        file_name, parse_name,
+    },
     catalog::{BLOCKS_DIR, MANIFEST, read_manifest},
     error::OpenError,
     files::{Progress, block_names, check_block, hold},
@@ -83,6 +93,16 @@ pub enum RepairError {
     /// A segment of the log cannot be repaired.
     #[error(transparent)]
     Log(#[from] homeostat_store_wal::RepairError),
+    /// A newer program has written it: what is unknown here is not damage.
+    #[error(
+        "{path} has format version {found}, which a newer program has written; use that one, nothing was set aside"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u16,
+    },
     /// The file system refused something.
     #[error("cannot {what} {path}")]
     Io {
@@ -98,16 +118,13 @@ pub enum RepairError {
 
 /// Mends the store in `dir`; when all is well nothing changes. Fails when a process uses the store.
 pub fn repair(disk: Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Mended, RepairError> {
-    let mut mended = Mended::default();
-    let log = dir.join(LOG_DIR);
-    for damage in survey(&*disk, &log, &mut |_, _| {}).map_err(OpenError::Log)?.damage {
-        mended.segments.push(homeostat_store_wal::repair::repair(&*disk, &log, damage.segment)?);
-    }
-    let _held = hold(&*disk, dir)?;
+    let held = hold(&*disk, dir)?;
+    refuse_newer(&*disk, dir)?;
+    let mut mended = Mended { segments: mended_log(&*disk, dir, held.as_deref())?, ..Mended::default() };
     let mender = Mender { disk, dir };
     let before = match read_manifest(&*mender.disk, dir) {
-        Ok(manifest) => manifest,
-        Err(OpenError::Manifest { .. }) => {
+        Ok(manifest) => manifest.unwrap_or_default(),
+        Err(OpenError::Manifest { .. } | OpenError::NoManifest { .. }) => {
             mended.manifest = true;
             mender.fresh_manifest(&mut mended)?
         }
@@ -137,6 +154,53 @@ pub fn repair(disk: Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(Progress
         }
     }
     Ok(mended)
+}
+
+/// Repairs all damaged segments of the log.
+fn mended_log(disk: &dyn Disk, dir: &Path, held: Option<&dyn DirLock>) -> Result<Vec<Repaired>, RepairError> {
+    // Without a log there was nothing to take.
+    let Some(held) = held else { return Ok(Vec::new()) };
+    let log = dir.join(LOG_DIR);
+    let damage = survey(disk, &log, &mut |_, _| {}).map_err(OpenError::Log)?.damage;
+    let each = damage.iter().map(|damage| repair_held(disk, &log, held, damage.segment));
+    each.collect::<Result<_, _>>().map_err(RepairError::Log)
+}
+
+/// Refuses a store with files of a format that is not known here, before anything of it is changed.
+fn refuse_newer(disk: &dyn Disk, dir: &Path) -> Result<(), RepairError> {
+    if let Err(OpenError::Manifest { source: ManifestError::Header(BlockEndError::Version { found }), path }) =
+        read_manifest(disk, dir)
+    {
+        return Err(RepairError::Newer { path, found });
+    }
+    for damage in survey(disk, &dir.join(LOG_DIR), &mut |_, _| {}).map_err(OpenError::Log)?.damage {
+        if let DamageKind::Header(HeaderError::Version { .. }) = damage.kind {
+            return Err(homeostat_store_wal::RepairError::Newer { segment: damage.segment }.into());
+        }
+    }
+    let cache = Arc::new(PageCache::new(CACHE_BYTES));
+    for name in block_names(disk, dir)? {
+        let Some(number) = parse_name(&name).filter(|number| file_name(*number) == name) else { continue };
+        let opened = Block::open(disk, &dir.join(BLOCKS_DIR), number, Arc::clone(&cache));
+        if let Err(BlockError { path, fault: BlockFault::End(BlockEndError::Version { found }), .. }) = opened
+            && !ends_as_ours(disk, &path)
+        {
+            return Err(RepairError::Newer { path, found });
+        }
+    }
+    Ok(())
+}
+
+/// Returns true for a block whose end, which has a checksum, is of the format known here: then it is the beginning, which
+/// has none, that is damaged.
+fn ends_as_ours(disk: &dyn Disk, path: &Path) -> bool {
+    let read = || {
+        let file = disk.open(path)?;
+        let mut trailer = [0; TRAILER_BYTES];
+        let at = file.len()?.checked_sub(TRAILER_BYTES as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        file.read_at(at, &mut trailer).map(|()| trailer)
+    };
+    read().is_ok_and(|trailer| decode_trailer(&trailer).is_ok())
 }
 
 fn replace_entry(blocks: &mut Vec<BlockEntry>, number: u64, by: Option<BlockEntry>) {
@@ -187,9 +251,16 @@ impl Mender<'_> {
             manifest.next_block = manifest.next_block.max(number + 1);
             match Block::open(&*self.disk, &blocks_dir, number, Arc::clone(&cache)) {
                 Ok(block) => manifest.blocks.push(entry_of(number, &block)),
-                // Nobody knows whether it was in use; it is kept, and out of the way.
+                // Nobody knows whether it was in use, nor what is in it; it is kept, and out of the way.
                 Err(error) => {
                     self.set_aside(&error.path, mended)?;
+                    mended.lost.push(Lost {
+                        block: number,
+                        labels: None,
+                        series: 0,
+                        from_ms: i64::MIN,
+                        to_ms: i64::MAX,
+                    });
                     mended.blocks.push((number, None));
                 }
             }
@@ -280,7 +351,9 @@ impl Salvage {
         let gone = gone.iter().filter(|gone| gone.block == number).map(|gone| {
             let mut numbers = Vec::new();
             // A list that cannot be read deletes nothing.
-            postings::decode(&gone.series, footer.series, &mut numbers).ok();
+            if postings::decode(&gone.series, footer.series, &mut numbers).is_err() {
+                numbers.clear();
+            }
             (gone.min_ms, gone.max_ms, numbers.into_iter().collect())
         });
         let gone = gone.collect();

@@ -194,7 +194,7 @@ impl SeriesStore {
         // Who has the log has the store: the manifest is read when the log's directory is locked.
         let mut log_from = None;
         let mut visit = |seq: u64, payload: &[u8]| {
-            let read = || read_manifest(&*visited, dir).map_or(0, |manifest| manifest.log_from);
+            let read = || read_manifest(&*visited, dir).ok().flatten().map_or(0, |manifest| manifest.log_from);
             if *log_from.get_or_insert_with(read) <= seq {
                 replay.record(seq, payload);
             }

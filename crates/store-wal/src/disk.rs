@@ -22,6 +22,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the directory for this process until the guard is dropped; `WouldBlock` when somebody else has it.
     fn lock(&self, dir: &Path) -> io::Result<Box<dyn DirLock>>;
+    /// Keeps everybody from taking the directory until the guard is dropped, without changing anything in it: a read-only
+    /// one will do. `WouldBlock` when somebody has it; `None` when nobody can be kept from it, because nobody has ever
+    /// taken it or its lock cannot be opened.
+    fn guard(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
     /// Names of the files in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Length of a file in bytes.
@@ -110,6 +114,17 @@ impl Disk for RealDisk {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_NAME))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn guard(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        let file = match File::open(dir.join(LOCK_NAME)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        flock(&file, FlockOperation::NonBlockingLockShared)?;
+        Ok(Some(Box::new(RealLock { _file: file })))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

@@ -15,7 +15,7 @@ use homeostat_wire::wal_record::{
 };
 
 use crate::{
-    disk::{Disk, replace},
+    disk::{DirLock, Disk, replace},
     error::{DamageKind, OpenError, RepairError},
     segment::{End, SEGMENT_BYTES_MAX, file_name, walk},
     survey::{Survey, SurveyedSegment, survey},
@@ -38,6 +38,11 @@ pub struct Repaired {
 /// Repairs one segment of the log in `dir`. Takes the directory, so it fails while a process uses the log.
 pub fn repair(disk: &dyn Disk, dir: &Path, segment: u32) -> Result<Repaired, RepairError> {
     let lock = take_dir(disk, dir)?;
+    repair_held(disk, dir, &*lock, segment)
+}
+
+/// Repairs one segment of the log in `dir`, which the caller has taken with `_held`.
+pub fn repair_held(disk: &dyn Disk, dir: &Path, _held: &dyn DirLock, segment: u32) -> Result<Repaired, RepairError> {
     let survey = survey(disk, dir, &mut |_, _| {})?;
     let index = survey.segments.iter().position(|s| s.number == segment);
     let found = index.and_then(|index| survey.segments.get(index).map(|s| (index, s)));
@@ -58,7 +63,6 @@ pub fn repair(disk: &dyn Disk, dir: &Path, segment: u32) -> Result<Repaired, Rep
         replace(disk, dir, name, cut).map_err(io("write the side file in"))?;
     }
     replace(disk, dir, &file_name(segment), &kept).map_err(io("replace the segment in"))?;
-    drop(lock);
     Ok(Repaired { segment, records_kept: plan.records, bytes_cut: cut.len() as u64, side_file })
 }
 

@@ -259,6 +259,10 @@ impl Disk for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone(), dir: dir.to_owned(), life: state.life }))
     }
 
+    fn guard(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        self.lock(dir).map(Some)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.lock_state();
         let within = state.names.keys().filter(|path| path.parent() == Some(dir));

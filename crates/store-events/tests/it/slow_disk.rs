@@ -42,6 +42,10 @@ impl Disk for OnRemove {
         self.disk.lock(dir)
     }
 
+    fn guard(&self, dir: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        self.disk.guard(dir)
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         self.disk.list(dir)
     }

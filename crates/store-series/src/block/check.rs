@@ -5,9 +5,10 @@
 //!
 //! Not here: the log, the manifest (`verify`), mending (`repair`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, ops::Range};
 
 use homeostat_wire::series::{
+    Malformed,
     chunk_page::{ChunkKind, decode_times, for_each_chunk, for_each_times},
     dictionary::{List, for_each_value},
     footer::{HEADER_BYTES, TRAILER_BYTES},
@@ -22,6 +23,35 @@ use super::{Block, BlockError, BlockFault, Parts};
 /// Number and times of the samples of a chunk or a column; `None` where it could not be read.
 type Span = Option<(usize, i64, i64)>;
 
+/// Some series: how many, and a sum over their numbers that other series would hardly give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Print {
+    count: u64,
+    sum: u64,
+}
+
+impl Print {
+    fn add(&mut self, series: u32) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(mixed(series.into()));
+    }
+
+    fn of_list(bytes: &[u8], limit: u32) -> Result<Self, Malformed> {
+        let mut print = Self::default();
+        postings::for_each_run(bytes, limit, |first, len| (first..first + len).for_each(|series| print.add(series)))?;
+        Ok(print)
+    }
+}
+
+/// Spreads a number over 64 bits. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014),
+/// the finalizer of SplitMix64.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Looks at a whole block.
 pub(super) struct Check<'b> {
     block: &'b Block,
@@ -31,11 +61,12 @@ pub(super) struct Check<'b> {
     columns: Vec<Span>,
     chunks: Vec<Span>,
     /// For each pair the series that have it, as their pages say; worth nothing once one of them is damaged.
-    having: Vec<u64>,
+    having: Vec<Print>,
     series_damaged: bool,
     floats: u64,
     histograms: u64,
-    lists: BTreeSet<(u64, u32)>,
+    /// Lists with a page of their own, each read once: labels that always come together share one.
+    lists: BTreeMap<(u64, u32), Option<Print>>,
 }
 
 impl Block {
@@ -47,11 +78,11 @@ impl Block {
             report,
             columns: Vec::new(),
             chunks: Vec::new(),
-            having: vec![0; self.footer.pairs as usize],
+            having: vec![Print::default(); self.footer.pairs as usize],
             series_damaged: false,
             floats: 0,
             histograms: 0,
-            lists: BTreeSet::new(),
+            lists: BTreeMap::new(),
         };
         check.run();
     }
@@ -180,7 +211,9 @@ impl Check<'_> {
                 (self.series_damaged, next_chunk) = (true, None);
                 continue;
             };
-            if let Err(fault) = self.series_page(&payload, left.min(SERIES_PER_PAGE), &mut next_chunk) {
+            let numbers =
+                (place * SERIES_PER_PAGE) as u32..(place * SERIES_PER_PAGE + left.min(SERIES_PER_PAGE)) as u32;
+            if let Err(fault) = self.series_page(&payload, numbers, &mut next_chunk) {
                 (self.series_damaged, next_chunk) = (true, None);
                 self.say(at.offset, fault);
             }
@@ -190,11 +223,16 @@ impl Check<'_> {
         }
     }
 
-    fn series_page(&mut self, page: &[u8], count: usize, next_chunk: &mut Option<u64>) -> Result<(), BlockFault> {
+    fn series_page(
+        &mut self,
+        page: &[u8],
+        numbers: Range<u32>,
+        next_chunk: &mut Option<u64>,
+    ) -> Result<(), BlockFault> {
         let footer = &self.block.footer;
         let slots = Slots::new(footer.min_ms, footer.max_ms);
         let mut reader = SeriesReader::new(page, footer.pairs)?;
-        for _ in 0..count {
+        for number in numbers {
             let entry = reader.read()?.ok_or(BlockFault::Missing { what: "series" })?;
             if next_chunk.is_some_and(|next| next != entry.first_chunk) {
                 return Err(BlockFault::Contradiction("a series whose chunks are not those behind the series before"));
@@ -203,7 +241,7 @@ impl Check<'_> {
             *next_chunk = Some(end);
             for pair in &entry.pairs {
                 if let Some(having) = self.having.get_mut(*pair as usize) {
-                    *having += 1;
+                    having.add(number);
                 }
             }
             let chunks = self.chunks.get(entry.first_chunk as usize..end as usize);
@@ -263,23 +301,29 @@ impl Check<'_> {
     }
 
     fn list(&mut self, offset: u64, pair: usize, list: Result<PageRef, Vec<u8>>) {
-        let (offset, bytes) = match list {
-            Err(bytes) => (offset, bytes),
-            Ok(page) => {
-                // Labels that always come together share a list.
-                let fresh = self.lists.insert((page.offset, page.len));
-                let payload = if fresh { self.payload(page) } else { self.block.payload(page).ok() };
-                let Some(bytes) = payload else { return };
-                (page.offset, bytes)
-            }
+        let (offset, print) = match list {
+            Err(bytes) => (offset, self.print(offset, &bytes)),
+            Ok(page) => (page.offset, self.print_of_page(page)),
         };
-        match postings::count(&bytes, self.block.footer.series) {
-            Err(error) => self.say(offset, error),
-            Ok(count) if !self.series_damaged && self.having.get(pair) != Some(&count) => {
-                self.say(offset, BlockFault::Contradiction("a list that has other series than have the label"));
-            }
-            Ok(_) => {}
+        let Some(print) = print else { return };
+        if !self.series_damaged && self.having.get(pair) != Some(&print) {
+            self.say(offset, BlockFault::Contradiction("a list that has other series than have the label"));
         }
+    }
+
+    fn print_of_page(&mut self, page: PageRef) -> Option<Print> {
+        if let Some(known) = self.lists.get(&(page.offset, page.len)) {
+            return *known;
+        }
+        let print = self.payload(page).and_then(|bytes| self.print(page.offset, &bytes));
+        self.lists.insert((page.offset, page.len), print);
+        print
+    }
+
+    /// What a list says; a fault is reported.
+    fn print(&mut self, offset: u64, bytes: &[u8]) -> Option<Print> {
+        let print = Print::of_list(bytes, self.block.footer.series);
+        print.map_err(|error| self.say(offset, error)).ok()
     }
 
     /// Pages lie one behind the other, without a gap.
@@ -291,7 +335,7 @@ impl Check<'_> {
             .chain(&footer.series_pages)
             .chain([&footer.names, &self.block.footer_at])
             .map(|page| (page.offset, page.end()))
-            .chain(self.lists.iter().map(|(offset, len)| (*offset, offset.saturating_add((*len).into()))))
+            .chain(self.lists.keys().map(|(offset, len)| (*offset, offset.saturating_add((*len).into()))))
             .collect();
         pages.sort_unstable();
         let mut end = HEADER_BYTES as u64;

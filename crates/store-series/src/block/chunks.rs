@@ -31,16 +31,18 @@ pub(crate) struct ChunkReader {
     values: values::Scratch,
 }
 
-/// Times in memory at most, over all columns of a reader: half a megabyte. Series of one metric go through all targets,
-/// and chunks of one series through all time, before the same columns come again.
-const TIMES_KEPT_MAX: usize = 1 << 16;
+/// Columns of times in memory at most, over all of a reader: sixty columns of 1,024 times. Series of one metric go through
+/// all targets, and chunks of one series through all time, before the same columns come again.
+const TIMES_KEPT_BYTES_MAX: usize = 512 << 10;
+/// What a column takes beside its times and places: itself, and its place among those that are kept.
+const COLUMN_BYTES: usize = size_of::<Times>() + 2 * size_of::<(u32, Arc<Times>)>();
 
 /// Columns of times that were read: the next series of the same target has the same.
 #[derive(Debug, Default)]
 struct Columns {
     by_number: HashMap<u32, Arc<Times>, foldhash::fast::RandomState>,
     last: Option<(u32, Arc<Times>)>,
-    kept: usize,
+    kept_bytes: usize,
 }
 
 /// A column of times, as far as anybody looks at it.
@@ -152,11 +154,38 @@ impl ChunkReader {
 
 impl Columns {
     fn keep(&mut self, number: u32, times: &Arc<Times>) {
-        if TIMES_KEPT_MAX < self.kept + times.t_ms.len() {
+        let bytes = times.memory_bytes();
+        if TIMES_KEPT_BYTES_MAX < self.kept_bytes + bytes {
             self.by_number.clear();
-            self.kept = 0;
+            self.kept_bytes = 0;
         }
-        self.kept += times.t_ms.len() + 1;
+        self.kept_bytes += bytes;
         self.by_number.insert(number, Arc::clone(times));
+    }
+}
+
+impl Times {
+    /// Bytes that it takes in memory, about.
+    fn memory_bytes(&self) -> usize {
+        let places = self.places.as_ref().map_or(0, |places| places.capacity() * size_of::<u32>());
+        COLUMN_BYTES + self.t_ms.capacity() * size_of::<TimeMs>() + places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_columns_count_with_all_that_they_hold() {
+        let mut columns = Columns::default();
+        for number in 0..100_000 {
+            let (t_ms, places) = (vec![0; 3], Some(vec![0; 500]));
+            columns.keep(number, &Arc::new(Times { count: 1000, first: 0, last: 0, t_ms, places }));
+            let held: usize = columns.by_number.values().map(|times| times.memory_bytes()).sum();
+            assert!(held == columns.kept_bytes && held <= TIMES_KEPT_BYTES_MAX, "{held}");
+        }
+        // Each holds 2,000 bytes of places: not as many fit as three times each would allow.
+        assert!(columns.by_number.len() <= TIMES_KEPT_BYTES_MAX / 2000);
     }
 }

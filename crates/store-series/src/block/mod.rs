@@ -6,6 +6,7 @@
 //! Not here: which blocks there are (`catalog`).
 //! Invariant: a damaged page is an error that names file and offset; it never gives wrong samples.
 
+mod bounds;
 mod cache;
 mod check;
 mod chunks;
@@ -149,6 +150,9 @@ impl Block {
             Self { number, path, file, bytes, footer_at, footer: Footer::default(), names: Vec::new(), cache };
         let page = block.payload(footer_at)?;
         block.footer = Footer::decode(&page).map_err(|error| block.error(footer_at.offset, error))?;
+        if let Some(claim) = bounds::impossible(&block.footer, bytes) {
+            return Err(block.error(footer_at.offset, BlockFault::Contradiction(claim)));
+        }
         let names_at = block.footer.names;
         let page = block.payload(names_at)?;
         block.names = decode_names(&page).map_err(|error| block.error(names_at.offset, error))?;

@@ -8,8 +8,13 @@ use std::{
 
 use homeostat_model::{Histogram, Labels};
 use homeostat_store_series::{Batch, SeriesStore};
-use homeostat_store_series::{Mended, OpenError, StoreOptions, Verified, inspect, repair, verify};
-use homeostat_store_wal::{Disk as _, SimDisk};
+use homeostat_store_series::{Mended, OpenError, RepairError, StoreOptions, Verified, inspect, repair, verify};
+use homeostat_store_wal::{Disk as _, RealDisk, SimDisk};
+use homeostat_wire::series::{
+    footer::{Footer, TRAILER_BYTES, decode_trailer, encode_trailer},
+    frame::{PageRef, open_frame, put_frame},
+    manifest::Manifest,
+};
 
 use crate::{Found, PATIENCE, labels, matchers, open, put, try_read};
 
@@ -226,4 +231,193 @@ fn a_damaged_log_is_cut_where_the_damage_begins() {
     assert!(mended.segments[0].side_file.is_some());
     assert_eq!(verified(&disk).faults, []);
     assert!(everything(&disk).len() >= 152);
+}
+
+#[test]
+fn a_store_that_has_lost_its_manifest_is_refused_told_and_mended() {
+    let disk = filled();
+    let before = everything(&disk);
+    let manifest = Path::new(DATA).join("MANIFEST");
+    disk.remove(&manifest).unwrap();
+    let opened = SeriesStore::open_on(Arc::new(disk.clone()), Path::new(DATA), StoreOptions::default());
+    let error = opened.map(|_| ()).unwrap_err();
+    assert!(matches!(&error, OpenError::NoManifest { path } if *path == manifest), "{error}");
+    assert!(inspect(&disk, Path::new(DATA)).is_err());
+    let (first, _second) = (block(&disk, 1), block(&disk, 2));
+    let faults = verified(&disk).faults;
+    assert!(faults.iter().any(|fault| fault.path == manifest), "{faults:?}");
+    // What cannot be read of what is there is told, too.
+    disk.edit(&first, |bytes| bytes.truncate(bytes.len() - 5)).unwrap();
+    let mended = repaired(&disk);
+    assert!(mended.manifest && mended.blocks == [(1, None)], "{mended:?}");
+    let lost = &mended.lost[0];
+    assert_eq!((mended.lost.len(), lost.block, lost.from_ms, lost.to_ms), (1, 1, i64::MIN, i64::MAX));
+    assert_eq!(mended.set_aside, [Path::new(DATA).join("damaged/00000001.block")]);
+    assert_eq!(verified(&disk).faults, []);
+    let after = everything(&disk);
+    assert_eq!(after.len(), before.len());
+    assert_eq!(after.iter().find(|(labels, _)| *labels == series(7)).unwrap().1.len(), 1500);
+}
+
+#[test]
+fn an_empty_directory_gets_its_manifest_before_its_first_block() {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, StoreOptions::default());
+    assert!(disk.len(&Path::new(DATA).join("MANIFEST")).is_ok());
+    store.close(PATIENCE).unwrap();
+    assert!(repaired(&disk).is_nothing());
+}
+
+#[test]
+fn what_a_newer_program_has_written_is_not_damage() {
+    let disk = filled();
+    let whole = everything(&disk);
+    let newer = |disk: &SimDisk| {
+        let before: Vec<_> = disk.list(&Path::new(DATA).join("blocks")).unwrap();
+        let error = repair(Arc::new(disk.clone()), Path::new(DATA), &mut |_| {}).unwrap_err();
+        assert!(matches!(error, RepairError::Newer { found: 2, .. }), "{error}");
+        assert_eq!(disk.list(&Path::new(DATA).join("blocks")).unwrap(), before);
+        assert!(disk.list(&Path::new(DATA).join("damaged")).unwrap_or_default().is_empty());
+    };
+    let manifest = Path::new(DATA).join("MANIFEST");
+    disk.edit(&manifest, |bytes| bytes[8] = 2).unwrap();
+    newer(&disk);
+    disk.edit(&manifest, |bytes| bytes[8] = 1).unwrap();
+    // Another end, which nobody knows here.
+    let path = block(&disk, 2);
+    let original = disk.read(&path, u64::MAX).unwrap();
+    disk.edit(&path, |bytes| {
+        bytes[8] = 2;
+        let end = bytes.len() - 28;
+        bytes[end..].fill(0);
+    })
+    .unwrap();
+    newer(&disk);
+    disk.edit(&path, |bytes| bytes.clone_from(&original)).unwrap();
+    assert_eq!(everything(&disk), whole);
+    // An end of today behind a beginning of tomorrow is a flipped bit.
+    disk.edit(&path, |bytes| bytes[8] = 2).unwrap();
+    assert_eq!(repaired(&disk).blocks.len(), 1);
+}
+
+#[test]
+fn a_list_of_deletions_that_cannot_be_read_deletes_nothing() {
+    let disk = filled();
+    let manifest = Path::new(DATA).join("MANIFEST");
+    let mut read = Manifest::decode(&disk.read(&manifest, u64::MAX).unwrap()).unwrap();
+    // Series 3, and then one that is none.
+    read.gone[0].series = vec![2, 3 << 1, 0xff, 0xff, 0x03];
+    let written = read.encode();
+    disk.edit(&manifest, |bytes| bytes.clone_from(&written)).unwrap();
+    assert!(!verified(&disk).faults.is_empty());
+    let mended = repaired(&disk);
+    assert_eq!((mended.blocks.len(), mended.lost.len()), (1, 0), "{mended:?}");
+    assert_eq!(verified(&disk).faults, []);
+    for (labels, samples) in everything(&disk) {
+        assert!(labels.metric() != Some("m") || samples.len() == 3000, "{labels}");
+    }
+}
+
+#[test]
+fn lists_are_compared_by_their_series_not_only_by_their_number() {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, StoreOptions::default());
+    put(&store, &[("__name__=a x=one", 1, 1.0), ("__name__=a x=two", 1, 2.0)]);
+    store.flush().unwrap();
+    store.close(PATIENCE).unwrap();
+    let path = block(&disk, 1);
+    let bytes = disk.read(&path, u64::MAX).unwrap();
+    let values = parts_of(&bytes).0.values[0].0;
+    let page = values.offset as usize..values.end() as usize;
+    let mut payload = open_frame(&bytes[page.clone()]).unwrap().to_vec();
+    // The list of `one` is that of `two` now: one series, the second instead of the first.
+    let at = payload.windows(6).position(|window| window == b"one\x04\x01\x00").unwrap();
+    payload[at + 5] = 1 << 1;
+    let mut frame = Vec::new();
+    put_frame(&payload, &mut frame);
+    disk.edit(&path, |bytes| bytes[page.clone()].copy_from_slice(&frame)).unwrap();
+    let faults = verified(&disk).faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].offset == values.offset && faults[0].what.contains("other series"), "{faults:?}");
+}
+
+#[test]
+fn looking_leaves_a_directory_as_it_is() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let (store, _) = SeriesStore::open(dir.path(), StoreOptions::default()).unwrap();
+    put(&store, &[("__name__=a", 1, 1.0)]);
+    let lock = dir.path().join("log/LOCK");
+    let locked = inspect(&RealDisk, dir.path()).map(drop);
+    assert!(matches!(locked, Err(OpenError::Log(homeostat_store_wal::OpenError::Locked { .. }))), "{locked:?}");
+    store.close(PATIENCE).unwrap();
+    drop(store);
+    assert!(!inspect(&RealDisk, dir.path()).unwrap().unguarded);
+    assert!(!verify(&RealDisk, dir.path(), &mut |_| {}).unwrap().unguarded);
+    std::fs::remove_file(&lock).unwrap();
+    assert!(inspect(&RealDisk, dir.path()).unwrap().unguarded);
+    assert!(verify(&RealDisk, dir.path(), &mut |_| {}).unwrap().unguarded);
+    assert!(!lock.exists(), "looking makes no file");
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    assert!(!inspect(&RealDisk, dir.path()).unwrap().unguarded, "nobody writes into a copy without a log");
+}
+
+#[test]
+fn repair_takes_hold_of_a_store_before_it_reads_the_log() {
+    let disk = filled();
+    let log = Path::new(DATA).join("log");
+    let mut segments = disk.list(&log).unwrap();
+    segments.sort();
+    let newest = segments.iter().rfind(|name| Path::new(name).extension().is_some_and(|e| e == "wal")).unwrap();
+    let _held = disk.lock(&log).unwrap();
+    flip(&disk, &log.join(newest), 3);
+    let error = repair(Arc::new(disk.clone()), Path::new(DATA), &mut |_| {}).unwrap_err();
+    let locked = |error: &OpenError| matches!(error, OpenError::Log(homeostat_store_wal::OpenError::Locked { .. }));
+    assert!(matches!(&error, RepairError::Open(open) if locked(open)), "{error:?}");
+}
+
+/// What is counted, and how it is claimed.
+type Claim = (&'static str, fn(&mut Footer));
+
+/// The footer of a block, and where its frame begins.
+fn parts_of(block: &[u8]) -> (Footer, usize) {
+    let at = decode_trailer(&block[block.len() - TRAILER_BYTES..]).unwrap();
+    let frame = &block[at.offset as usize..at.end() as usize];
+    (Footer::decode(open_frame(frame).unwrap()).unwrap(), at.offset as usize)
+}
+
+#[test]
+fn a_footer_cannot_make_readers_take_memory_for_what_is_not_there() {
+    let disk = filled();
+    let path = block(&disk, 1);
+    let original = disk.read(&path, u64::MAX).unwrap();
+    let (footer, footer_at) = parts_of(&original);
+    let claims: [Claim; 7] = [
+        ("pairs", |footer| footer.pairs = u32::MAX),
+        ("chunks", |footer| footer.chunks = u64::MAX),
+        ("columns of times", |footer| footer.times = u32::MAX),
+        ("samples", |footer| footer.floats = u64::MAX),
+        ("samples", |footer| (footer.floats, footer.histograms) = (u64::MAX, u64::MAX)),
+        ("series", |footer| {
+            footer.series = 64 * 100_000;
+            let end = footer.series_pages.last().unwrap().end();
+            footer.series_pages.resize(100_000, PageRef { offset: end, len: 0 });
+        }),
+        ("chunks", |footer| footer.chunk_pages.last_mut().unwrap().0.offset = 1 << 40),
+    ];
+    for (what, claim) in claims {
+        let mut hostile = footer.clone();
+        claim(&mut hostile);
+        let mut payload = Vec::new();
+        hostile.encode(&mut payload);
+        let mut bytes = original[..footer_at].to_vec();
+        let len = put_frame(&payload, &mut bytes);
+        bytes.extend(encode_trailer(PageRef { offset: footer_at as u64, len }));
+        disk.edit(&path, |file| file.clone_from(&bytes)).unwrap();
+        let opened = SeriesStore::open_on(Arc::new(disk.clone()), Path::new(DATA), StoreOptions::default());
+        let error = opened.map(|_| ()).unwrap_err();
+        let said = homeostat_model::error_chain::chain(&error);
+        assert!(matches!(error, OpenError::Block(_)) && said.contains(&format!("more {what} than")), "{what}: {said}");
+        let faults = verified(&disk).faults;
+        assert!(faults.len() == 1 && faults[0].offset == footer_at as u64, "{what}: {faults:?}");
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use homeostat_model::error_chain::chain;
-use homeostat_store_archive::{Archive, ArchiveError};
+use homeostat_store_archive::{Archive, ArchiveError, Marks};
 use homeostat_store_series::{SeriesStore, StoreOptions};
 use http::Request;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -26,6 +26,9 @@ use crate::cli::environment;
 const SNAPSHOTS_DIR: &str = "snapshots";
 /// The file that makes a directory a store.
 const MANIFEST: &str = "MANIFEST";
+/// What a store has once it was opened. A log without a manifest is a young store: its samples would come back among
+/// older ones.
+const LOG_DIR: &str = "log";
 /// How long a server may take for a snapshot: it writes what it has in memory into a block.
 const SNAPSHOT_WAIT: Duration = Duration::from_mins(10);
 /// Longest answer of a server that is read: a name, or an error.
@@ -82,9 +85,11 @@ pub(super) struct Restore {
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Url { .. } | ArchiveError::NotEmpty { .. } | ArchiveError::NoBackup { .. } => {
-                Self::user(error.to_string())
-            }
+            ArchiveError::Url { .. }
+            | ArchiveError::NotEmpty { .. }
+            | ArchiveError::NoBackup { .. }
+            | ArchiveError::Exists { .. }
+            | ArchiveError::Foreign { .. } => Self::user(error.to_string()),
             other => Self::other(chain(&other)),
         }
     }
@@ -137,13 +142,10 @@ impl Restore {
             return Ok((names.into_iter().map(|name| name + "\n").collect(), ExitCode::SUCCESS));
         };
         let dir = data.join(STORE_DIR);
-        // A log without a manifest is a young store: its samples would come back among older ones.
-        if dir.join("log").exists() {
-            return Err(ArchiveError::NotEmpty { dir }.into());
-        }
         let mut meter = Meter::new("fetching");
         let name = self.name.as_deref();
-        let done = runtime.block_on(archive.restore(name, &dir, MANIFEST, |progress| meter.at(at(progress))));
+        let marks = Marks { last: MANIFEST, used: LOG_DIR };
+        let done = runtime.block_on(archive.restore(name, &dir, marks, |progress| meter.at(at(progress))));
         meter.end();
         let done = done?;
         let text = format!(
@@ -165,7 +167,7 @@ fn at(progress: homeostat_store_archive::Progress) -> homeostat_store_series::Pr
 /// Makes a snapshot of a store that nobody uses; gives its folder, and whether it is to be removed afterwards.
 fn stopped(data: &Path, name: &str) -> Result<(PathBuf, bool), Failure> {
     let dir = store_in(data)?;
-    if !dir.join("log").exists() {
+    if !dir.join(LOG_DIR).exists() {
         // A snapshot, or a backup that was restored and never opened: it is what would be made.
         return Ok((dir, false));
     }
@@ -174,9 +176,14 @@ fn stopped(data: &Path, name: &str) -> Result<(PathBuf, bool), Failure> {
     let snapshot = data.join(SNAPSHOTS_DIR).join(format!("backup-{name}"));
     let made = store.snapshot_into(&snapshot);
     let closed = store.close(CLOSE_WAIT);
-    made.map_err(|error| Failure::other(chain(&error)))?;
-    closed.map_err(|lost| Failure::other(format!("{lost} records of the log did not reach the disk in time")))?;
-    Ok((snapshot, true))
+    let ready = made.map_err(|error| Failure::other(chain(&error))).and_then(|()| {
+        closed.map_err(|lost| Failure::other(format!("{lost} records of the log did not reach the disk in time")))
+    });
+    if ready.is_err() {
+        // Half a snapshot would hold the space of its blocks for ever.
+        fs::remove_dir_all(&snapshot).ok();
+    }
+    ready.map(|()| (snapshot, true))
 }
 
 fn in_use(failure: Failure) -> Failure {
@@ -208,8 +215,10 @@ async fn asked(server: &str, data: &Path) -> Result<PathBuf, Failure> {
     let name = name.unwrap_or_else(|_| Err(format!("no answer within {} s", SNAPSHOT_WAIT.as_secs())));
     let name = name.map_err(|said| Failure::other(format!("{server} makes no snapshot: {said}")))?;
     let dir = data.join(SNAPSHOTS_DIR).join(&name);
-    // A name with a slash would lead elsewhere.
-    if name.contains('/') || !dir.join(MANIFEST).is_file() {
+    // The folder is removed afterwards: the answer must not choose another one.
+    let is_one_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if !is_one_name || !dir.join(MANIFEST).is_file() {
         let data = data.display();
         return Err(Failure::user(format!(
             "snapshot {name} of {server} is not in {data}; is it that server's --data?"

@@ -6,12 +6,13 @@ use homeostat_store_series::{BlockFiles, Inventory, Parts, inspect};
 use homeostat_store_wal::{RealDisk, segment::End};
 use serde_json::{Value, json};
 
-use super::{Done, size, store_in, time};
+use super::{Done, size, store_in, time, warn_unguarded};
 use homeostat_model::error_chain::chain;
 
 pub(super) fn run(dir: &Path, as_json: bool) -> Done {
     let dir = &store_in(dir)?;
     let found = inspect(&RealDisk, dir)?;
+    warn_unguarded(dir, found.unguarded);
     let text = if as_json { format!("{:#}\n", as_value(&found)) } else { as_text(&found) };
     let intact = found.blocks.iter().all(|block| block.parts.is_ok()) && found.log.damage.is_empty();
     Ok((text, if intact { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
@@ -135,6 +136,7 @@ fn as_value(found: &Inventory) -> Value {
             "segments": segments.collect::<Vec<_>>(),
         },
         "strays": found.strays,
+        "unguarded": found.unguarded,
     })
 }
 

@@ -6,7 +6,7 @@ use homeostat_store_series::{Lost, Mended, RepairError, Verified, repair, verify
 use homeostat_store_wal::RealDisk;
 use serde_json::{Value, json};
 
-use super::{Done, Failure, Meter, size, store_in, time};
+use super::{Done, Failure, Meter, size, store_in, time, warn_unguarded};
 use homeostat_model::error_chain::chain;
 
 /// Losses of a repair that are listed one by one; JSON has all of them.
@@ -19,6 +19,7 @@ pub(super) fn verified(dir: &Path, as_json: bool) -> Done {
     let found = verify(&RealDisk, dir, &mut |progress| meter.at(progress));
     meter.end();
     let found = found?;
+    warn_unguarded(dir, found.unguarded);
     let code = if found.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok((if as_json { format!("{:#}\n", faults(&found)) } else { told(&found, dir) }, code))
 }
@@ -56,6 +57,7 @@ fn faults(found: &Verified) -> Value {
         "blocks": found.blocks,
         "log_records": found.records,
         "bytes": found.bytes,
+        "unguarded": found.unguarded,
     })
 }
 
@@ -114,6 +116,7 @@ fn as_text(done: &Mended, dir: &Path) -> String {
 fn series(lost: &Lost) -> String {
     match &lost.labels {
         Some(labels) => labels.to_string(),
+        None if lost.series == 0 => format!("all of block {:08}, whose end cannot be read", lost.block),
         None => format!("{} series of block {:08} whose labels cannot be read", lost.series, lost.block),
     }
 }

@@ -1,7 +1,8 @@
 //! `homeostat series`: looks at the files of the metrics store, proves that all of them can be read, mends them, and
 //! copies them to and from a directory or a bucket; shows what the series of a running server are made of.
 //!
-//! The store must not be in use, except for a backup, which may ask the running server for a snapshot.
+//! The store must not be in use, except for a backup, which may ask the running server for a snapshot. Looking changes
+//! nothing, so a read-only directory will do for it.
 
 mod backup;
 mod inspect;
@@ -162,6 +163,16 @@ impl Meter {
         if self.said != self.began && std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+/// Said on standard error where no process could be kept from writing, so that scripts read the same output.
+fn warn_unguarded(dir: &Path, unguarded: bool) {
+    if unguarded {
+        let dir = dir.display();
+        eprintln!(
+            "warning: {dir}/log has no LOCK that can be opened: a server may have been writing meanwhile, and what it was writing looks like damage"
+        );
     }
 }
 
