@@ -7,6 +7,7 @@ use std::{
 
 use homeostat_model::{
     Labels, LabelsBuilder, SampleValue, TimeMs,
+    error_chain::chain,
     labels::METRIC_NAME,
     sample::{is_stale, stale_marker},
 };
@@ -93,14 +94,29 @@ impl GroupState {
     }
 
     /// What it remembers of an older form of the same group: alerts and series of the rules that are still there.
+    ///
+    /// A rule is still there if its name and labels are, whatever else of it was edited, as in Prometheus. Of several that
+    /// are alike in this, unchanged ones meet first, and then the others in order.
     pub fn take_over(&mut self, older: Self) {
         let mut older: Vec<_> = older.group.rules.iter().cloned().zip(older.rules).map(Some).collect();
-        for (rule, state) in self.group.rules.iter().zip(&mut self.rules) {
-            let same = older.iter_mut().find(|entry| entry.as_ref().is_some_and(|(known, _)| known == rule));
-            if let Some((_, known)) = same.and_then(Option::take) {
-                *state = known;
-            }
+        let mut waiting: Vec<_> = self.group.rules.iter().zip(&mut self.rules).collect();
+        for is_same in [Rule::eq, Rule::is_successor_of] {
+            waiting.retain_mut(|(rule, state)| {
+                let same = older.iter_mut().find(|entry| entry.as_ref().is_some_and(|(known, _)| is_same(rule, known)));
+                same.and_then(Option::take).map(|(_, known)| **state = known).is_none()
+            });
         }
+    }
+
+    /// What was made of a rule's last evaluation could not be kept: its health says so.
+    pub fn spoil(&mut self, rule: usize, problem: String) {
+        self.rules.get_mut(rule).into_iter().for_each(|state| state.last_error = Some(problem.clone()));
+    }
+
+    /// An evaluation broke off in the middle: the health of the rule says so, and everything else of it stays as it was.
+    pub fn broke_off(&mut self, rule: usize, t_ms: TimeMs, problem: String) {
+        self.rules.get_mut(rule).into_iter().for_each(|state| state.last_evaluation_ms = Some(t_ms));
+        self.spoil(rule, problem);
     }
 
     /// All series that it wrote at last; they end when the group goes.
@@ -119,7 +135,8 @@ impl GroupState {
         self.rules.get(rule).map(|state| &state.alerts)
     }
 
-    /// Evaluates one rule. The error says why it cannot be; its state stays as it was.
+    /// Evaluates one rule. The error says why it cannot be; its state stays as it was, except that more alerts than the
+    /// group's limit clear all of them, as in Prometheus.
     pub fn evaluate(&mut self, rule: usize, t_ms: TimeMs, around: Surroundings<'_>) -> Result<Vec<NewSample>, String> {
         let group = Arc::clone(&self.group);
         let (Some(rule), Some(state)) = (group.rules.get(rule), self.rules.get_mut(rule)) else {
@@ -177,7 +194,7 @@ fn check_limit(limit: usize, found: usize, what: &str) -> Result<(), String> {
 /// The elements of an expression; a scalar is one without labels.
 fn ask(expr: &Expr, t_ms: TimeMs, around: Surroundings<'_>) -> Result<Vec<VectorElement>, String> {
     let answer = evaluate_instant(around.source, expr, t_ms, &around.environment.options, around.is_cancelled);
-    match answer.map_err(|error| error.to_string())?.value {
+    match answer.map_err(|error| chain(&error))?.value {
         Value::Vector(elements) => Ok(elements),
         Value::Scalar { t_ms, value } => {
             Ok(vec![VectorElement { labels: Labels::empty(), t_ms, value: SampleValue::Float(value) }])
@@ -203,10 +220,12 @@ impl RuleState {
                 return Err("vector contains metrics with the same labelset after applying alert labels".to_owned());
             }
         }
+        let remembered = if self.restored { BTreeMap::new() } else { look_back(rule, alerting, t_ms, around)? };
+        // Nothing fails from here on, but for the limit, which clears all alerts.
+        self.restored = true;
         let there = self.alerts.meet(t_ms, found);
-        if !self.restored {
-            self.restore(rule, alerting, t_ms, around)?;
-        }
+        self.alerts
+            .restore(|labels| remembered.get(labels).map(|remembered| restored_ms(t_ms, alerting.for_ms, *remembered)));
         let alive = self.alerts.advance(t_ms, alerting, &there);
         if let Err(too_many) = check_limit(group.limit, alive, "alerts") {
             self.alerts.clear();
@@ -229,24 +248,16 @@ impl RuleState {
         });
         series.collect()
     }
+}
 
-    /// Takes up what an earlier run knew.
-    fn restore(
-        &mut self,
-        rule: &Rule,
-        alerting: &Alerting,
-        t_ms: TimeMs,
-        around: Surroundings<'_>,
-    ) -> Result<(), String> {
-        if GRACE_MS <= alerting.for_ms {
-            let remembered = remembered(&rule.name, t_ms, around)?;
-            self.alerts.restore(|labels| {
-                remembered.get(labels).map(|remembered| restored_ms(t_ms, alerting.for_ms, *remembered))
-            });
-        }
-        self.restored = true;
-        Ok(())
-    }
+/// What an earlier run knew of a rule's alerts, if they wait for so long that it matters.
+fn look_back(
+    rule: &Rule,
+    alerting: &Alerting,
+    t_ms: TimeMs,
+    around: Surroundings<'_>,
+) -> Result<BTreeMap<Labels, Remembered>, String> {
+    if alerting.for_ms < GRACE_MS { Ok(BTreeMap::new()) } else { remembered(&rule.name, t_ms, around) }
 }
 
 /// The last samples of `ALERTS_FOR_STATE` by the labels of their alerts; none of alerts that were over.
@@ -258,12 +269,10 @@ fn remembered(alert: &str, t_ms: TimeMs, around: Surroundings<'_>) -> Result<BTr
     let matchers = matchers.map_err(|error| error.to_string())?;
     let select = Select { matchers: &matchers, start_ms: t_ms.saturating_sub(OUTAGE_MAX_MS), end_ms: t_ms };
     let mut found = BTreeMap::new();
-    for series in around.source.select(&select).map_err(|error| error.to_string())? {
+    for series in around.source.select(&select).map_err(|error| chain(&error))? {
         let mut last = None;
         for run in series.runs {
-            if let homeostat_model::SampleRun::Floats { t_ms: times, values } =
-                run.map_err(|error| error.to_string())?
-            {
+            if let homeostat_model::SampleRun::Floats { t_ms: times, values } = run.map_err(|error| chain(&error))? {
                 let within = times.iter().zip(values.iter()).filter(|(t, _)| (select.start_ms..=t_ms).contains(*t));
                 last = within.max_by_key(|(t, _)| **t).map(|(t, value)| (*t, *value)).or(last);
             }

@@ -80,6 +80,16 @@ impl Rule {
         self.expr.to_string()
     }
 
+    /// Whether it has the name, the labels and the kind of an older one, so that it goes on with what that remembers.
+    pub fn is_successor_of(&self, older: &Self) -> bool {
+        let kind = |rule: &Self| std::mem::discriminant(&rule.kind);
+        let mut labels = self.labels.iter().zip(&older.labels);
+        self.name == older.name
+            && kind(self) == kind(older)
+            && self.labels.len() == older.labels.len()
+            && labels.all(|(a, b)| a.0 == b.0 && a.1.text() == b.1.text())
+    }
+
     /// What an alert has beside a recording.
     pub fn alerting(&self) -> Option<&Alerting> {
         match &self.kind {

@@ -12,7 +12,7 @@
 //!
 //! Not here: reading files (`homeostat`'s configuration), schedules and sending (the server), receivers (`act-notify`).
 //! Invariants: nothing reads a clock; the same series at the same instants give the same samples and alerts; a rule that
-//! fails leaves the state that it had.
+//! fails leaves the state that it had (but for alerts over the limit of their group, which are cleared).
 //! Source: prometheus.io/docs/prometheus/latest/configuration/{recording_rules,alerting_rules}.
 
 pub mod alert;

@@ -26,6 +26,10 @@ impl Store {
 
 impl SeriesSource for Store {
     fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
+        let asked = |name: &str| select.matchers.iter().any(|m| &*m.name == "__name__" && m.matches(name));
+        if asked("ALERTS_FOR_STATE") && self.0.contains_key(&Labels::new([("__name__", "broken")])) {
+            return Err(SourceError::Storage("the disk is broken".into()));
+        }
         let meets =
             |labels: &Labels| select.matchers.iter().all(|matcher| matcher.matches(labels.value(&matcher.name)));
         let chosen = self.0.iter().filter(|(labels, _)| meets(labels));
@@ -194,6 +198,59 @@ fn limits_and_mistakes_are_told_and_leave_the_state() {
     world.store.set("up", "i", 0, 1.0);
     world.store.set("up", "j", 0, 1.0);
     assert_eq!(world.minute(0), "!! vector contains metrics with the same labelset after applying alert labels");
+}
+
+#[test]
+fn an_edited_rule_keeps_its_alerts() {
+    let alert = |expr: &str, for_s: i64| rule("Down", expr, &[("a", "b")], alerting(for_s, 0));
+    let mut world = World::new(vec![alert("up == 0", 0), alert("up == 2", 0)], 0);
+    world.store.set("up", "i", 0, 0.0);
+    world.store.set("up", "j", 0, 2.0);
+    assert!(world.minute(0).contains("firing"));
+    let since = |world: &World, at: usize| {
+        world
+            .state
+            .alerts(at)
+            .unwrap()
+            .iter()
+            .map(|(labels, alert)| (labels.value("instance").to_owned(), alert.active_at_ms))
+            .collect::<Vec<_>>()
+    };
+    // The first one is edited, and a third one of the same name and labels comes before it.
+    let mut edited = World::new(vec![alert("up == 5", 0), alert("up == 2", 0), alert("up <= 0", 600)], 0).state;
+    edited.take_over(world.state.clone());
+    world.state = edited;
+    assert_eq!((since(&world, 0), since(&world, 1)), (vec![("i".to_owned(), 0)], vec![("j".to_owned(), 0)]));
+    assert_eq!(since(&world, 2), []);
+    // Another label makes another rule.
+    let mut other = World::new(vec![rule("Down", "up == 0", &[("a", "c")], alerting(0, 0))], 0).state;
+    other.take_over(world.state.clone());
+    world.state = other;
+    assert_eq!(since(&world, 0), []);
+    // A series that an edited rule no longer makes ends.
+    let mut world = World::new(vec![rule("r", "up", &[], RuleKind::Recording)], 0);
+    world.store.set("up", "i", 0, 1.0);
+    world.minute(0);
+    let mut edited = World::new(vec![rule("r", "up > 1", &[], RuleKind::Recording)], 0).state;
+    edited.take_over(world.state);
+    world.state = edited;
+    assert_eq!(world.minute(1).replace(' ', ""), "r{instance=\"i\"}stale");
+}
+
+#[test]
+fn a_failed_evaluation_leaves_the_state_alone() {
+    let mut world = World::new(vec![rule("Down", "up == 0", &[], alerting(1800, 0))], 0);
+    world.store.set("up", "i", 0, 0.0);
+    world.store.add(&Labels::new([("__name__", "broken")]), 0, 1.0);
+    assert_eq!(world.minute(0), "!! cannot read series: the disk is broken");
+    assert_eq!(world.state.alerts(0).unwrap().iter().count(), 0, "nothing has begun");
+    world.store.0.remove(&Labels::new([("__name__", "broken")]));
+    assert!(world.minute(1).contains("pending"));
+    world.state.spoil(0, "it was not stored".to_owned());
+    assert_eq!(world.state.health(0), (Some("it was not stored"), Some(60_000)));
+    world.state.broke_off(0, 120_000, "our fault".to_owned());
+    assert_eq!(world.state.health(0), (Some("our fault"), Some(120_000)));
+    assert_eq!(world.state.alerts(0).unwrap().iter().count(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use homeostat_model::go_regex;
 use homeostat_promql::literal::duration_ms;
 
 use super::{
-    TemplateError, compare, humanize, printf,
+    OUTPUT_BYTES_MAX, TemplateError, compare, humanize, printf,
     render::Surroundings,
     value::{Sample, Value},
 };
@@ -82,8 +82,25 @@ pub(super) fn ends_at(name: &str) -> Option<bool> {
 }
 
 pub(super) fn call(name: &str, args: &[Value], around: &Surroundings<'_>) -> Result<Value, TemplateError> {
-    let called = any(name, args, around);
+    let called = bounded(name, args, around);
     called.map_err(|error| TemplateError::new(format!("error calling {name}: {}", error.text)))
+}
+
+/// What goes in and what comes out count as work. Texts are measured always, and everything where it is written out.
+fn bounded(name: &str, args: &[Value], around: &Surroundings<'_>) -> Result<Value, TemplateError> {
+    let writes = matches!(name, "print" | "println" | "printf" | "html" | "js" | "urlquery" | "args");
+    let texts = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        _ if writes => value.bytes(),
+        _ => 0,
+    };
+    around.work(args.iter().map(texts).fold(0, usize::saturating_add))?;
+    let made = any(name, args, around)?;
+    around.work(match &made {
+        Value::Text(_) | Value::Texts(_) => made.bytes(),
+        _ => 0,
+    })?;
+    Ok(made)
 }
 
 fn any(name: &str, args: &[Value], around: &Surroundings<'_>) -> Result<Value, TemplateError> {
@@ -111,7 +128,7 @@ fn any(name: &str, args: &[Value], around: &Surroundings<'_>) -> Result<Value, T
         (_, [one]) => of_one(name, one, around),
         (_, [a, b]) => of_two(name, a, b, around),
         ("reReplaceAll", [Value::Text(pattern), Value::Text(replacement), Value::Text(text)]) => {
-            Ok(Value::text(&regex(pattern)?.replace_all(text, &**replacement)))
+            Ok(Value::text(&replaced(&regex(pattern)?, replacement, text)?))
         }
         _ => Err(wrong(name, args)),
     }
@@ -265,6 +282,24 @@ fn regex(pattern: &str) -> Result<regex::Regex, TemplateError> {
     let translated = go_regex::unanchored(pattern).map_err(|error| said(error.to_string()))?;
     let built = regex::RegexBuilder::new(&translated).size_limit(REGEX_BYTES_MAX).build();
     built.map_err(|error| said(error.to_string()))
+}
+
+/// All matches replaced. A replacement may name groups of its match, each at most as long as the match.
+fn replaced(regex: &regex::Regex, replacement: &str, text: &str) -> Result<String, TemplateError> {
+    let groups = replacement.matches('$').count();
+    let (mut out, mut end) = (String::new(), 0);
+    for found in regex.captures_iter(text) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(text.get(end..whole.start()).unwrap_or_default());
+        end = whole.end();
+        let longest = groups.saturating_mul(whole.len()).saturating_add(replacement.len());
+        if OUTPUT_BYTES_MAX < out.len().saturating_add(longest) {
+            return Err(TemplateError::new(format!("a text has more than {OUTPUT_BYTES_MAX} bytes")));
+        }
+        found.expand(replacement, &mut out);
+    }
+    out.push_str(text.get(end..).unwrap_or_default());
+    Ok(out)
 }
 
 /// Each word begins with a capital.

@@ -31,6 +31,9 @@ use parse::Node;
 
 /// Bytes of a rendered text at most. Alertmanager's webhook messages are some KiB.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Bytes of all texts that functions take and make while one template is rendered: each may be as long as the output, and
+/// 64 of such a length are more than any message needs. It bounds time and memory where texts are put together in loops.
+pub const WORK_BYTES_MAX: usize = 64 * OUTPUT_BYTES_MAX;
 /// Nodes that one rendering may visit: some tens of thousands of elements of a query, a few each.
 pub const STEPS_MAX: usize = 1_000_000;
 /// Deepest nesting of actions, parentheses and called templates.

@@ -5,7 +5,7 @@ use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 use homeostat_model::{Labels, TimeMs};
 
 use super::{
-    DEPTH_MAX, OUTPUT_BYTES_MAX, STEPS_MAX, TemplateError, functions,
+    DEPTH_MAX, OUTPUT_BYTES_MAX, STEPS_MAX, TemplateError, WORK_BYTES_MAX, functions,
     parse::{Branch, Node, Operand, Pipe},
     value::{Sample, Value},
 };
@@ -42,6 +42,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) ask: &'a dyn Ask,
     defined: &'a BTreeMap<String, Vec<Node>>,
     steps: Cell<usize>,
+    work_bytes: Cell<usize>,
     depth: Cell<usize>,
 }
 
@@ -51,7 +52,8 @@ pub(super) fn render(
     data: &Data<'_>,
     ask: &dyn Ask,
 ) -> Result<String, TemplateError> {
-    let around = Surroundings { data, ask, defined, steps: Cell::new(0), depth: Cell::new(0) };
+    let around =
+        Surroundings { data, ask, defined, steps: Cell::new(0), work_bytes: Cell::new(0), depth: Cell::new(0) };
     let (labels, external) = (texts(data.labels), texts(data.external_labels));
     let (url, value) = (Value::text(data.external_url), Value::Float(data.value));
     let root = Value::Fields(Rc::new(BTreeMap::from([
@@ -78,6 +80,18 @@ impl Surroundings<'_> {
         self.steps.set(self.steps.get() + 1);
         if STEPS_MAX < self.steps.get() {
             return Err(TemplateError::new(format!("the template takes more than {STEPS_MAX} steps")));
+        }
+        Ok(())
+    }
+
+    /// Functions take or make a text of this length.
+    pub(super) fn work(&self, bytes: usize) -> Result<(), TemplateError> {
+        if OUTPUT_BYTES_MAX < bytes {
+            return Err(TemplateError::new(format!("a text has more than {OUTPUT_BYTES_MAX} bytes")));
+        }
+        self.work_bytes.set(self.work_bytes.get() + bytes);
+        if WORK_BYTES_MAX < self.work_bytes.get() {
+            return Err(TemplateError::new(format!("the texts of the template have more than {WORK_BYTES_MAX} bytes")));
         }
         Ok(())
     }

@@ -160,6 +160,31 @@ fn mistakes_are_told() {
     assert!(rendered(&format!("{{{{ {}1{} }}}}", "(".repeat(100), ")".repeat(100))).contains("levels of nesting"));
 }
 
+#[test]
+fn texts_that_double_end_with_an_error() {
+    for (text, expected) in [
+        (
+            "{{ $x := \"ab\" }}{{ range 64 }}{{ $x = printf \"%s%s\" $x $x }}{{ end }}",
+            "a text has more than 1048576 bytes",
+        ),
+        ("{{ $x := args \"ab\" }}{{ range 64 }}{{ $x = args $x $x }}{{ end }}", "a text has more than"),
+        ("{{ $x := `\\` }}{{ range 64 }}{{ $x = js $x }}{{ end }}", "bytes"),
+        (
+            "{{ $x := \"ab\" }}{{ range 64 }}{{ $x = reReplaceAll \".\" \"$0$0$0\" $x }}{{ end }}",
+            "a text has more than",
+        ),
+        ("{{ $x := \"ab\" }}{{ range 64 }}{{ $x = reReplaceAll \"\" $x $x }}{{ end }}", "a text has more than"),
+        (
+            "{{ $x := printf \"%1000s\" \"\" }}{{ range 100000 }}{{ $y := toUpper $x }}{{ end }}",
+            "the texts of the template",
+        ),
+    ] {
+        let said = rendered(text);
+        assert!(said.starts_with("!! ") && said.contains(expected), "{text}: {said}");
+    }
+    assert_eq!(rendered("{{ reReplaceAll \"(d)(b)\" \"<$2$1>\" \"adb db\" }}"), "a<bd> <bd>");
+}
+
 proptest! {
     #[test]
     fn no_text_stops_us(text in "(\\{\\{|\\}\\}|-| |if|end|else|range|with|\\$labels|\\.|\\(|\\)|\\||\"|humanize|1|printf|:=|\\$x|,){0,20}") {

@@ -46,6 +46,23 @@ impl Value {
         Self::Text(text.into())
     }
 
+    /// Bytes of its texts, which bound what is written of it; numbers count with their longest form.
+    pub(super) fn bytes(&self) -> usize {
+        /// The sign, 17 digits, and an exponent; braces and blanks beside it.
+        const NUMBER: usize = 32;
+        let of_texts = |texts: &BTreeMap<String, String>| -> usize {
+            texts.iter().map(|(name, value)| name.len() + value.len() + 2).sum()
+        };
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Texts(texts) => of_texts(texts) + NUMBER,
+            Self::Fields(fields) => fields.values().map(Self::bytes).sum(),
+            Self::Sample(sample) => of_texts(&sample.labels) + 2 * NUMBER,
+            Self::List(items) => items.iter().map(Self::bytes).sum(),
+            Self::Nil | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Time(_) | Self::Duration(_) => NUMBER,
+        }
+    }
+
     /// What Go calls its type.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
