@@ -337,6 +337,119 @@ async fn a_webhook_hears_the_beginning_and_the_end_once() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_hears_of_the_end_also_when_the_rule_or_the_process_went() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.yml");
+    let group = |name: &str, rules: &str| format!("groups: [{{name: {name}, interval: 50ms, rules: [{rules}]}}]\n");
+    let both = group("g", "{alert: Ends, expr: up == 0}, {alert: Stays, expr: up == 0}");
+    std::fs::write(&rules, &both).unwrap();
+    let (address, heard) = webhook();
+    let url = format!("http://{address}/hook");
+    let args = ["--rules", rules.to_str().unwrap(), "--alert-webhook", &url, "--enable-lifecycle"];
+    let data = dir.path().join("data");
+    let server = MetricsServer::start_with(&data, &args);
+    let mut client = server.client().await;
+    set_up(&mut client, 0.0).await;
+    // Alert, group key, status and beginning of everything that is heard, until an alert is heard of so.
+    let mut all: Vec<[String; 4]> = Vec::new();
+    let mut until_heard = |alert: &str, status: &str| {
+        let wanted = |heard: &[String; 4]| heard[0] == alert && heard[2] == status;
+        while !all.iter().any(wanted) {
+            let body = tokio::task::block_in_place(|| heard.recv().unwrap());
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            all.extend(body["alerts"].as_array().unwrap().iter().map(|alert| {
+                let name = text(&alert["labels"]["alertname"]);
+                [name, text(&body["groupKey"]), text(&alert["status"]), text(&alert["startsAt"])]
+            }));
+        }
+        let heard: Vec<_> = all.iter().filter(|heard| heard[0] == alert).cloned().collect();
+        heard
+    };
+    until_heard("Stays", "firing");
+    until_heard("Ends", "firing");
+    // One ends with its rule.
+    std::fs::write(&rules, group("g", "{alert: Stays, expr: up == 0}")).unwrap();
+    assert_eq!(client.text("POST", "/-/reload").await.0, 200);
+    let [began, ended] = until_heard("Ends", "resolved").try_into().unwrap();
+    assert_eq!((&began[1], &began[3]), (&ended[1], &ended[3]));
+    // The other one fires on over a restart, which nobody hears, and ends while the process is away.
+    assert_eq!(server.stop(), Some(0));
+    let server = MetricsServer::start_with(&data, &args);
+    let mut client = server.client().await;
+    until(&mut client, "/api/v1/alerts", |answer| has_alert(answer, "firing")).await;
+    set_up(&mut client, 1.0).await;
+    let [began, ended] = until_heard("Stays", "resolved").try_into().unwrap();
+    assert_eq!((&began[1], &began[3]), (&ended[1], &ended[3]), "the same group and beginning over a restart");
+    std::fs::write(&rules, group("h", "{alert: Gone, expr: up == 1}")).unwrap();
+    assert_eq!(client.text("POST", "/-/reload").await.0, 200);
+    until_heard("Gone", "firing");
+    assert_eq!(server.stop(), Some(0));
+    std::fs::write(&rules, "groups: []\n").unwrap();
+    let server = MetricsServer::start_with(&data, &args);
+    until_heard("Gone", "resolved");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn objectives_are_read_again_and_an_unreadable_directory_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, objectives) = (dir.path().join("rules"), dir.path().join("slo.yaml"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.yml"), "groups: [{name: g, interval: 50ms, rules: [{record: r, expr: '1'}]}]\n")
+        .unwrap();
+    let objective = |target: &str| {
+        format!(
+            "version: prometheus/v1
+service: shop
+slos: [{{name: web, objective: {target}, sli: {{raw: {{error_ratio_query: 'e[{{{{.window}}}}]'}}}}, alerting: {{}}}}]
+"
+        )
+        .replace("e[", "rate(e[")
+        .replace("]'", "])'")
+    };
+    std::fs::write(&objectives, objective("90")).unwrap();
+    let pattern = folder.join("*.yml").display().to_string();
+    let args = ["--rules", &pattern, "--objectives", objectives.to_str().unwrap(), "--enable-lifecycle"];
+    let server = MetricsServer::start_with(&dir.path().join("data"), &args);
+    let mut client = server.client().await;
+    let alert = |percent: &str| format!("> (14.4 * {percent}");
+    let shows = |answer: &Value, text: &str| answer.to_string().contains(text);
+    let (_, answer) = client.get("/api/v1/rules").await;
+    assert!(shows(&answer, &alert("0.09")) || shows(&answer, &alert("0.1")), "{answer}");
+    std::fs::write(&objectives, objective("99")).unwrap();
+    assert_eq!(client.text("POST", "/-/reload").await.0, 200);
+    let (_, answer) = client.get("/api/v1/rules").await;
+    assert!(shows(&answer, &alert("0.01")), "{answer}");
+    // A file in the place of the directory: it cannot be listed.
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    let (status, said) = client.text("POST", "/-/reload").await;
+    assert!(status == 500 && said.contains("cannot list the files of"), "{status} {said}");
+    let (_, answer) = client.get("/api/v1/rules").await;
+    assert!(shows(&answer, "\"g\"") && shows(&answer, &alert("0.01")), "{answer}");
+}
+
+#[tokio::test]
+async fn samples_that_are_refused_make_a_rule_ill() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.yml");
+    std::fs::write(&rules, "groups: [{name: g, interval: 50ms, rules: [{record: r, expr: '2'}]}]\n").unwrap();
+    let args = ["--rules", rules.to_str().unwrap()];
+    let server = MetricsServer::start_with(&dir.path().join("data"), &args);
+    let mut client = server.client().await;
+    until_found(&mut client, "r == 2").await;
+    // A sample of the future: what the rule makes is out of order from now on.
+    let future: &[(&str, &str)] = &[("__name__", "r")];
+    client.written(samples([(future, now_ms() + 600_000, 1.0)])).await;
+    let ill = |answer: &Value| answer["data"]["groups"][0]["rules"][0]["health"] == "err";
+    let answer = until(&mut client, "/api/v1/rules", ill).await;
+    let said = answer["data"]["groups"][0]["rules"][0]["lastError"].as_str().unwrap();
+    assert!(said.contains("samples were not stored"), "{said}");
+    let (_, metrics) = client.text("GET", "/metrics").await;
+    assert!(metrics.contains("homeostat_rule_group_late_writes_total{"), "{metrics}");
+}
+
 #[tokio::test]
 async fn a_restart_remembers_since_when_an_alert_has_been_pending() {
     let dir = tempfile::tempdir().unwrap();

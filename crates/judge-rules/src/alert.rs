@@ -75,8 +75,6 @@ pub struct DueAlert {
     pub ends_at_ms: TimeMs,
     /// It is over.
     pub is_resolved: bool,
-    /// Neither the beginning nor the end: it only goes on.
-    pub is_repeated: bool,
 }
 
 /// All alerts of one rule by their labels.
@@ -176,7 +174,6 @@ impl Alerts {
                 starts_at_ms,
                 ends_at_ms: resolved.unwrap_or(valid_until_ms),
                 is_resolved: resolved.is_some(),
-                is_repeated: !news,
             });
         }
         due

@@ -135,6 +135,11 @@ impl GroupState {
         self.rules.get(rule).map(|state| &state.alerts)
     }
 
+    /// Whether a rule has been evaluated at least once, so that an alert that it does not have is over, not unknown.
+    pub fn is_known(&self, rule: usize) -> bool {
+        self.rules.get(rule).is_some_and(|state| state.restored)
+    }
+
     /// Evaluates one rule. The error says why it cannot be; its state stays as it was, except that more alerts than the
     /// group's limit clear all of them, as in Prometheus.
     pub fn evaluate(&mut self, rule: usize, t_ms: TimeMs, around: Surroundings<'_>) -> Result<Vec<NewSample>, String> {

@@ -4,6 +4,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -108,7 +109,7 @@ pub trait SeriesBackend: Send + Sync + 'static {
         Box::pin(async { Err("there is no configuration to reload".to_owned()) })
     }
     /// Groups of rules as they are now, in the order of their files; none unless it evaluates some.
-    fn rule_groups(&self) -> Vec<GroupView> {
+    fn rule_groups(&self) -> Vec<Arc<GroupView>> {
         Vec::new()
     }
     /// Addresses that alerts are sent to, without secrets.

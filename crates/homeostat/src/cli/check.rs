@@ -45,15 +45,16 @@ struct RulesArgs {
 
 fn rules_checked(args: &RulesArgs) -> ExitCode {
     let files = rules::files(&args.files, Path::new(""));
-    let result = rules::load(&files, rules::RuleDefaults::default());
-    let problems = result.as_ref().map_or_else(|problems| problems, |set| &set.warnings);
-    let counted = result.as_ref().map(|set| {
+    let read = |files: Vec<PathBuf>| Ok((files.len(), rules::load(&files, rules::RuleDefaults::default())?));
+    let result = files.and_then(read);
+    let problems = result.as_ref().map_or_else(|problems| problems, |(_, set)| &set.warnings);
+    let counted = result.as_ref().map(|(files, set)| {
         let alerts = set.groups.iter().flat_map(|group| &group.rules).filter(|rule| rule.alerting().is_some()).count();
         let all: usize = set.groups.iter().map(|group| group.rules.len()).sum();
         let plural = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
         format!(
             "{}, {}, {}, {}",
-            plural(files.len(), "file"),
+            plural(*files, "file"),
             plural(set.groups.len(), "group"),
             plural(all - alerts, "recording rule"),
             plural(alerts, "alerting rule")

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{
         limits,
-        prometheus::{self, alerting::RuleSettings, objectives},
+        prometheus::{self, alerting::RuleSettings},
     },
     runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
 };
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     rules: Vec<PathBuf>,
     /// Record and alert by the objectives of this file, or of the `*.yaml` files of this directory: documents of OpenSLO
-    /// (`openslo/v1`) and Sloth (`prometheus/v1`) whose indicators are queries. Read at the start
+    /// (`openslo/v1`) and Sloth (`prometheus/v1`) whose indicators are queries. Read again with the rules
     #[arg(long, value_name = "FILE_OR_DIR", help_heading = "Rules")]
     objectives: Option<PathBuf>,
     /// Tell this webhook of alerts, in Alertmanager's form; what it has not heard yet is kept on disk
@@ -365,12 +365,7 @@ impl Args {
     /// The rules of all files, and who is told of alerts.
     fn ruling(&self, mut settings: RuleSettings, features: Features) -> Result<RuleOptions, String> {
         settings.defaults.language = features.language;
-        let set = RuleOptions::load(&self.rules, &settings, settings.defaults)
-            .map_err(|problems| format!("the rules cannot be used\n{problems}"))?;
-        let objectives = self.objectives.as_ref().map_or(Ok(Vec::new()), |path| {
-            objectives::load(path, settings.defaults)
-                .map_err(|problems| format!("the objectives cannot be used\n{problems}"))
-        })?;
+        let groups = RuleOptions::load(&self.rules, self.objectives.as_deref(), &settings, settings.defaults)?;
         for url in &self.alert_webhook {
             if !url.starts_with("http://") && !url.starts_with("https://") {
                 return Err(format!(
@@ -382,8 +377,8 @@ impl Args {
         Ok(RuleOptions {
             files: self.rules.clone(),
             settings,
-            groups: set.groups,
-            objectives,
+            objectives: self.objectives.clone(),
+            groups,
             external_url: external_url.trim_end_matches('/').to_owned(),
             webhooks: self.alert_webhook.clone(),
         })

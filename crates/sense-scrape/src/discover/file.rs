@@ -11,13 +11,15 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Found, LIST_BYTES_MAX, META_FILEPATH, ReadGroups, tell};
+use super::{
+    Found, LIST_BYTES_MAX, META_FILEPATH, ReadGroups,
+    listing::{FILES_MAX, matching},
+    tell,
+};
 use crate::spec::TargetGroup;
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Files of one source; a directory with more is not one of targets.
-const FILES_MAX: usize = 1_000;
 
 /// A file as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,18 +55,7 @@ pub(super) async fn follow(patterns: &[PathBuf], refresh: Duration, read: ReadGr
 fn list(patterns: &[PathBuf]) -> Result<Vec<Seen>, String> {
     let mut files = Vec::new();
     for pattern in patterns {
-        let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.contains('*') {
-            let dir = pattern.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let entries = std::fs::read_dir(dir).map_err(|error| cannot("list", dir, &error))?;
-            let fitting = entries
-                .filter_map(Result::ok)
-                .map(|entry| entry.path())
-                .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|found| fits(found, name)));
-            files.extend(fitting.take(FILES_MAX));
-        } else {
-            files.push(pattern.clone());
-        }
+        files.extend(matching(pattern).map_err(|error| cannot("list", pattern, &error))?);
     }
     files.sort_unstable();
     files.dedup();
@@ -74,16 +65,6 @@ fn list(patterns: &[PathBuf]) -> Result<Vec<Seen>, String> {
         Ok(Seen { changed: about.modified().ok(), len_bytes: about.len(), path })
     });
     seen.collect()
-}
-
-/// Whether a name fits a pattern in which `*` stands for any text.
-fn fits(name: &str, pattern: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return name == pattern };
-    let Some(rest) = name.strip_prefix(head) else { return false };
-    if !tail.contains('*') {
-        return rest.ends_with(tail);
-    }
-    (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|rest| fits(rest, tail))
 }
 
 fn read_all(seen: &Result<Vec<Seen>, String>, read: &ReadGroups) -> Result<Vec<TargetGroup>, String> {
@@ -117,16 +98,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        for (name, pattern) in [("a.yml", "*.yml"), ("web-1.json", "web-*.json"), ("abc", "a*c"), ("abc", "*b*")] {
-            assert!(fits(name, pattern), "{name} {pattern}");
-        }
-        for (name, pattern) in [("a.yaml", "*.yml"), ("ac", "a*b"), ("a", "a*a")] {
-            assert!(!fits(name, pattern), "{name} {pattern}");
-        }
-    }
 
     /// One target a line.
     fn lines() -> ReadGroups {

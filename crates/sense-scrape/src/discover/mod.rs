@@ -4,6 +4,7 @@
 mod dns;
 mod file;
 mod http;
+pub mod listing;
 
 use std::{fmt, sync::Arc};
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +15,7 @@ use homeostat_judge_rules::{
     template::Template,
 };
 use homeostat_promql::{Expr, ParseOptions, ast::ValueType, parse};
+use homeostat_sense_scrape::discover::listing::matching;
 
 use super::{
     raw::Count,
@@ -25,9 +27,6 @@ use crate::config::{
     source::{At, Source, Sources},
     tree,
 };
-
-/// Files that one pattern may stand for.
-const FILES_MAX: usize = 1000;
 
 /// What groups have that do not say otherwise, and the language that they are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,53 +274,27 @@ fn expression(at: &At<Text>, language: ParseOptions, cx: &mut Context<'_>) -> Op
     }
 }
 
-/// The files that patterns stand for, each once; `*` and `?` may stand in the last part of a path. Relative ones start at
-/// `dir`. A pattern may stand for nothing; a path without one is taken as it is.
-pub fn files(patterns: &[PathBuf], dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+/// The files that patterns stand for, each once. Relative ones start at `dir`. A pattern may stand for nothing, as in
+/// Prometheus, also because its directory is not there; one that cannot be read is a problem.
+pub fn files(patterns: &[PathBuf], dir: &Path) -> Result<Vec<PathBuf>, Problems> {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
     for pattern in patterns {
         let path = dir.join(pattern);
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if !name.contains(['*', '?']) {
-            found.push(path);
-            continue;
+        match matching(&path) {
+            Ok(files) => found.extend(files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => problems.push(
+                Problem::error(format!("cannot list the files of `{}`: {error}", path.display()))
+                    .help("make its directory readable for the user that runs homeostat, or leave the pattern out"),
+            ),
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        let mut names: Vec<_> = entries
-            .filter(|entry| matches(&name, &entry.file_name().to_string_lossy()))
-            .map(|entry| entry.path())
-            .take(FILES_MAX)
-            .collect();
-        names.sort();
-        found.extend(names);
+    }
+    if !problems.is_empty() {
+        return Err(Problems::new(problems, &Sources::default(), &[]));
     }
     let mut seen = BTreeSet::new();
     found.retain(|path| seen.insert(path.clone()));
-    found
-}
-
-/// Compares a name with a pattern of `*` and `?`; at most the product of their lengths in steps.
-fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    // Which beginnings of the pattern the name so far meets.
-    let mut meets: Vec<bool> = std::iter::once(true)
-        .chain((0..pattern.len()).map(|at| pattern.iter().take(at + 1).all(|c| *c == '*')))
-        .collect();
-    for c in name.chars() {
-        let mut next = vec![false; meets.len()];
-        for (at, wanted) in pattern.iter().enumerate() {
-            let (before, here) = (meets.get(at) == Some(&true), meets.get(at + 1) == Some(&true));
-            let met = match wanted {
-                '*' => here || before || next.get(at) == Some(&true),
-                '?' => before,
-                wanted => before && *wanted == c,
-            };
-            next.get_mut(at + 1).into_iter().for_each(|cell| *cell = met);
-        }
-        meets = next;
-    }
-    meets.last() == Some(&true)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -451,8 +424,8 @@ mod tests {
         }
         let found = files(&["*.yml".into(), "a.yml".into(), "missing.yml".into(), "no/*.yml".into()], dir.path());
         let expected: Vec<_> = ["a.yml", "b.yml", "missing.yml"].map(|name| dir.path().join(name)).into();
-        assert_eq!(found, expected);
-        assert!(matches("*", "") && matches("a*c", "abbc") && matches("**?", "x") && !matches("a?", "a"));
-        assert!(!matches("*.yml", ".yaml") && matches("*a*b*", "xxaxxbxx"));
+        assert_eq!(found.unwrap_or_else(|problems| panic!("{problems}")), expected);
+        let said = files(&["*.yml".into(), "c.txt/*.yml".into()], dir.path()).unwrap_err().to_string();
+        assert!(said.contains("cannot list the files of") && said.contains("c.txt/*.yml"), "{said}");
     }
 }

@@ -179,7 +179,7 @@ impl SeriesBackend for StoreBackend {
         Box::pin(async move { reload.reload().await })
     }
 
-    fn rule_groups(&self) -> Vec<GroupView> {
+    fn rule_groups(&self) -> Vec<Arc<GroupView>> {
         self.ruling.0.views()
     }
 

@@ -137,7 +137,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
         Receivers { remote_write: Arc::clone(&receiver), otlp: Arc::clone(&otlp_receiver), governed: governed.clone() };
     let environment = options.rules.environment(&options.queries);
     let timeout = options.queries.timeout;
-    let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir)?;
+    let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir).await?;
     let board = Board::default();
     let ruling = (board.clone(), outlet.clone());
     let backend =

@@ -201,7 +201,7 @@ impl Work {
     async fn run(mut self, jobs: Vec<Job>, stop: CancellationToken) {
         self.scraping.apply(jobs).await;
         let groups = std::mem::take(&mut self.rules.groups);
-        self.apply_rules(groups).await;
+        self.ruling.apply(groups).await;
         while let Some(Some(first)) = stop.run_until_cancelled(self.asked.0.recv()).await {
             let mut waiting = vec![first];
             while waiting.len() < ASKS_MAX
@@ -222,29 +222,24 @@ impl Work {
         self.scraping.stop().await;
     }
 
-    /// Makes these the groups that are evaluated, those of objectives beside them.
-    async fn apply_rules(&mut self, groups: Vec<Group>) -> (usize, usize) {
-        let all = groups.into_iter().chain(self.rules.objectives.iter().cloned()).collect();
-        self.ruling.apply(all).await
-    }
-
-    /// Reads rule files; what is wrong with them changes nothing.
+    /// Reads rule files and objectives; what is wrong with them changes nothing.
     async fn read_rules(&self, settings: &RuleSettings) -> Result<Vec<Group>, String> {
-        let (files, settings) = (self.rules.files.clone(), settings.clone());
+        let (files, objectives) = (self.rules.files.clone(), self.rules.objectives.clone());
+        let settings = settings.clone();
         let defaults = RuleDefaults { language: self.rules.settings.defaults.language, ..settings.defaults };
-        let read = tokio::task::spawn_blocking(move || RuleOptions::load(&files, &settings, defaults)).await;
-        match read {
-            Ok(Ok(set)) => Ok(set.groups),
-            Ok(Err(problems)) => Err(self.refuse("the rules", &problems.to_string())),
-            Err(panicked) => Err(self.refuse("the rules", &panicked.to_string())),
+        let read = move || RuleOptions::load(&files, objectives.as_deref(), &settings, defaults);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(groups)) => Ok(groups),
+            Ok(Err(problems)) => Err(self.refuse(&problems)),
+            Err(panicked) => Err(self.refuse(&format!("the rules cannot be used\n{panicked}"))),
         }
     }
 
-    /// The files of the command line alone.
+    /// What the command line names, without a configuration file.
     async fn reload_rules(&mut self) -> Result<(), String> {
         let settings = self.rules.settings.clone();
         let groups = self.read_rules(&settings).await?;
-        let (started, ended) = self.apply_rules(groups).await;
+        let (started, ended) = self.ruling.apply(groups).await;
         tracing::info!(started, ended, "the rules were read again");
         let mut last = self.handle.last();
         (last.good, last.read_at) = (true, jiff::Timestamp::now());
@@ -254,18 +249,19 @@ impl Work {
     /// One attempt.
     async fn reload(&mut self) -> Result<(), String> {
         let Some(file) = self.file.clone() else {
-            if !self.rules.files.is_empty() {
+            if self.rules.has_files() {
                 return self.reload_rules().await;
             }
-            let text = "there is no file to reload: the server was started without `--scrape-config` and `--rules`";
+            let text = "there is no file to reload: the server was started without `--scrape-config`, `--rules` and \
+                        `--objectives`";
             return Err(text.to_owned());
         };
         let name = file.display().to_string();
         let read = tokio::task::spawn_blocking(move || prometheus::load(&file)).await;
         let config = match read {
             Ok(Ok(config)) => config,
-            Ok(Err(problems)) => return Err(self.refuse(&name, &problems.to_string())),
-            Err(panicked) => return Err(self.refuse(&name, &panicked.to_string())),
+            Ok(Err(problems)) => return Err(self.refuse(&format!("{name} cannot be used\n{problems}"))),
+            Err(panicked) => return Err(self.refuse(&format!("{name} cannot be used\n{panicked}"))),
         };
         if self.fixed != (Fixed { remotes: config.remotes, otlp: config.otlp }) {
             tracing::warn!(
@@ -281,7 +277,7 @@ impl Work {
             );
         }
         let groups = self.read_rules(&config.rules).await?;
-        let rules = self.apply_rules(groups).await;
+        let rules = self.ruling.apply(groups).await;
         let same_text = self.handle.shown() == config.shown;
         let changes = self.scraping.apply(config.jobs).await;
         if !same_text || changes.started + changes.ended > 0 {
@@ -297,9 +293,9 @@ impl Work {
     }
 
     /// The old configuration stays in force.
-    fn refuse(&self, name: &str, problems: &str) -> String {
+    fn refuse(&self, problems: &str) -> String {
         self.handle.last().good = false;
-        let text = format!("{name} cannot be used, what was in force stays\n{problems}");
+        let text = format!("what was in force stays: {problems}");
         tracing::error!("{text}");
         text
     }

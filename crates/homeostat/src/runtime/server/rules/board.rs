@@ -22,17 +22,21 @@ struct Entries {
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    view: Option<GroupView>,
+    view: Option<Arc<GroupView>>,
     counts: Counts,
 }
 
 /// What happened to a group.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
+    /// Rules that were evaluated.
     pub(super) evaluations: u64,
     pub(super) failures: u64,
+    /// Instants that were due, the missed ones among them.
     pub(super) iterations: u64,
     pub(super) missed: u64,
+    /// Batches of samples that were not on disk when the group went on.
+    pub(super) late: u64,
     pub(super) took: Duration,
     pub(super) samples: u64,
 }
@@ -53,12 +57,19 @@ impl Board {
     pub(super) fn show(&self, key: &str, view: GroupView, change: impl FnOnce(&mut Counts)) {
         let mut entries = self.lock();
         let entry = entries.groups.entry(key.to_owned()).or_default();
-        entry.view = Some(view);
+        entry.view = Some(Arc::new(view));
         change(&mut entry.counts);
     }
 
-    /// All groups in the order of their files.
-    pub(in crate::runtime::server) fn views(&self) -> Vec<GroupView> {
+    /// Counts what happened to a group that is shown already.
+    pub(super) fn count(&self, key: &str, change: impl FnOnce(&mut Counts)) {
+        if let Some(entry) = self.lock().groups.get_mut(key) {
+            change(&mut entry.counts);
+        }
+    }
+
+    /// All groups in the order of their files, as they were at their last evaluation.
+    pub(in crate::runtime::server) fn views(&self) -> Vec<Arc<GroupView>> {
         let entries = self.lock();
         entries.order.iter().filter_map(|key| entries.groups.get(key)?.view.clone()).collect()
     }
@@ -94,7 +105,9 @@ impl Board {
         family("prometheus_rule_group_last_evaluation_samples", gauge, "Samples of the last evaluation.", &|entry| {
             entry.counts.samples as f64
         });
-        let of_view = |entry: &Entry, value: fn(&GroupView) -> f64| entry.view.as_ref().map_or(0.0, value);
+        let help = "Batches of samples that reached the disk late or not at all; the group went on.";
+        family("homeostat_rule_group_late_writes_total", counter, help, &|entry| entry.counts.late as f64);
+        let of_view = |entry: &Entry, value: fn(&GroupView) -> f64| entry.view.as_deref().map_or(0.0, value);
         let help = "When the group was last evaluated, in seconds since 1970.";
         family("prometheus_rule_group_last_evaluation_timestamp_seconds", gauge, help, &|entry| {
             of_view(entry, |view| view.last_evaluation_ms.unwrap_or(0) as f64 / 1000.0)

@@ -11,11 +11,18 @@
 //! Invariants: a group is evaluated by one task at a time; a group that stays keeps its alerts over a reload, and the series
 //! of one that goes are marked as ended.
 
+mod alertmanagers;
 mod board;
 mod outlet;
 mod task;
+mod told;
+mod webhooks;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use homeostat_api::prometheus::QueryPolicy;
 use homeostat_judge_rules::{Environment, Group, GroupState};
@@ -29,12 +36,10 @@ pub(super) use self::{
 };
 use self::{outlet::OutletSpec, task::GroupTask};
 use super::{door::Door, intake::StoreIntake};
-use crate::config::{
-    Problems,
-    prometheus::{
-        alerting::RuleSettings,
-        rules::{self, RuleDefaults},
-    },
+use crate::config::prometheus::{
+    alerting::RuleSettings,
+    objectives,
+    rules::{self, RuleDefaults},
 };
 
 /// What is evaluated, from where, and who is told.
@@ -44,10 +49,10 @@ pub struct RuleOptions {
     pub files: Vec<PathBuf>,
     /// What the `prometheus.yml` says.
     pub settings: RuleSettings,
-    /// Groups from the start.
+    /// A file or directory of objectives, of the command line.
+    pub objectives: Option<PathBuf>,
+    /// Groups from the start, those of objectives among them.
     pub groups: Vec<Group>,
-    /// Groups that are made of objectives; they stay until the server ends.
-    pub objectives: Vec<Group>,
     /// Where people find this server, without a slash at the end.
     pub external_url: String,
     /// Webhooks that hear of alerts in Alertmanager's form, kept on disk until they were heard.
@@ -76,14 +81,27 @@ impl RuleOptions {
         }
     }
 
-    /// Reads the files of the command line and of the settings.
+    /// Whether the command line names files that can be read again.
+    pub(super) fn has_files(&self) -> bool {
+        !self.files.is_empty() || self.objectives.is_some()
+    }
+
+    /// Reads the files of the command line and of the settings, and objectives. The error says all that is wrong.
     pub fn load(
         files: &[PathBuf],
+        objectives: Option<&Path>,
         settings: &RuleSettings,
         defaults: RuleDefaults,
-    ) -> Result<rules::RuleSet, Problems> {
+    ) -> Result<Vec<Group>, String> {
         let patterns: Vec<PathBuf> = files.iter().chain(&settings.files).cloned().collect();
-        rules::load(&rules::files(&patterns, std::path::Path::new("")), defaults)
+        let set = rules::files(&patterns, Path::new("")).and_then(|files| rules::load(&files, defaults));
+        let set = set.map_err(|problems| format!("the rules cannot be used\n{problems}"))?;
+        if !set.warnings.is_empty() {
+            tracing::warn!("{}", set.warnings);
+        }
+        let made = objectives.map_or(Ok(Vec::new()), |path| objectives::load(path, defaults));
+        let made = made.map_err(|problems| format!("the objectives cannot be used\n{problems}"))?;
+        Ok(set.groups.into_iter().chain(made).collect())
     }
 }
 
@@ -130,6 +148,7 @@ impl Ruling {
     pub(super) async fn apply(&mut self, groups: Vec<Group>) -> (usize, usize) {
         let keys: Vec<String> = groups.iter().map(Group::key).collect();
         self.shared.board.arrange(&keys);
+        self.shared.outlet.arrange(&keys, task::now_ms());
         let gone: Vec<String> = self.running.keys().filter(|key| !keys.contains(key)).cloned().collect();
         let ended = gone.len();
         for key in gone {
