@@ -79,6 +79,11 @@ pub struct LabelSet(u32);
 impl LabelSet {
     /// No labels.
     pub const NONE: Self = Self(0);
+
+    /// Its place among the profile's sets, from 0 and without gaps.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// One row of a profile.
@@ -133,6 +138,12 @@ impl Profile {
             keys: Vec::new(),
             values: Vec::new(),
         }
+    }
+
+    /// The same texts, stacks and labels without rows, for counting these things.
+    pub fn with_types(self, types: Vec<ValueType>) -> Self {
+        let default_type = types.len().saturating_sub(1);
+        Self { types, default_type, rows: HashMap::default(), keys: Vec::new(), values: Vec::new(), ..self }
     }
 
     /// What it counts, one entry per column.
@@ -199,6 +210,12 @@ impl Profile {
     /// Labels by their id, sorted by name.
     pub fn labels(&self, labels: LabelSet) -> &[(Text, LabelValue)] {
         self.label_sets.get(labels.0 as usize).map_or(&[], |labels| labels)
+    }
+
+    /// All sets of labels by id; the first is the empty one.
+    pub fn label_sets(&self) -> impl ExactSizeIterator<Item = (LabelSet, &[(Text, LabelValue)])> {
+        // The count was checked when the sets were kept.
+        self.label_sets.iter().enumerate().map(|(index, labels)| (LabelSet(index as u32), &**labels))
     }
 
     /// Adds numbers to a row, column by column; those that are missing count as zero, those beyond are ignored. Sums

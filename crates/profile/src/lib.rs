@@ -8,11 +8,15 @@
 mod delta;
 mod flame;
 mod merge;
+mod redact;
 mod svg;
+mod translation;
 mod weights;
 
 pub use delta::{Delta, delta};
 pub use flame::{Flame, FlameNode, flame, flame_diff};
 pub use merge::{Merger, merge};
+pub use redact::{BadPattern, KEYS_DEFAULT, REDACTED, Redaction, VALUES_DEFAULT};
 pub use svg::{Drawing, svg};
+pub use translation::Translation;
 pub use weights::{FunctionWeight, Weights, weights};

@@ -1,8 +1,8 @@
 //! Sums of profiles.
 
-use std::collections::BTreeMap;
+use homeostat_model::profile::Profile;
 
-use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text};
+use crate::translation::Translation;
 
 /// Adds profiles up; columns are matched by their value types.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Merger {
         sum.duration_ns = sum.duration_ns.saturating_add(profile.duration_ns);
         let columns: Vec<Option<usize>> =
             sum.types().iter().map(|wanted| profile.types().iter().position(|there| there == wanted)).collect();
-        let mut ids = Ids::new(profile, sum);
+        let mut ids = Translation::new(profile, sum, |_| true);
         let mut values = Vec::new();
         for row in profile.rows() {
             values.clear();
@@ -53,50 +53,4 @@ pub fn merge<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Option<Prof
     let mut merger = Merger::new(profiles.next()?);
     profiles.for_each(|profile| merger.add(profile));
     Some(merger.finish())
-}
-
-/// Ids of one profile in another one.
-struct Ids<'a> {
-    from: &'a Profile,
-    stacks: Vec<Stack>,
-    labels: BTreeMap<LabelSet, LabelSet>,
-}
-
-impl<'a> Ids<'a> {
-    /// Takes all texts and stacks over: callers come before what they call, so one pass does it.
-    fn new(from: &'a Profile, to: &mut Profile) -> Self {
-        let texts: Vec<Text> = from.strings().iter().map(|text| to.intern(text)).collect();
-        let text = |id: Text| texts.get(id.index()).copied().unwrap_or(Text::EMPTY);
-        let mut stacks = vec![Stack::EMPTY];
-        for stack in from.stacks().iter() {
-            let parent = stacks.get(from.stacks().parent(stack).index()).copied().unwrap_or(Stack::EMPTY);
-            let Some(frame) = from.stacks().frame(stack) else { continue };
-            let frame =
-                Frame { function: text(frame.function), file: text(frame.file), module: text(frame.module), ..*frame };
-            stacks.push(to.push_frame(parent, frame));
-        }
-        Self { from, stacks, labels: BTreeMap::new() }
-    }
-
-    fn stack(&self, stack: Stack) -> Stack {
-        self.stacks.get(stack.index()).copied().unwrap_or(Stack::EMPTY)
-    }
-
-    fn labels(&mut self, labels: LabelSet, to: &mut Profile) -> LabelSet {
-        let from = self.from;
-        *self.labels.entry(labels).or_insert_with(|| {
-            let copied = from.labels(labels).iter().map(|(name, value)| {
-                let name = to.intern(from.text(*name));
-                let value = match value {
-                    LabelValue::Text(text) => LabelValue::Text(to.intern(from.text(*text))),
-                    LabelValue::Number { value, unit } => {
-                        LabelValue::Number { value: *value, unit: to.intern(from.text(*unit)) }
-                    }
-                };
-                (name, value)
-            });
-            let copied: Vec<_> = copied.collect();
-            to.intern_labels(copied)
-        })
-    }
 }

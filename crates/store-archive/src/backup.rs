@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart};
 
 use crate::{
     Archive, ArchiveError, Progress,
@@ -89,9 +89,9 @@ impl Archive {
             .map_err(|error| ArchiveError::Index { name: name.to_owned(), detail: error.to_string() })?;
         let to = self.index(name);
         let only_if_free = PutOptions::from(PutMode::Create);
-        match self.store.put_opts(&to, PutPayload::from(text), only_if_free).await {
+        match self.store().put_opts(&to, PutPayload::from(text), only_if_free).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
-                Err(ArchiveError::Exists { name: name.to_owned(), place: self.place.clone() })
+                Err(ArchiveError::Exists { name: name.to_owned(), place: self.url() })
             }
             Err(source) => Err(self.remote("write", &to, source)),
             Ok(_) => Ok(done),
@@ -118,7 +118,7 @@ impl Archive {
         match files.iter().find(differs) {
             None => Ok(()),
             Some((path, ..)) => {
-                Err(ArchiveError::Foreign { path: dir.join(path), name: known.name.clone(), place: self.place.clone() })
+                Err(ArchiveError::Foreign { path: dir.join(path), name: known.name.clone(), place: self.url() })
             }
         }
     }
@@ -133,13 +133,13 @@ impl Archive {
             let piece = pieces.next(PIECE_BYTES)?;
             sum.add(&piece);
             return if sum.finish() == sha256 {
-                self.store.put(&to, PutPayload::from(piece)).await.map(drop).map_err(refused)
+                self.store().put(&to, PutPayload::from(piece)).await.map(drop).map_err(refused)
             } else {
                 Err(ArchiveError::Changed { path: file.to_owned() })
             };
         }
         let piece_bytes = PIECE_BYTES.max(bytes.div_ceil(PIECES_MAX) as usize);
-        let upload = self.store.put_multipart(&to).await.map_err(refused)?;
+        let upload = self.store().put_multipart(&to).await.map_err(refused)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, piece_bytes);
         let mut sent = 0;
         let sending = async {
@@ -155,7 +155,7 @@ impl Archive {
                 told(sent);
             }
         };
-        let done = sending.await;
+        let done: Result<(), ArchiveError> = sending.await;
         let same = sum.finish() == sha256;
         if done.is_ok() && same {
             return upload.finish().await.map(drop).map_err(refused);

@@ -2,17 +2,15 @@
 
 use std::{io, path::PathBuf};
 
+use homeostat_store_objects::PlaceError;
 use thiserror::Error;
 
 /// Why a backup was not made or not restored.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The address of the place.
-    #[error("`{url}` is no place for backups; write a directory, file:///DIR or s3://BUCKET/PREFIX")]
-    Url {
-        /// As the user wrote it.
-        url: String,
-    },
+    /// The place cannot be opened.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The place refused something, after retries.
     #[error("cannot {what} {object} in {place}")]
     Remote {
@@ -95,7 +93,4 @@ pub enum ArchiveError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The client for a bucket could not be made.
-    #[error("cannot connect to buckets")]
-    Client(#[source] io::Error),
 }

@@ -14,7 +14,6 @@
 //! a restore gives a file its name when its checksum fits.
 
 mod backup;
-mod connector;
 mod error;
 mod files;
 mod index;
@@ -23,8 +22,9 @@ mod restore;
 
 pub use backup::BackedUp;
 pub use error::ArchiveError;
+pub use homeostat_store_objects::Waits;
 pub use index::{FORMAT, Index, IndexedFile};
-pub use place::{Archive, Waits};
+pub use place::Archive;
 pub use restore::{Marks, Restored};
 
 /// How far a backup or a restore has come.

@@ -60,7 +60,7 @@ impl Archive {
         let name = if let Some(name) = name {
             name.to_owned()
         } else {
-            let none = || ArchiveError::NoBackup { name: None, place: self.place.clone() };
+            let none = || ArchiveError::NoBackup { name: None, place: self.url() };
             self.backups().await?.pop().ok_or_else(none)?
         };
         let index = self.read_index(&name).await?;
@@ -98,7 +98,7 @@ impl Archive {
         fresh_name.push(".new");
         let fresh = Path::new(&fresh_name);
         let mut out = File::create(fresh).map_err(io_error("create", fresh))?;
-        let answer = self.store.get(&from).await.map_err(|source| self.remote("read", &from, source))?;
+        let answer = self.store().get(&from).await.map_err(|source| self.remote("read", &from, source))?;
         let (mut sum, mut got) = (Sum::default(), 0);
         let mut pieces = answer.into_stream();
         while let Some(piece) = pieces.next().await {
@@ -115,7 +115,7 @@ impl Archive {
         if got != file.bytes || found != file.sha256 {
             // Best effort: the next attempt begins it anew.
             fs::remove_file(fresh).ok();
-            return Err(ArchiveError::Damaged { object: file.sha256.clone(), place: self.place.clone(), found });
+            return Err(ArchiveError::Damaged { object: file.sha256.clone(), place: self.url(), found });
         }
         out.sync_all().map_err(io_error("write", fresh))?;
         fs::rename(fresh, to).map_err(io_error("rename", fresh))?;

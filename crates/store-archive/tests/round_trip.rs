@@ -12,6 +12,7 @@ use std::{
 };
 
 use homeostat_store_archive::{Archive, ArchiveError, BackedUp, Marks, Waits};
+use homeostat_store_objects::PlaceError;
 use tempfile::TempDir;
 
 const LAST: &str = "MANIFEST";
@@ -241,7 +242,7 @@ async fn a_bucket_that_never_answers_is_an_error() {
 #[test]
 fn other_addresses_are_refused() {
     for url in ["", "s3://", "s3:///x", "http://example.org/x", "gs://bucket"] {
-        assert!(matches!(Archive::open(url, []), Err(ArchiveError::Url { .. })), "{url}");
+        assert!(matches!(Archive::open(url, []), Err(ArchiveError::Place(PlaceError::Url { .. }))), "{url}");
     }
 }
 

@@ -70,6 +70,11 @@ impl Stacks {
         (0..self.nodes.len()).map(|index| Stack(index as u32 + 1))
     }
 
+    /// The stack at this place of the trie; `None` behind its end.
+    pub fn at(&self, index: usize) -> Option<Stack> {
+        (index < self.len()).then_some(Stack(index as u32))
+    }
+
     /// What called the innermost frame; the empty stack for the empty stack.
     pub fn parent(&self, stack: Stack) -> Stack {
         self.node(stack).map_or(Stack::EMPTY, |node| node.parent)

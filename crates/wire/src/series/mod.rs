@@ -19,7 +19,7 @@ pub mod histograms;
 pub mod ints;
 pub mod manifest;
 pub mod postings;
-mod reader;
+pub(crate) mod reader;
 pub mod record;
 pub mod series_page;
 pub mod values;

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use homeostat_model::error_chain::chain;
 use homeostat_store_archive::{Archive, ArchiveError, Marks};
+use homeostat_store_objects::PlaceError;
 use homeostat_store_series::{SeriesStore, StoreOptions};
 use http::Request;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -85,7 +86,7 @@ pub(super) struct Restore {
 impl From<ArchiveError> for Failure {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Url { .. }
+            ArchiveError::Place(PlaceError::Url { .. })
             | ArchiveError::NotEmpty { .. }
             | ArchiveError::NoBackup { .. }
             | ArchiveError::Exists { .. }

@@ -1,0 +1,123 @@
+//! Objects read part by part, each checked.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use homeostat_store_objects::Place;
+use homeostat_wire::profiles::{Footer, PageRef, TRAILER_BYTES, decode_trailer, open_part};
+use object_store::{ObjectStoreExt as _, path::Path as ObjectPath};
+
+use crate::{
+    error::{Damage, QueryError},
+    limits::{FOOTER_BYTES_MAX, FOOTERS_MAX, TAIL_BYTES},
+    names::BlockName,
+};
+
+/// An object that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) name: BlockName,
+    pub(crate) bytes: u64,
+}
+
+/// Reads objects, and remembers their footers.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub(crate) place: Place,
+    runtime: tokio::runtime::Handle,
+    footers: Mutex<BTreeMap<BlockName, Arc<Footer>>>,
+}
+
+/// A part as it is, or what is wrong with it.
+pub(crate) type Part<T> = Result<T, Damage>;
+
+impl Blocks {
+    pub(crate) fn new(place: Place, runtime: tokio::runtime::Handle) -> Self {
+        Self { place, runtime, footers: Mutex::default() }
+    }
+
+    /// Waits for something of the place; must not be called on a thread of the runtime that serves others.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub(crate) fn object(&self, name: BlockName) -> ObjectPath {
+        self.place.path(&name.path())
+    }
+
+    /// The footer of an object. The outer error: it cannot be read now; the inner one: it never can. `None`: it is gone.
+    pub(crate) fn footer(&self, block: Block) -> Result<Option<Part<Arc<Footer>>>, QueryError> {
+        let known = self.footers.lock().unwrap_or_else(PoisonError::into_inner).get(&block.name).cloned();
+        if let Some(footer) = known {
+            return Ok(Some(Ok(footer)));
+        }
+        let Some(read) = self.read_footer(block)? else { return Ok(None) };
+        Ok(Some(read.map(|footer| {
+            let footer = Arc::new(footer);
+            let mut footers = self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+            if FOOTERS_MAX <= footers.len() {
+                // The oldest shard is the one that is asked for least.
+                footers.pop_first();
+            }
+            footers.insert(block.name, Arc::clone(&footer));
+            footer
+        })))
+    }
+
+    /// Forgets the footer of an object that is gone.
+    pub(crate) fn forget(&self, name: BlockName) {
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+    }
+
+    fn read_footer(&self, block: Block) -> Result<Option<Part<Footer>>, QueryError> {
+        let tail_from = block.bytes.saturating_sub(TAIL_BYTES);
+        let Some(tail) = self.range(block.name, tail_from..block.bytes)? else { return Ok(None) };
+        let trailer_at = block.bytes.saturating_sub(TRAILER_BYTES as u64);
+        let footer_at = match decode_trailer(&tail, block.bytes) {
+            Ok(footer) if u64::from(footer.len) <= FOOTER_BYTES_MAX => footer,
+            Ok(_) => return Ok(Some(Err(self.damage(block.name, trailer_at, "the footer is too long")))),
+            Err(error) => return Ok(Some(Err(self.damage(block.name, trailer_at, error)))),
+        };
+        let in_tail = footer_at.offset.checked_sub(tail_from).map(|from| from as usize);
+        let bytes = match in_tail.and_then(|from| tail.get(from..from + footer_at.len as usize)) {
+            Some(bytes) => Bytes::copy_from_slice(bytes),
+            None => match self.range(block.name, footer_at.offset..footer_at.end())? {
+                Some(bytes) => bytes,
+                None => return Ok(None),
+            },
+        };
+        let content = open_part(&bytes).map_err(|error| self.damage(block.name, footer_at.offset, error));
+        Ok(Some(content.and_then(|content| {
+            Footer::decode(&content).map_err(|error| self.damage(block.name, footer_at.offset, error))
+        })))
+    }
+
+    /// The content of a part; `None` when the object is gone.
+    pub(crate) fn part(&self, block: Block, at: PageRef) -> Result<Option<Part<Vec<u8>>>, QueryError> {
+        if block.bytes < at.end() {
+            return Ok(Some(Err(self.damage(block.name, at.offset, "the part lies behind the end"))));
+        }
+        let Some(bytes) = self.range(block.name, at.offset..at.end())? else { return Ok(None) };
+        Ok(Some(open_part(&bytes).map_err(|error| self.damage(block.name, at.offset, error))))
+    }
+
+    pub(crate) fn damage(&self, name: BlockName, offset: u64, what: impl std::fmt::Display) -> Damage {
+        Damage { object: format!("{}/{}", self.place.url(), name.path()), offset, what: what.to_string() }
+    }
+
+    fn range(&self, name: BlockName, range: Range<u64>) -> Result<Option<Bytes>, QueryError> {
+        let path = self.object(name);
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        match self.wait(self.place.store().get_range(&path, range)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(QueryError::Remote { object: path.to_string(), source: Box::new(source) }),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What can go wrong, in words for the operator.
+
+use std::{fmt, io, path::PathBuf};
+
+use homeostat_store_objects::PlaceError;
+use thiserror::Error;
+
+/// Why the store cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The place of the objects.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The log.
+    #[error("cannot open the log of profiles")]
+    Log(#[from] homeostat_store_wal::OpenError),
+    /// The log's directory.
+    #[error("cannot use {path}")]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The objects cannot be listed.
+    #[error("cannot list the profiles in {place}")]
+    List {
+        /// Where.
+        place: String,
+        /// The answer.
+        source: Box<object_store::Error>,
+    },
+    /// The log's number cannot be read.
+    #[error("{path} does not hold the log's number; restore it, or move the log's directory away to begin anew")]
+    LogId {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Why a profile was not taken.
+#[derive(Debug, Error)]
+pub enum NotStored {
+    /// Its time is out of what is taken.
+    #[error("the profile began at {started_ms} ms since 1970, which is {what}")]
+    Time {
+        /// When it began.
+        started_ms: i64,
+        /// What is wrong with that.
+        what: &'static str,
+    },
+    /// Its labels.
+    #[error("the labels have {bytes} bytes, more than the {limit} that are taken")]
+    Labels {
+        /// How many they have.
+        bytes: usize,
+        /// How many they may have.
+        limit: usize,
+    },
+    /// It counts nothing.
+    #[error("the profile does not say what it counts")]
+    NoTypes,
+    /// Too many series.
+    #[error("these two hours have {limit} series already; use fewer labels with many values")]
+    Series {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// It is larger than a record of the log may be.
+    #[error("the profile has {bytes} bytes after packing, more than a record of the log can have")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// There is no room now.
+    #[error("profiles wait for the disk or the bucket; send again later")]
+    Busy,
+}
+
+/// Bytes that are not what was written. They are no part of any answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Damage {
+    /// The object.
+    pub object: String,
+    /// Where in it the damaged part begins.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is damaged at byte {} and left out: {}", self.object, self.offset, self.what)
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// The place of the objects does not answer.
+    #[error("cannot read {object}")]
+    Remote {
+        /// What was read.
+        object: String,
+        /// The answer.
+        source: Box<object_store::Error>,
+    },
+    /// There is too much of something.
+    #[error("the answer has more than {limit} {what}; ask for a shorter time or fewer series")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// Nobody waits for the answer any more, or its time is over.
+    #[error("the query was given up")]
+    GivenUp,
+}

@@ -1,0 +1,71 @@
+//! Crashes between the steps of a roll: nothing is lost, nothing counts twice.
+
+use std::{fs, path::Path};
+
+use crate::support::{Bench, HOUR, T0, cpu, profile, push, shown};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
+    }
+}
+
+#[test]
+fn an_object_that_is_there_before_its_records_are_forgotten_counts_once() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    push(&store, "shop", &profile(T0, &[("one", 1)]), T0);
+    push(&store, "shop", &profile(T0 + 2 * HOUR, &[("other", 1)]), T0 + 2 * HOUR);
+    // The log as it was before the roll.
+    let before = tempfile::tempdir().unwrap();
+    copy(&bench.dir.path().join("log"), before.path());
+    store.maintain(T0 + 3 * HOUR);
+    assert_eq!(store.stats().blocks, 1);
+    drop(store);
+    fs::remove_dir_all(bench.dir.path().join("log")).unwrap();
+    copy(before.path(), &bench.dir.path().join("log"));
+    let (store, found) = bench.open();
+    assert_eq!((found.profiles, found.rolled), (1, 1));
+    assert_eq!(shown(&store.merge(&cpu("shop", T0, T0 + 9 * HOUR)).unwrap()), "2 profiles: one 1, other 1");
+}
+
+#[test]
+fn an_object_that_was_begun_is_cleared_away() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    push(&store, "shop", &profile(T0, &[("one", 1)]), T0);
+    store.flush();
+    let shard = fs::read_dir(bench.dir.path().join("objects/shards")).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read_dir(&shard).unwrap().next().unwrap().unwrap().path();
+    drop(store);
+    // What a kill within the writing of a second object leaves.
+    let begun = shard.join("0000000000000001-0000000000000001-0000000000000002.profiles#1");
+    fs::write(&begun, &fs::read(&whole).unwrap()[..20]).unwrap();
+    fs::write(shard.join("notes.txt"), "not ours").unwrap();
+    let (store, found) = bench.open();
+    assert_eq!((found.blocks, begun.exists(), shard.join("notes.txt").exists()), (1, false, true));
+    let merged = store.merge(&cpu("shop", T0, T0 + HOUR)).unwrap();
+    assert_eq!((shown(&merged).as_str(), merged.damage.len()), ("1 profiles: one 1", 0));
+}
+
+#[test]
+fn a_place_that_refuses_keeps_profiles_in_memory_and_log() {
+    let bench = Bench::new();
+    let (store, _) = bench.open();
+    push(&store, "shop", &profile(T0, &[("one", 1)]), T0);
+    // A file where the folder of all shards should be.
+    let shards = bench.dir.path().join("objects/shards");
+    fs::write(&shards, "in the way").unwrap();
+    store.flush();
+    assert_eq!((store.stats().blocks, store.stats().shards), (0, 1));
+    let asked = cpu("shop", T0, T0 + HOUR);
+    assert_eq!(shown(&store.merge(&asked).unwrap()), "1 profiles: one 1");
+    push(&store, "shop", &profile(T0 + 1, &[("two", 1)]), T0);
+    fs::remove_file(&shards).unwrap();
+    store.flush();
+    assert_eq!((store.stats().blocks, store.stats().shards), (2, 0));
+    assert_eq!(shown(&store.merge(&asked).unwrap()), "2 profiles: one 1, two 1");
+}

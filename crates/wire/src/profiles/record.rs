@@ -1,0 +1,108 @@
+//! What the log holds for one profile: its subject, its symbols and its rows, compressed as parts of blocks are.
+//!
+//! ```text
+//! record   a part (see `part`): version u = 1 │ subject (see `footer`) │ bytes u, symbols │ one profile (see `rows`)
+//! ```
+
+use homeostat_model::{Labels, profile::Profile};
+
+use super::{
+    footer::{Subject, put_subject, read_subject},
+    part::{PartError, open_part, put_part},
+    rows::{Entries, Rows, put_entry},
+    symbols::{decode_symbols, encode_symbols},
+};
+use crate::{
+    series::{Malformed, reader::Reader},
+    varint::put,
+};
+
+const VERSION: u64 = 1;
+
+/// Why a record cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// What is around it.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// What is in it.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// What the profiles of a series have in common with this one.
+pub(super) fn subject_of(labels: Labels, profile: &Profile) -> Subject {
+    Subject {
+        labels,
+        types: profile.types().to_vec(),
+        default_type: profile.default_type(),
+        period_type: profile.period_type.clone(),
+        period: profile.period,
+    }
+}
+
+/// Writes a profile with its labels.
+pub fn encode_record(labels: &Labels, profile: &Profile) -> Vec<u8> {
+    let mut content = Vec::new();
+    put(VERSION, &mut content);
+    put_subject(&subject_of(labels.clone(), profile), &mut content);
+    let symbols = encode_symbols(profile);
+    put(symbols.len() as u64, &mut content);
+    content.extend_from_slice(&symbols);
+    put_entry(0, profile.started_ns, profile.duration_ns, &Rows::of(profile), &mut content);
+    let mut out = Vec::new();
+    put_part(&content, &mut out);
+    out
+}
+
+/// Reads a profile with its labels.
+pub fn decode_record(bytes: &[u8]) -> Result<(Labels, Profile), RecordError> {
+    let content = open_part(bytes)?;
+    let mut reader = Reader::new(&content);
+    if reader.number()? != VERSION {
+        return Err(reader.error("a version that is not known here").into());
+    }
+    let subject = read_subject(&mut reader)?;
+    let wrong = reader.error("symbols are missing");
+    let len = usize::try_from(reader.number()?).map_err(|_| wrong)?;
+    let symbols = decode_symbols(reader.bytes(len)?)?;
+    let mut entries = Entries::new(reader.rest);
+    let (Some(entry), None) = (entries.next(), entries.next()) else { return Err(wrong.into()) };
+    let entry = entry?;
+    let mut rows = Rows::default();
+    entry.rows(subject.types.len(), &mut rows)?;
+    let mut profile = symbols.with_types(subject.types);
+    profile.set_default_type(subject.default_type);
+    (profile.period_type, profile.period) = (subject.period_type, subject.period);
+    (profile.started_ns, profile.duration_ns) = (entry.started_ns, entry.duration_ns);
+    rows.add_to(&mut profile).ok_or(wrong)?;
+    Ok((subject.labels, profile))
+}
+
+impl Rows {
+    /// The rows of a profile, sorted by stack and labels.
+    pub fn of(profile: &Profile) -> Self {
+        let mut sorted: Vec<_> = profile.rows().collect();
+        sorted.sort_unstable_by_key(|row| (row.stack, row.labels));
+        let column = |index: usize| sorted.iter().map(|row| row.values.get(index).copied().unwrap_or(0)).collect();
+        Self {
+            // The tables of a profile count in 32 bits.
+            stacks: sorted.iter().map(|row| row.stack.index() as u32).collect(),
+            labels: sorted.iter().map(|row| row.labels.index() as u32).collect(),
+            columns: (0..profile.types().len()).map(column).collect(),
+        }
+    }
+
+    /// Adds the rows to a profile whose tables they point into; `None` when they point elsewhere.
+    pub fn add_to(&self, profile: &mut Profile) -> Option<()> {
+        let sets: Vec<_> = profile.label_sets().map(|(id, _)| id).collect();
+        let mut values = Vec::new();
+        for (index, (stack, labels)) in self.stacks.iter().zip(&self.labels).enumerate() {
+            let stack = profile.stacks().at(*stack as usize)?;
+            values.clear();
+            values.extend(self.columns.iter().filter_map(|column| column.get(index)));
+            profile.add(stack, *sets.get(*labels as usize)?, &values);
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,50 @@
+//! What the profile store keeps, on arbitrary bytes: the first byte chooses the decoder. Nothing panics, memory is bounded, and
+//! what is read comes back after writing and reading.
+#![no_main]
+
+use homeostat_wire::profiles::{
+    Entries, Footer, Rows, check_header, decode_record, decode_symbols, decode_trailer, encode_record, encode_symbols,
+    open_part, put_part,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&which, bytes)) = bytes.split_first() else { return };
+    match which % 6 {
+        0 => {
+            if let Ok(symbols) = decode_symbols(bytes) {
+                let written = encode_symbols(&symbols);
+                let again = decode_symbols(&written).expect("what was written is readable");
+                assert_eq!(encode_symbols(&again), written);
+            }
+        }
+        1 => {
+            let mut rows = Rows::default();
+            for entry in Entries::new(bytes).flatten() {
+                drop(entry.rows(2, &mut rows));
+            }
+        }
+        2 => {
+            if let Ok(footer) = Footer::decode(bytes) {
+                assert_eq!(Footer::decode(&footer.encode()), Ok(footer));
+            }
+        }
+        3 => {
+            drop(open_part(bytes));
+            drop(check_header(bytes));
+            drop(decode_trailer(bytes, bytes.len() as u64));
+        }
+        4 => drop(decode_record(bytes)),
+        _ => {
+            let mut part = Vec::new();
+            put_part(bytes, &mut part);
+            assert_eq!(open_part(&part).expect("a part is readable"), bytes);
+            // The content of a record, as if its checksum fitted.
+            if let Ok((labels, profile)) = decode_record(&part) {
+                let again = decode_record(&encode_record(&labels, &profile)).expect("what was written is readable");
+                assert_eq!(again.0, labels);
+                assert_eq!(again.1.rows().len(), profile.rows().len());
+            }
+        }
+    }
+});
