@@ -14,11 +14,23 @@ pub enum Version {
     V2,
 }
 
+/// What a destination of version 2.0 says that it has written of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Numbers.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+}
+
 /// What the destination said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It has it.
-    Taken,
+    Taken {
+        /// How much of it, where it says so.
+        written: Option<Written>,
+    },
     /// It may take it later: no connection, 5xx, 429.
     Later {
         /// How long it wants to be left alone, where it says so.
@@ -28,8 +40,10 @@ pub enum Answer {
         /// Whether it may have taken it all the same: the answer was lost, or came from somebody in between.
         perhaps: bool,
     },
-    /// It will never take it.
+    /// It will never take it, or not all of it.
     Refused {
+        /// How much it has taken all the same, where it says so.
+        written: Option<Written>,
         /// Status of the answer.
         status: u16,
         /// In its words.

@@ -7,14 +7,13 @@ use std::sync::{
 
 use homeostat_wire::exposition::{Exposition, FamilyKind};
 
-use crate::entry::Head;
+use crate::{carrier::Written, entry::Head};
 
 /// Counters of one destination.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     samples: AtomicU64,
     histograms: AtomicU64,
-    exemplars: AtomicU64,
     bytes: AtomicU64,
     failed: AtomicU64,
     retried: AtomicU64,
@@ -22,6 +21,7 @@ pub(crate) struct Counters {
     dropped_old: AtomicU64,
     pending: AtomicI64,
     newest_sent_ms: AtomicI64,
+    panicked: AtomicU64,
     /// The last thing that went wrong; empty once it works again.
     trouble: Mutex<String>,
 }
@@ -47,16 +47,38 @@ impl Counters {
         self.pending.fetch_sub(samples as i64, Ordering::Relaxed);
     }
 
-    pub(crate) fn sent(&self, heads: &[Head], bytes: usize) {
-        for head in heads {
-            self.samples.fetch_add(head.samples.into(), Ordering::Relaxed);
-            self.histograms.fetch_add(head.histograms.into(), Ordering::Relaxed);
-            self.exemplars.fetch_add(head.exemplars.into(), Ordering::Relaxed);
-            self.newest_sent_ms.fetch_max(head.newest_ms, Ordering::Relaxed);
-            self.went(head.all());
+    /// A request was answered: all of it was taken, or as much as the destination says.
+    pub(crate) fn sent(&self, heads: &[Head], bytes: usize, written: Option<Written>) {
+        let sum = |count: fn(&Head) -> u32| heads.iter().map(|head| u64::from(count(head))).sum::<u64>();
+        let (samples, histograms) = (sum(|head| head.samples), sum(|head| head.histograms));
+        let all = Written { samples, histograms };
+        let Written { samples: taken, histograms: taken_histograms } = written.unwrap_or(all);
+        // A receiver that counts what nobody has sent does not make more of it.
+        let (taken, taken_histograms) = (taken.min(samples), taken_histograms.min(histograms));
+        self.samples.fetch_add(taken, Ordering::Relaxed);
+        self.histograms.fetch_add(taken_histograms, Ordering::Relaxed);
+        self.failed.fetch_add(samples - taken + histograms - taken_histograms, Ordering::Relaxed);
+        self.went(samples + histograms);
+        if taken + taken_histograms > 0 {
+            let newest = heads.iter().map(|head| head.newest_ms).max().unwrap_or(i64::MIN);
+            self.newest_sent_ms.fetch_max(newest, Ordering::Relaxed);
         }
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// It works again.
+    pub(crate) fn well(&self) {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A lane ended by a fault of ours.
+    pub(crate) fn panicked(&self) {
+        self.panicked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often one did.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn failed(&self, samples: u64) {
@@ -89,10 +111,9 @@ impl Counters {
     pub(crate) fn write(all: &[(&str, &str, &Self, u64)], out: &mut String) {
         let mut exposition = Exposition::new(out);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters: [(&str, &str, Value); 6] = [
+        let counters: [(&str, &str, Value); 5] = [
             ("samples_total", "Samples sent.", |c| &c.samples),
             ("histograms_total", "Native histograms sent.", |c| &c.histograms),
-            ("exemplars_total", "Exemplars sent.", |c| &c.exemplars),
             ("bytes_total", "Bytes of requests sent, packed.", |c| &c.bytes),
             ("samples_failed_total", "Samples that the destination refused for good.", |c| &c.failed),
             ("samples_retried_total", "Samples that were sent again.", |c| &c.retried),
@@ -110,6 +131,11 @@ impl Counters {
             for (reason, counter) in [("queue_full", &counters.dropped_full), ("too_old", &counters.dropped_old)] {
                 family.count(&[("remote_name", remote), ("url", url), ("reason", reason)], read(counter));
             }
+        }
+        let help = "How often a sender of this destination ended by a fault of ours, and was started again.";
+        let mut family = exposition.family("homeostat_relay_panics_total", FamilyKind::Counter, help);
+        for (remote, url, counters, _) in all {
+            family.count(&[("remote_name", remote), ("url", url)], counters.panics());
         }
         let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Self, u64) -> f64| {
             let mut family = exposition.family(name, FamilyKind::Gauge, help);

@@ -1,7 +1,7 @@
 //! A record of a destination's log.
 //!
 //! ```text
-//! lane u8 │ samples u32 │ histograms u32 │ exemplars u32 │ newest i64 ms │ arrived i64 ms │ packed WriteRequest
+//! lane u8 │ samples u32 │ histograms u32 │ reserved u32 = 0 │ newest i64 ms │ arrived i64 ms │ packed WriteRequest
 //! ```
 //! Numbers are little endian; the request is remote write 1.0's message as a snappy block. `docs/format/relay.md`.
 
@@ -16,7 +16,6 @@ pub(crate) struct Head {
     pub(crate) lane: u8,
     pub(crate) samples: u32,
     pub(crate) histograms: u32,
-    pub(crate) exemplars: u32,
     /// Time of its newest sample.
     pub(crate) newest_ms: TimeMs,
     /// When it came in, by our clock.
@@ -32,7 +31,7 @@ impl Head {
     pub(crate) fn encode(&self, packed: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES + packed.len());
         out.push(self.lane);
-        for count in [self.samples, self.histograms, self.exemplars] {
+        for count in [self.samples, self.histograms, 0] {
             out.extend(count.to_le_bytes());
         }
         out.extend(self.newest_ms.to_le_bytes());
@@ -46,14 +45,13 @@ impl Head {
         let (lane, rest) = record.split_first()?;
         let (samples, rest) = rest.split_first_chunk()?;
         let (histograms, rest) = rest.split_first_chunk()?;
-        let (exemplars, rest) = rest.split_first_chunk()?;
+        let (_reserved, rest) = rest.split_first_chunk::<4>()?;
         let (newest, rest) = rest.split_first_chunk()?;
         let (arrived, packed) = rest.split_first_chunk()?;
         let head = Self {
             lane: *lane,
             samples: u32::from_le_bytes(*samples),
             histograms: u32::from_le_bytes(*histograms),
-            exemplars: u32::from_le_bytes(*exemplars),
             newest_ms: TimeMs::from_le_bytes(*newest),
             arrived_ms: TimeMs::from_le_bytes(*arrived),
         };
@@ -67,7 +65,7 @@ mod tests {
 
     #[test]
     fn records_come_back_and_torn_ones_do_not() {
-        let head = Head { lane: 7, samples: 1, histograms: 2, exemplars: 3, newest_ms: -4, arrived_ms: i64::MAX };
+        let head = Head { lane: 7, samples: 1, histograms: 2, newest_ms: -4, arrived_ms: i64::MAX };
         let record = head.encode(b"abc");
         assert_eq!(Head::decode(&record), Some((head, &b"abc"[..])));
         assert_eq!(head.all(), 3);

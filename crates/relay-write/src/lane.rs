@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use homeostat_store_wal::Ticket;
 use homeostat_wire::{
     intake::{Collected, IntakeLimits},
     remote_write::{EncoderV2, decode_v1},
@@ -17,7 +18,7 @@ use crate::{
     entry::Head,
     limits::{NOT_DURABLE_WAIT, REQUEST_BYTES_MAX, RETRY_AFTER_MAX},
     position::Position,
-    queue::{Entry, Queue},
+    queue::{Entry, Queue, Refill},
     relay::{RelaySpec, now_ms},
 };
 
@@ -29,7 +30,7 @@ pub(crate) struct Lane {
     counters: Arc<Counters>,
     carrier: Arc<dyn Carrier>,
     places: Arc<Semaphore>,
-    /// What blocks for the disk; it goes on when the lane is stopped.
+    /// What blocks for the disk; it goes on when the lane is stopped, and who runs the lane waits for it.
     work: TaskTracker,
     answered: u64,
 }
@@ -66,17 +67,14 @@ impl Lane {
         counters: Arc<Counters>,
         carrier: Arc<dyn Carrier>,
         places: Arc<Semaphore>,
+        work: TaskTracker,
     ) -> Self {
-        Self { number, spec, queue, counters, carrier, places, work: TaskTracker::new(), answered: 0 }
+        Self { number, spec, queue, counters, carrier, places, work, answered: 0 }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let sending = stop.clone();
         // Stopping drops whatever is under way; the note on disk says what that was.
-        sending.run_until_cancelled(self.send_all()).await;
-        // A note that is being written belongs to this run: the next one must not find it half-way.
-        self.work.close();
-        self.work.wait().await;
+        stop.run_until_cancelled(self.send_all()).await;
     }
 
     async fn send_all(&mut self) {
@@ -108,8 +106,11 @@ impl Lane {
                         tracing::error!(%error, remote = self.spec.name, "the queue cannot be read or written; it is tried again");
                     }
                 }
-                // Our own mistake has told itself; without the queue there is nothing to do here.
-                Err(_panicked) => return Err(Stopped),
+                // Our own mistake, and the lane's end as much as one of its own.
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_cancelled) => return Err(Stopped),
+                },
             }
             tokio::time::sleep(wait).await;
             wait = longer(wait, &self.spec);
@@ -140,8 +141,8 @@ impl Lane {
                 }
                 None if spilled => {
                     let number = self.number;
-                    if !self.patiently(move |queue| queue.refill(number)).await? {
-                        tokio::time::sleep(NOT_DURABLE_WAIT).await;
+                    if let Refill::NotDurable(ticket) = self.patiently(move |queue| queue.refill(number)).await? {
+                        durable(ticket).await;
                     }
                 }
                 None => match deadline {
@@ -160,11 +161,8 @@ impl Lane {
     /// Sends until there is an answer that ends it.
     async fn see_through(&mut self, mut load: Load) -> Result<(), Stopped> {
         for entry in &mut load.entries {
-            if let Some(mut ticket) = entry.ticket.take() {
-                // A disk that refuses is tried again by the log; until then nothing may leave.
-                while (&mut ticket).await.is_err() {
-                    tokio::time::sleep(NOT_DURABLE_WAIT).await;
-                }
+            if let Some(ticket) = entry.ticket.take() {
+                durable(ticket).await;
             }
         }
         let (number, last) = (self.number, load.last());
@@ -205,23 +203,28 @@ impl Lane {
             let answer = self.carrier.carry(body.clone(), self.spec.version).await;
             drop(place);
             match answer {
-                Answer::Taken => {
-                    self.counters.sent(&load.heads(), body.len());
+                Answer::Taken { written } => {
+                    self.counters.sent(&load.heads(), body.len(), written);
+                    self.counters.well();
                     return;
                 }
                 Answer::Refused { status: 400, .. } if load.perhaps => {
                     tracing::info!(remote = self.spec.name, samples, "what was sent again had arrived before");
-                    self.counters.sent(&load.heads(), body.len());
+                    self.counters.sent(&load.heads(), body.len(), None);
+                    self.counters.well();
                     return;
                 }
-                Answer::Refused { status, why } => {
-                    self.counters.failed(samples);
+                Answer::Refused { status, why, written } => {
+                    match written {
+                        Some(_) => self.counters.sent(&load.heads(), body.len(), written),
+                        None => self.counters.failed(samples),
+                    }
                     if self.counters.trouble(&why) {
                         tracing::error!(
                             remote = self.spec.name,
                             status,
                             samples,
-                            "samples are refused and dropped: {why}"
+                            "samples are refused, in part or all of them, and dropped: {why}"
                         );
                     }
                     return;
@@ -263,6 +266,13 @@ impl Lane {
             message = encoder.finish();
         }
         snappy::compress(&message).ok().map(Bytes::from)
+    }
+}
+
+/// Waits until a record is on disk. A disk that refuses is tried again by the log; until then nothing may leave.
+async fn durable(mut ticket: Ticket) {
+    while (&mut ticket).await.is_err() {
+        tokio::time::sleep(NOT_DURABLE_WAIT).await;
     }
 }
 

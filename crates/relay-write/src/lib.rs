@@ -29,6 +29,6 @@ mod queue;
 mod relay;
 
 pub use batch::RelayBatch;
-pub use carrier::{Answer, Carrier, Carrying, Version};
+pub use carrier::{Answer, Carrier, Carrying, Version, Written};
 pub use queue::OpenError;
 pub use relay::{Relay, RelaySpec};

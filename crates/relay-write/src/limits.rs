@@ -18,8 +18,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 << 20;
 pub const SEGMENTS_MIN: u64 = 8;
 const _: () = assert!(SEGMENTS_MIN * SEGMENT_BYTES_MAX <= QUEUE_BYTES_MAX);
 
-/// Bytes that a lane keeps in memory; what does not fit is read from the log. Eight lanes: 16 MiB a destination.
-pub const LANE_BYTES_MAX: usize = 2 << 20;
+/// Bytes that a lane keeps in memory at either end of its queue; what does not fit in between is read from the log. Eight
+/// lanes with two ends: 16 MiB a destination.
+pub const LANE_END_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of an unpacked request: limits of receivers begin at some MB.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -27,5 +28,5 @@ pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Longest wait that a receiver may ask for. One that says more is asked again all the same: it may have restarted.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
-/// How long a lane waits for records that are not on disk yet.
+/// How long a lane waits before it asks again for a record that the disk has refused.
 pub const NOT_DURABLE_WAIT: Duration = Duration::from_millis(10);

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     counters::{Counters, Dropped},
     entry::Head,
-    limits::{LANE_BYTES_MAX, LANES, SEGMENT_BYTES_MAX, SEGMENTS_MIN},
+    limits::{LANE_END_BYTES_MAX, LANES, SEGMENT_BYTES_MAX, SEGMENTS_MIN},
     position::Position,
 };
 
@@ -53,24 +53,52 @@ pub(crate) struct Queue {
     disk: Arc<dyn Disk>,
     bytes_max: u64,
     counters: Arc<Counters>,
+    /// Held for moments only, never while the disk is asked.
     state: Mutex<Vec<LaneState>>,
+    /// Held while the oldest part is removed.
+    trimming: Mutex<()>,
     /// One a lane.
     news: Vec<Notify>,
 }
 
-/// What a lane knows of the log.
-#[derive(Debug)]
+/// What a lane knows of the log: the oldest records that were not sent yet and the newest ones in memory, and the log for
+/// those in between.
+///
+/// ```text
+/// pending │ in the log only: next..=gap_end │ tail
+/// ```
+#[derive(Debug, Default)]
 struct LaneState {
-    pending: VecDeque<Entry>,
-    pending_bytes: usize,
-    /// There is more in the log than in `pending`.
-    spilled: bool,
-    /// Next number to read from the log, when spilled.
+    pending: Shelf,
+    /// The first number that may be in the log only.
     next: u64,
+    /// The last such number; below `next` when there is none.
+    gap_end: u64,
+    /// When that one is durable; `None` when it is.
+    gap_ticket: Option<Ticket>,
+    tail: Shelf,
+    /// The last record, and when it is durable.
+    newest: (u64, Option<Ticket>),
     /// Last number that the lane has taken to send, or that is answered.
     taken: u64,
     /// Everything up to here is answered.
     answered: u64,
+}
+
+/// Records in memory, in order.
+#[derive(Debug, Default)]
+struct Shelf {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+/// What became of reading on in the log.
+#[derive(Debug)]
+pub(crate) enum Refill {
+    /// There is something in memory, or nothing left to be read.
+    Filled,
+    /// What comes next is not on disk yet.
+    NotDurable(Ticket),
 }
 
 impl Queue {
@@ -96,22 +124,17 @@ impl Queue {
             let position = Position::read(&*disk, dir, lane);
             let position = position.map_err(|source| OpenError::Position { dir: dir.to_owned(), source })?;
             let answered = position.answered;
-            lanes.push(LaneState {
-                pending: VecDeque::new(),
-                pending_bytes: 0,
-                spilled: true,
-                next: answered + 1,
-                taken: answered,
-                answered,
-            });
+            lanes.push(LaneState { next: answered + 1, taken: answered, answered, ..LaneState::default() });
         }
         for (seq, head) in waiting {
-            if lanes.get(usize::from(head.lane)).is_some_and(|lane| lane.answered < seq) {
+            if let Some(lane) = lanes.get_mut(usize::from(head.lane)).filter(|lane| lane.answered < seq) {
+                (lane.gap_end, lane.newest.0) = (seq, seq);
                 counters.came(head.all());
             }
         }
         let news = (0..LANES).map(|_| Notify::new()).collect();
-        Ok(Self { log, dir: dir.to_owned(), disk, bytes_max, counters, state: Mutex::new(lanes), news })
+        let (dir, state) = (dir.to_owned(), Mutex::new(lanes));
+        Ok(Self { log, dir, disk, bytes_max, counters, state, trimming: Mutex::default(), news })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -130,42 +153,58 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues records; gives the ticket of the last one.
+    /// Queues records; gives the ticket of the last one. Memory takes them even where [`Self::room`] would refuse them now.
     pub(crate) fn push(&self, records: Vec<(Head, Vec<u8>)>) -> Result<Option<Ticket>, Full> {
+        let last = self.append(records)?;
+        if self.bytes_max < self.bytes() {
+            let _trimming = match self.trimming.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Somebody is about it.
+                Err(TryLockError::WouldBlock) => return Ok(last),
+            };
+            while self.bytes_max < self.bytes() && self.drop_oldest() {}
+        }
+        Ok(last)
+    }
+
+    fn append(&self, records: Vec<(Head, Vec<u8>)>) -> Result<Option<Ticket>, Full> {
         let mut last = None;
         let mut lanes = self.lanes();
         for (head, packed) in records {
-            let ticket = self.log.append(&head.encode(&packed), Flush::Grouped)?;
+            let ticket = self.log.append_granted(&head.encode(&packed), Flush::Grouped)?;
             self.counters.came(head.all());
             let number = usize::from(head.lane);
             if let Some(lane) = lanes.get_mut(number) {
-                let entry = Entry { seq: ticket.seq(), head, packed, ticket: Some(ticket.clone()) };
-                lane.push(entry);
+                lane.push(Entry { seq: ticket.seq(), head, packed, ticket: Some(ticket.clone()) });
             }
             if let Some(news) = self.news.get(number) {
                 news.notify_one();
             }
             last = Some(ticket);
         }
-        while self.bytes_max < self.bytes() && self.drop_oldest(&mut lanes) {}
         Ok(last)
     }
 
     /// Drops the oldest segment; false when there is only one.
-    fn drop_oldest(&self, lanes: &mut [LaneState]) -> bool {
+    fn drop_oldest(&self) -> bool {
         let Some(&second) = self.log.segment_starts().get(1) else { return false };
-        let taken: Vec<u64> = lanes.iter().map(|lane| lane.taken).collect();
+        let oldest = self.log.read(0).map_while(Result::ok).take_while(|record| record.seq < second);
+        let oldest: Vec<(u64, Head)> =
+            oldest.filter_map(|record| Some((record.seq, Head::decode(&record.payload)?.0))).collect();
         let mut lost = 0;
-        for record in self.log.read(0).map_while(Result::ok).take_while(|record| record.seq < second) {
-            let head = Head::decode(&record.payload).map(|(head, _)| head).unwrap_or_default();
-            if taken.get(usize::from(head.lane)).is_some_and(|taken| *taken < record.seq) {
-                lost += head.all();
+        {
+            let mut lanes = self.lanes();
+            for (seq, head) in oldest {
+                if lanes.get(usize::from(head.lane)).is_some_and(|lane| lane.taken < seq) {
+                    lost += head.all();
+                }
+            }
+            for lane in lanes.iter_mut() {
+                lane.forget_before(second);
             }
         }
         self.counters.dropped(lost, Dropped::QueueFull);
-        for lane in lanes.iter_mut() {
-            lane.forget_before(second);
-        }
         match self.log.truncate_before(second) {
             Ok(freed) => freed > 0,
             Err(error) => {
@@ -184,62 +223,79 @@ impl Queue {
     }
 
     /// The next record of a lane without taking it: `None` when there is none in memory; the flag says that there is more
-    /// in the log.
+    /// to be had by [`Self::refill`].
     pub(crate) fn peek(&self, lane: usize) -> (Option<Head>, bool) {
         let lanes = self.lanes();
-        lanes.get(lane).map_or((None, false), |lane| (lane.pending.front().map(|entry| entry.head), lane.spilled))
+        let next = |lane: &LaneState| (lane.pending.entries.front().map(|entry| entry.head), lane.is_spilled());
+        lanes.get(lane).map_or((None, false), next)
     }
 
     /// Takes the next record of a lane.
     pub(crate) fn take(&self, lane: usize) -> Option<Entry> {
         let mut lanes = self.lanes();
         let lane = lanes.get_mut(lane)?;
-        let entry = lane.pending.pop_front()?;
-        lane.pending_bytes -= entry.packed.len();
+        let entry = lane.pending.pop()?;
         lane.taken = entry.seq;
         Some(entry)
     }
 
-    /// Fills a lane's memory from the log. False when the log had nothing more that is durable. Blocks for the disk.
-    pub(crate) fn refill(&self, lane: usize) -> Result<bool, ReadError> {
-        let from = match self.lanes().get(lane) {
-            Some(state) if state.spilled => state.next,
-            _ => return Ok(true),
+    /// Fills a lane's memory from the log. Blocks for the disk.
+    pub(crate) fn refill(&self, lane: usize) -> Result<Refill, ReadError> {
+        let gap = self.lanes().get_mut(lane).and_then(LaneState::gap);
+        let Some((from, to, ticket)) = gap else { return Ok(Refill::Filled) };
+        let read = self.read(lane, from, to);
+        let mut lanes = self.lanes();
+        let Some(state) = lanes.get_mut(lane) else { return Ok(Refill::Filled) };
+        let (found, next) = match read {
+            Ok(read) => read,
+            // What was being read was dropped meanwhile.
+            Err(_) if from < state.next => return Ok(Refill::Filled),
+            Err(error) => return Err(error),
         };
-        let mut reader = self.log.read(from);
-        let end = reader.numbers().end;
-        let (mut found, mut bytes, mut next) = (Vec::new(), 0, end.max(from));
-        for record in &mut reader {
-            let record = record?;
-            let Some((head, packed)) = Head::decode(&record.payload) else { continue };
-            if usize::from(head.lane) != lane {
-                continue;
-            }
-            bytes += packed.len();
-            found.push(Entry { seq: record.seq, head, packed: packed.to_vec(), ticket: None });
-            if LANE_BYTES_MAX <= bytes {
-                next = record.seq + 1;
-                break;
+        for entry in found {
+            if state.next <= entry.seq {
+                state.pending.put(entry);
             }
         }
-        let mut lanes = self.lanes();
-        let Some(state) = lanes.get_mut(lane) else { return Ok(true) };
-        // What was dropped while it was being read is dropped.
-        found.retain(|entry| state.next <= entry.seq);
-        let any = !found.is_empty();
-        state.pending_bytes += found.iter().map(|entry| entry.packed.len()).sum::<usize>();
-        state.pending.extend(found);
         state.next = state.next.max(next);
-        // Numbers are given under this lock: there is nothing behind the end, so from now on memory gets what comes.
-        state.spilled = state.next < self.log.next_seq();
-        Ok(any || !state.spilled)
+        Ok(match ticket {
+            Some(ticket) if next == from => Refill::NotDurable(ticket),
+            _ => Refill::Filled,
+        })
     }
 
-    /// Up to where a lane was answered when the last run ended, and the records that were being sent then.
+    /// Reads records of a lane, `to` at most and as many as its memory holds; gives the number behind those that were read.
+    fn read(&self, lane: usize, from: u64, to: u64) -> Result<(Vec<Entry>, u64), ReadError> {
+        let mut reader = self.log.read(from);
+        let end = reader.numbers().end.max(from);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for record in &mut reader {
+            let record = record?;
+            if to < record.seq {
+                break;
+            }
+            if let Some((head, packed)) = Head::decode(&record.payload)
+                && usize::from(head.lane) == lane
+            {
+                bytes += packed.len();
+                found.push(Entry { seq: record.seq, head, packed: packed.to_vec(), ticket: None });
+                if LANE_END_BYTES_MAX <= bytes {
+                    return Ok((found, record.seq + 1));
+                }
+            }
+        }
+        Ok((found, end.min(to + 1)))
+    }
+
+    /// Up to where a lane was answered when the last run ended, and the records that were being sent then; the lane goes
+    /// on behind them.
     pub(crate) fn interrupted(&self, lane: usize) -> Result<(u64, Vec<Entry>), ReadError> {
         let position = Position::read(&*self.disk, &self.dir, lane);
         let position = position.map_err(|source| ReadError::Io { path: self.dir.clone(), source })?;
         let mut entries = Vec::new();
+        if let Some(state) = self.lanes().get_mut(lane) {
+            state.begin_at(position);
+        }
         if position.sending == position.answered {
             return Ok((position.answered, entries));
         }
@@ -254,10 +310,6 @@ impl Queue {
                 entries.push(Entry { seq: record.seq, head, packed: packed.to_vec(), ticket: None });
             }
         }
-        if let Some(state) = self.lanes().get_mut(lane) {
-            state.next = position.sending + 1;
-            state.taken = position.sending;
-        }
         Ok((position.answered, entries))
     }
 
@@ -268,13 +320,15 @@ impl Queue {
 
     /// Everything of a lane up to `seq` is answered; forgets what no lane needs. Blocks for the disk.
     pub(crate) fn answered(&self, lane: usize, seq: u64) {
-        let mut lanes = self.lanes();
-        if let Some(state) = lanes.get_mut(lane) {
-            state.answered = seq;
-        }
-        let next_seq = self.log.next_seq();
-        let needed = lanes.iter().map(|lane| if lane.is_idle() { next_seq } else { lane.answered + 1 }).min();
-        let needed = needed.unwrap_or(0);
+        let needed = {
+            let mut lanes = self.lanes();
+            if let Some(state) = lanes.get_mut(lane) {
+                state.answered = seq;
+            }
+            let next_seq = self.log.next_seq();
+            lanes.iter().map(|lane| if lane.is_idle() { next_seq } else { lane.answered + 1 }).min().unwrap_or(0)
+        };
+        let _trimming = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
         if self.log.segment_starts().get(1).is_some_and(|second| *second <= needed)
             && let Err(error) = self.log.truncate_before(needed)
         {
@@ -285,26 +339,142 @@ impl Queue {
 
 impl LaneState {
     fn push(&mut self, entry: Entry) {
-        if self.spilled || LANE_BYTES_MAX < self.pending_bytes + entry.packed.len() {
-            if !self.spilled {
-                self.spilled = true;
-                self.next = entry.seq;
-            }
+        self.newest = (entry.seq, entry.ticket.clone());
+        if !self.is_spilled() && self.pending.bytes + entry.packed.len() <= LANE_END_BYTES_MAX {
+            self.next = entry.seq + 1;
+            self.pending.put(entry);
             return;
         }
-        self.pending_bytes += entry.packed.len();
-        self.pending.push_back(entry);
+        self.tail.put(entry);
+        while LANE_END_BYTES_MAX < self.tail.bytes
+            && let Some(entry) = self.tail.pop()
+        {
+            (self.gap_end, self.gap_ticket) = (entry.seq, entry.ticket);
+        }
+    }
+
+    /// There is more than `pending`.
+    fn is_spilled(&self) -> bool {
+        self.next <= self.gap_end || !self.tail.entries.is_empty()
+    }
+
+    /// What is in the log only: first and last number, and when the last one is durable. Where there is no such thing any
+    /// more, the tail is what comes next.
+    fn gap(&mut self) -> Option<(u64, u64, Option<Ticket>)> {
+        if self.next <= self.gap_end {
+            return Some((self.next, self.gap_end, self.gap_ticket.clone()));
+        }
+        if self.pending.entries.is_empty() {
+            self.pending = std::mem::take(&mut self.tail);
+            self.next = self.next.max(self.newest.0 + 1);
+        }
+        None
+    }
+
+    /// Forgets what is in memory, and goes on behind what is being sent.
+    fn begin_at(&mut self, position: Position) {
+        (self.pending, self.tail) = (Shelf::default(), Shelf::default());
+        (self.next, self.taken) = (position.sending + 1, position.sending);
+        (self.gap_end, self.gap_ticket) = self.newest.clone();
     }
 
     /// Nothing to send, and nothing under way.
     fn is_idle(&self) -> bool {
-        self.pending.is_empty() && !self.spilled && self.taken == self.answered
+        self.pending.entries.is_empty() && !self.is_spilled() && self.taken == self.answered
     }
 
     fn forget_before(&mut self, seq: u64) {
-        while let Some(entry) = self.pending.pop_front_if(|entry| entry.seq < seq) {
-            self.pending_bytes -= entry.packed.len();
-        }
+        self.pending.forget_before(seq);
+        self.tail.forget_before(seq);
         self.next = self.next.max(seq);
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, entry: Entry) {
+        self.bytes += entry.packed.len();
+        self.entries.push_back(entry);
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.packed.len();
+        Some(entry)
+    }
+
+    fn forget_before(&mut self, seq: u64) {
+        while self.entries.front().is_some_and(|entry| entry.seq < seq) {
+            self.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_store_wal::SimDisk;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    fn queue(disk: &SimDisk) -> Queue {
+        Queue::open(Path::new("/queue"), Arc::new(disk.clone()), 1 << 30, Arc::default()).unwrap()
+    }
+
+    fn push(queue: &Queue, lane: u8, len: usize) -> Ticket {
+        let head = Head { lane, samples: 1, ..Head::default() };
+        queue.push(vec![(head, vec![lane; len])]).unwrap().unwrap()
+    }
+
+    /// Takes everything of a lane that is in memory.
+    fn taken(queue: &Queue, lane: usize) -> Vec<u64> {
+        std::iter::from_fn(|| queue.take(lane)).map(|entry| entry.seq).collect()
+    }
+
+    #[test]
+    fn both_ends_of_a_lane_are_in_memory_and_what_lies_between_is_read_when_it_is_durable() {
+        let disk = SimDisk::default();
+        let queue = queue(&disk);
+        disk.set(|faults| faults.stuck = true);
+        let piece = LANE_END_BYTES_MAX / 4;
+        let tickets: Vec<Ticket> = (0..20).map(|at| push(&queue, at % 2, piece)).collect();
+        let numbers: Vec<u64> = tickets.iter().map(Ticket::seq).collect();
+        let of_lane = |lane: usize| numbers.iter().copied().skip(lane).step_by(2).collect::<Vec<_>>();
+        for lane in 0..2 {
+            // Four pieces fit either end.
+            assert_eq!(taken(&queue, lane), of_lane(lane)[..4]);
+            let Refill::NotDurable(ticket) = queue.refill(lane).unwrap() else { unreachable!("nothing is on disk") };
+            assert_eq!(ticket.seq(), of_lane(lane)[5], "the newest one that is not in memory");
+        }
+        disk.set(|faults| faults.stuck = false);
+        let _durable = tickets.last().unwrap().wait(PATIENCE).unwrap();
+        for lane in 0..2 {
+            let mut rest = Vec::new();
+            while queue.peek(lane).1 {
+                assert!(matches!(queue.refill(lane).unwrap(), Refill::Filled));
+                rest.extend(taken(&queue, lane));
+            }
+            assert_eq!(rest, of_lane(lane)[4..]);
+            let more = push(&queue, lane as u8, piece).seq();
+            assert_eq!((queue.peek(lane).1, taken(&queue, lane)), (false, vec![more]), "it is in memory at once");
+        }
+        queue.close(PATIENCE).unwrap();
+    }
+
+    #[test]
+    fn a_lane_that_begins_anew_reads_what_it_has_forgotten() {
+        let disk = SimDisk::default();
+        let queue = queue(&disk);
+        let tickets: Vec<Ticket> = (0..6).map(|_| push(&queue, 3, 10)).collect();
+        let _durable = tickets.last().unwrap().wait(PATIENCE).unwrap();
+        let first = tickets[0].seq();
+        assert_eq!(taken(&queue, 3).len(), 6);
+        queue.note(3, Position { answered: first, sending: first + 2 }).unwrap();
+        let (answered, sending) = queue.interrupted(3).unwrap();
+        assert_eq!(answered, first);
+        assert_eq!(sending.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [first + 1, first + 2]);
+        assert!(matches!(queue.refill(3).unwrap(), Refill::Filled));
+        assert_eq!(taken(&queue, 3), [first + 3, first + 4, first + 5]);
+        queue.close(PATIENCE).unwrap();
     }
 }

@@ -1,16 +1,18 @@
 //! A destination: its settings, its queue and its lanes.
 
 use std::{
+    panic::AssertUnwindSafe,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::FutureExt as _;
 use homeostat_model::TimeMs;
 use homeostat_relabel::Rule;
 use homeostat_store_wal::{Disk, Full, Ticket};
 use tokio::{sync::Semaphore, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     batch::RelayBatch,
@@ -94,33 +96,48 @@ impl Relay {
         RelayBatch::new(&self.spec, now_ms())
     }
 
-    /// Says beforehand whether `len` bytes would be taken.
+    /// Says beforehand whether `len` bytes would be taken. What is committed after a yes is taken, however much it became
+    /// by relabelling; who asks and commits by turns goes beyond the limit by one batch at most.
     pub fn room(&self, len: usize) -> Result<(), Full> {
         self.queue.room(len)
     }
 
     /// Queues what a write brought; it is durable when the ticket says so. Batches of one series must come in the order
-    /// of their samples. When the log is full the oldest records go.
+    /// of their samples. When the log is full the oldest records go. Refused only while the log is being closed.
     pub fn commit(&self, batch: RelayBatch<'_>) -> Result<Option<Ticket>, Full> {
         self.queue.push(batch.into_records())
     }
 
-    /// Sends until `stop`; what is under way is given up then, and sent again by the next run.
-    pub async fn run(&self, carrier: Arc<dyn Carrier>, stop: CancellationToken) {
+    /// Sends until `stop`; what is under way is given up then, and sent again by the next run. Lanes that the disk holds up
+    /// are waited for as long as `patience`; gives false when some of them had not ended by then.
+    pub async fn run(&self, carrier: Arc<dyn Carrier>, stop: CancellationToken, patience: Duration) -> bool {
         let places = Arc::new(Semaphore::new(self.spec.concurrency.clamp(1, LANES)));
         let mut lanes = JoinSet::new();
         for number in 0..LANES {
-            let lane = Lane::new(
+            let tended = Tended {
                 number,
-                Arc::clone(&self.spec),
-                Arc::clone(&self.queue),
-                Arc::clone(&self.counters),
-                Arc::clone(&carrier),
-                Arc::clone(&places),
-            );
-            lanes.spawn(lane.run(stop.clone()));
+                spec: Arc::clone(&self.spec),
+                queue: Arc::clone(&self.queue),
+                counters: Arc::clone(&self.counters),
+                carrier: Arc::clone(&carrier),
+                places: Arc::clone(&places),
+            };
+            lanes.spawn(tended.run(stop.clone()));
         }
-        while lanes.join_next().await.is_some() {}
+        stop.cancelled().await;
+        let all = async { while lanes.join_next().await.is_some() {} };
+        tokio::time::timeout(patience, all).await.is_ok()
+    }
+
+    /// Says what a person should know who asks how the process is; `None` when there is nothing.
+    pub fn trouble(&self) -> Option<String> {
+        let times = self.counters.panics();
+        (times > 0).then(|| {
+            let name = &self.spec.name;
+            format!(
+                "a sender of the destination `{name}` ended {times} times by a fault of ours, and was started again"
+            )
+        })
     }
 
     /// Ends the log; gives the number of records that did not reach the disk in time.
@@ -137,6 +154,57 @@ impl Relay {
             })
             .collect();
         Counters::write(&all, out);
+    }
+}
+
+/// A lane, and what it takes to start it again.
+struct Tended {
+    number: usize,
+    spec: Arc<RelaySpec>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    carrier: Arc<dyn Carrier>,
+    places: Arc<Semaphore>,
+}
+
+impl Tended {
+    /// Runs the lane until `stop`. When it panics, that is told, and it goes on as after a crash: what was under way is sent
+    /// again. A record that nobody survives holds up its lane, not the others.
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            let work = TaskTracker::new();
+            // What a panic leaves half-done is the lane's own memory, which is forgotten with it, and counters.
+            let ended = AssertUnwindSafe(self.lane(&work).run(stop.clone())).catch_unwind().await;
+            // A note that is being written belongs to this run: the next one must not find it half-way.
+            work.close();
+            work.wait().await;
+            let Err(panic) = ended else { return };
+            let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+            let said = said.unwrap_or("it says nothing");
+            self.counters.panicked();
+            tracing::error!(
+                remote = self.spec.name,
+                lane = self.number,
+                said,
+                "a sender ended by a fault of ours; it is started again, please report it"
+            );
+            self.counters.trouble("a sender ended by a fault of ours");
+            if stop.run_until_cancelled(tokio::time::sleep(self.spec.backoff_max)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn lane(&self, work: &TaskTracker) -> Lane {
+        Lane::new(
+            self.number,
+            Arc::clone(&self.spec),
+            Arc::clone(&self.queue),
+            Arc::clone(&self.counters),
+            Arc::clone(&self.carrier),
+            Arc::clone(&self.places),
+            work.clone(),
+        )
     }
 }
 

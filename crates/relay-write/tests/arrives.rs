@@ -8,18 +8,24 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
-use homeostat_relay_write::{Answer, Carrier, Carrying, Relay, RelaySpec, Version};
+use homeostat_relay_write::{Answer, Carrier, Carrying, Relay, RelaySpec, Version, Written};
 use homeostat_store_wal::SimDisk;
 use homeostat_wire::{
     intake::{Collected, IntakeLimits},
     remote_write::{decode_v1, decode_v2, unpack},
 };
 use tokio_util::sync::CancellationToken;
+
+/// Long enough for any machine; only a broken relay ever waits this long.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A small generator of numbers, so that a run can be repeated.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Receiver {
             for sample in &series.samples {
                 match times.last() {
                     Some(last) if sample.t_ms < *last => {
-                        return Answer::Refused { status: 400, why: "out of order sample".to_owned() };
+                        return Answer::Refused { status: 400, why: "out of order sample".to_owned(), written: None };
                     }
                     Some(last) if sample.t_ms == *last => {}
                     _ => times.push(sample.t_ms),
@@ -68,7 +74,7 @@ impl Receiver {
             }
         }
         *stored = after;
-        Answer::Taken
+        Answer::Taken { written: None }
     }
 }
 
@@ -81,7 +87,7 @@ impl Carrier for Receiver {
             1 => later(true),
             // It arrives, and the answer does not.
             2 => match self.take(&body, version) {
-                Answer::Taken => later(true),
+                Answer::Taken { .. } => later(true),
                 other => other,
             },
             _ => self.take(&body, version),
@@ -146,7 +152,7 @@ async fn everything_arrives_once_in_order_through_crashes_and_lost_answers() {
             let relay = Arc::new(relay);
             let stop = CancellationToken::new();
             let (sender, carrier, stopped) = (Arc::clone(&relay), Arc::clone(&receiver), stop.clone());
-            let sending = tokio::spawn(async move { sender.run(carrier, stopped).await });
+            let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
             for _ in 0..chance.below(6) {
                 let times = next..next + 1 + chance.below(3) as i64;
                 next = times.end;
@@ -158,7 +164,7 @@ async fn everything_arrives_once_in_order_through_crashes_and_lost_answers() {
             }
             // Everything that is not on the disk is lost with the power.
             stop.cancel();
-            sending.await.unwrap();
+            assert!(sending.await.unwrap());
             assert_eq!(metric(&relay, "prometheus_remote_storage_samples_failed_total"), 0, "seed {seed} run {run}");
             drop(relay);
             disk.lose_power(seed * 8 + run);
@@ -182,13 +188,13 @@ async fn more_than_memory_holds_waits_on_disk_and_keeps_its_order() {
     let receiver = Receiver::new(0, 0);
     let (sender, carrier, stop) = (Arc::clone(&relay), Arc::clone(&receiver), CancellationToken::new());
     let stopped = stop.clone();
-    let sending = tokio::spawn(async move { sender.run(carrier, stopped).await });
+    let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
     put(&relay, 64, 30_000..30_001);
     until_empty(&relay).await;
     put(&relay, 64, 30_001..30_002);
     until_empty(&relay).await;
     stop.cancel();
-    sending.await.unwrap();
+    assert!(sending.await.unwrap());
     let stored = receiver.stored.lock().unwrap();
     assert!(stored.len() == 64 && stored.values().all(|times| times.iter().copied().eq(0..30_002)));
     assert_eq!(metric(&relay, "prometheus_remote_storage_samples_dropped_total"), 0);
@@ -210,10 +216,10 @@ async fn a_full_queue_drops_the_oldest_and_counts_it() {
     let receiver = Receiver::new(0, 0);
     let (sender, carrier, stop) = (Arc::clone(&relay), Arc::clone(&receiver), CancellationToken::new());
     let stopped = stop.clone();
-    let sending = tokio::spawn(async move { sender.run(carrier, stopped).await });
+    let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
     until_empty(&relay).await;
     stop.cancel();
-    sending.await.unwrap();
+    assert!(sending.await.unwrap());
     let stored = receiver.stored.lock().unwrap();
     assert_eq!(stored.values().map(Vec::len).sum::<usize>() as u64, pending);
     assert!(stored.values().all(|times| times.last() == Some(&19_999)), "the newest are kept");
@@ -226,7 +232,7 @@ async fn what_is_too_old_is_not_sent_and_what_is_refused_is_not_sent_again() {
     impl Carrier for Never {
         fn carry(&self, _: Bytes, _: Version) -> Carrying {
             *self.0.lock().unwrap() += 1;
-            Box::pin(async { Answer::Refused { status: 404, why: "no such thing".to_owned() } })
+            Box::pin(async { Answer::Refused { status: 404, why: "no such thing".to_owned(), written: None } })
         }
     }
     for (age_max, asked, name) in [
@@ -240,10 +246,157 @@ async fn what_is_too_old_is_not_sent_and_what_is_refused_is_not_sent_again() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let (never, stop) = (Arc::new(Never(Mutex::new(0))), CancellationToken::new());
         let (sender, carrier, stopped) = (Arc::clone(&relay), Arc::clone(&never), stop.clone());
-        let sending = tokio::spawn(async move { sender.run(carrier, stopped).await });
+        let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
         until_empty(&relay).await;
         stop.cancel();
-        sending.await.unwrap();
+        assert!(sending.await.unwrap());
         assert_eq!((*never.0.lock().unwrap(), metric(&relay, name)), (asked, 3));
     }
+}
+
+/// A destination that does what it is told.
+struct Does<F>(F);
+
+impl<F: Fn() -> Answer + Send + Sync + 'static> Carrier for Does<F> {
+    fn carry(&self, _: Bytes, _: Version) -> Carrying {
+        Box::pin(std::future::ready((self.0)()))
+    }
+}
+
+/// A relay that sends to such a destination, until all is sent.
+async fn sent(relay: &Arc<Relay>, does: impl Fn() -> Answer + Send + Sync + 'static) {
+    let (sender, stop) = (Arc::clone(relay), CancellationToken::new());
+    let stopped = stop.clone();
+    let sending = tokio::spawn(async move { sender.run(Arc::new(Does(does)), stopped, PATIENCE).await });
+    until_empty(relay).await;
+    stop.cancel();
+    assert!(sending.await.unwrap());
+}
+
+fn relay(spec: RelaySpec, disk: &SimDisk) -> Arc<Relay> {
+    Arc::new(Relay::open(spec, Path::new("/queue"), Arc::new(disk.clone())).unwrap())
+}
+
+#[tokio::test]
+async fn what_a_destination_takes_in_part_is_counted_in_part() {
+    let written = Some(Written { samples: 90, histograms: 7 });
+    let why = || "too old".to_owned();
+    let answers: [fn(Option<Written>, String) -> Answer; 2] =
+        [|written, _| Answer::Taken { written }, |written, why| Answer::Refused { status: 400, why, written }];
+    for answer in answers {
+        let relay = relay(spec(Version::V2, 100, 1 << 20), &SimDisk::default());
+        put(&relay, 1, 0..100);
+        sent(&relay, move || answer(written, why())).await;
+        assert_eq!(metric(&relay, "prometheus_remote_storage_samples_total"), 90);
+        assert_eq!(metric(&relay, "prometheus_remote_storage_histograms_total"), 0, "none were sent");
+        assert_eq!(metric(&relay, "prometheus_remote_storage_samples_failed_total"), 10);
+    }
+}
+
+/// Panics so many times, and then takes everything.
+struct Panicking(Arc<Receiver>, AtomicU64);
+
+impl Carrier for Panicking {
+    fn carry(&self, body: Bytes, version: Version) -> Carrying {
+        let left = self.1.load(Ordering::Relaxed);
+        if left > 0 {
+            self.1.store(left - 1, Ordering::Relaxed);
+            unreachable!("a mistake of ours");
+        }
+        self.0.carry(body, version)
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_panics_is_told_and_goes_on() {
+    let relay = relay(spec(Version::V1, 5, 1 << 20), &SimDisk::default());
+    put(&relay, 1, 0..23);
+    assert_eq!(relay.trouble(), None);
+    let receiver = Receiver::new(0, 0);
+    let panics = AtomicU64::new(2);
+    let (sender, stop) = (Arc::clone(&relay), CancellationToken::new());
+    let (carrier, stopped) = (Arc::new(Panicking(Arc::clone(&receiver), panics)), stop.clone());
+    let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
+    until_empty(&relay).await;
+    stop.cancel();
+    assert!(sending.await.unwrap());
+    assert_eq!(metric(&relay, "homeostat_relay_panics_total"), 2);
+    assert!(relay.trouble().unwrap().contains("2 times"));
+    let stored = receiver.stored.lock().unwrap();
+    assert!(stored.len() == 1 && stored.values().all(|times| times.iter().copied().eq(0..23)), "{stored:?}");
+}
+
+#[tokio::test]
+async fn a_stuck_disk_does_not_hold_up_the_end() {
+    let disk = SimDisk::default();
+    let relay = relay(spec(Version::V1, 5, 1 << 20), &disk);
+    put(&relay, 1, 0..5);
+    let (stop, stuck) = (CancellationToken::new(), disk.clone());
+    let stopping = stop.clone();
+    // From the answer on nothing can be noted any more. The lane asks the disk before anybody else comes to run.
+    let carrier = Does(move || {
+        stuck.set(|faults| faults.stuck = true);
+        stopping.cancel();
+        Answer::Taken { written: None }
+    });
+    let ended = relay.run(Arc::new(carrier), stop, Duration::from_millis(20)).await;
+    assert!(!ended, "the disk still has what the lane gave it");
+    disk.set(|faults| faults.stuck = false);
+}
+
+#[test]
+fn what_there_was_room_for_is_taken() {
+    let disk = SimDisk::default();
+    let relay = relay(spec(Version::V1, 1, 1 << 30), &disk);
+    disk.set(|faults| faults.stuck = true);
+    let mut batches = 0;
+    // Each sample is a record of its own, and some thousands of them cross the limit in the middle of a batch.
+    while relay.room(1).is_ok() {
+        let mut batch = relay.begin();
+        let times: Vec<(i64, f64)> = (0..3001).map(|at| (batches * 3001 + at, 1.0)).collect();
+        batch.series([("__name__", "s")], &times, &[]);
+        relay.commit(batch).unwrap();
+        batches += 1;
+    }
+    assert_eq!(metric(&relay, "prometheus_remote_storage_samples_pending"), batches as u64 * 3001);
+    disk.set(|faults| faults.stuck = false);
+    relay.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_disk_that_removes_the_oldest_part() {
+    const QUEUE_BYTES: u64 = 1 << 20;
+    let disk = SimDisk::default();
+    let relay = relay(spec(Version::V1, 500, QUEUE_BYTES), &disk);
+    let mut next = 0;
+    while metric(&relay, "homeostat_relay_queue_bytes") <= QUEUE_BYTES {
+        put(&relay, 16, next..next + 200);
+        next += 200;
+    }
+    let commit = |relay: &Relay, t_ms: i64| {
+        let mut batch = relay.begin();
+        batch.series([("__name__", "s")], &[(t_ms, 1.0)], &[]);
+        relay.commit(batch).unwrap()
+    };
+    disk.set(|faults| faults.stuck = true);
+    let before = metric(&relay, "prometheus_remote_storage_samples_pending");
+    let removing = std::thread::spawn({
+        let relay = Arc::clone(&relay);
+        move || drop(commit(&relay, next))
+    });
+    while metric(&relay, "prometheus_remote_storage_samples_pending") == before {
+        std::thread::yield_now();
+    }
+    let (done, came) = std::sync::mpsc::channel();
+    std::thread::spawn({
+        let relay = Arc::clone(&relay);
+        move || {
+            drop(commit(&relay, next + 1));
+            done.send(()).unwrap();
+        }
+    });
+    came.recv_timeout(PATIENCE).unwrap();
+    disk.set(|faults| faults.stuck = false);
+    removing.join().unwrap();
+    relay.close(PATIENCE).unwrap();
 }

@@ -4,14 +4,22 @@
 //! time-out and twice the limit on bytes. Credentials go to the host that the job names and to no other: a redirect
 //! elsewhere is followed without them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use homeostat_model::TimeMs;
 use homeostat_wire::gzip::{self, GzipError};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -96,6 +104,24 @@ fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(" and said {words:?}") }
 }
 
+/// A request that was not answered.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// Why not.
+    pub error: FetchError,
+    /// Whether it may have arrived all the same.
+    pub sent: Sent,
+}
+
+/// How much of a request had left when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing of its body: there was no connection.
+    Nothing,
+    /// Some of it, or all.
+    Perhaps,
+}
+
 /// What one GET needs to know.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
@@ -114,7 +140,7 @@ pub struct Question<'a> {
 /// Asks targets of one job; keeps their connections.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Noted>,
     spec: Arc<HttpSpec>,
 }
 
@@ -152,9 +178,11 @@ impl Fetcher {
         own: HeaderMap,
         body: Bytes,
         limit: Duration,
-    ) -> Result<(StatusCode, HeaderMap, String), FetchError> {
+    ) -> Result<(StatusCode, HeaderMap, String), Unanswered> {
+        let begun = Arc::new(AtomicBool::new(false));
+        let body = Noted { body: Full::new(body), begun: Arc::clone(&begun) };
         let all = async {
-            let mut request = Request::new(Full::new(body));
+            let mut request = Request::new(body);
             *request.method_mut() = Method::POST;
             *request.uri_mut() = parse(url)?;
             let headers = request.headers_mut();
@@ -165,7 +193,11 @@ impl Fetcher {
             let (parts, body) = response.into_parts();
             Ok((parts.status, parts.headers, words(body).await))
         };
-        tokio::time::timeout(limit, all).await.unwrap_or(Err(FetchError::Timeout(limit)))
+        let answered = tokio::time::timeout(limit, all).await.unwrap_or(Err(FetchError::Timeout(limit)));
+        answered.map_err(|error| {
+            let sent = if begun.load(Ordering::Relaxed) { Sent::Perhaps } else { Sent::Nothing };
+            Unanswered { error, sent }
+        })
     }
 
     async fn follow(&self, question: &Question<'_>) -> Result<Answer, FetchError> {
@@ -185,7 +217,7 @@ impl Fetcher {
     }
 
     async fn ask(&self, uri: &Uri, question: &Question<'_>, at_home: bool) -> Result<Response<Incoming>, FetchError> {
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Noted::default());
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         let wrong = |reason: String| FetchError::Request { url: question.url.to_owned(), reason };
@@ -214,6 +246,34 @@ impl Fetcher {
             headers.insert(header::AUTHORIZATION, credentials::header_of(credentials).await?);
         }
         Ok(())
+    }
+}
+
+/// A body that notes when it is asked for: only where there is a connection that can be written to.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    body: Full<Bytes>,
+    begun: Arc<AtomicBool>,
+}
+
+impl Body for Noted {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.begun.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -254,10 +314,17 @@ async fn answer(response: Response<Incoming>, limit: u64) -> Result<Answer, Fetc
     Ok(Answer { body, content_type: text(header::CONTENT_TYPE).to_owned() })
 }
 
-/// The beginning of what somebody said.
-async fn words(body: Incoming) -> String {
-    let body = Limited::new(body, WORDS_MAX * 4).collect().await;
-    let words = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+/// The beginning of what somebody said, however long it goes on and however it ends.
+async fn words(mut body: impl Body<Data = Bytes> + Unpin) -> String {
+    // A character takes four bytes at most.
+    const BYTES_MAX: usize = WORDS_MAX * 4;
+    let mut words = Vec::new();
+    while words.len() < BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let data = frame.into_data().unwrap_or_default();
+        words.extend(data.iter().take(BYTES_MAX - words.len()));
+    }
     String::from_utf8_lossy(&words).trim().chars().take(WORDS_MAX).collect()
 }
 
@@ -314,6 +381,14 @@ mod tests {
         assert_eq!(resolve(&from, "/m?n=o").unwrap().to_string(), "http://a:1/m?n=o");
         assert_eq!(resolve(&from, "https://b:2/").unwrap().to_string(), "https://b:2/");
         assert!(resolve(&from, "ftp://b").is_none() && resolve(&from, "").is_none());
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_long_speech_is_kept() {
+        assert_eq!(words(Full::from(" short ")).await, "short");
+        assert_eq!(words(Full::from("ä".repeat(10_000))).await, "ä".repeat(WORDS_MAX));
+        let page = format!("<html>{}", "x".repeat(100_000));
+        assert!(words(Full::from(page)).await.starts_with("<html>xxx"));
     }
 
     #[test]

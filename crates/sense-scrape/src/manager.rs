@@ -13,7 +13,10 @@ use std::{
 };
 
 use homeostat_model::Labels;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{self, JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -51,6 +54,8 @@ pub struct JobView {
     pub dropped_count: usize,
     /// Addresses that are no targets, and sources that cannot be read.
     pub troubles: Vec<String>,
+    /// How often a scraper or a source of the job ended by a fault of ours.
+    pub panics: u64,
 }
 
 /// The state of all jobs, shared with the API.
@@ -63,6 +68,7 @@ struct Shown {
     dropped: Vec<Labels>,
     dropped_count: usize,
     troubles: Vec<String>,
+    panics: u64,
 }
 
 impl Targets {
@@ -82,6 +88,7 @@ impl Targets {
                     dropped: shown.dropped.clone(),
                     dropped_count: shown.dropped_count,
                     troubles: shown.troubles.clone(),
+                    panics: shown.panics,
                 };
                 (name.clone(), view)
             })
@@ -103,9 +110,13 @@ struct JobTask<S> {
     sink: Arc<S>,
     targets: Targets,
     retire: CancellationToken,
-    running: HashMap<(Labels, String), Running>,
+    running: HashMap<Key, Running>,
     scrapers: JoinSet<()>,
+    panics: u64,
 }
+
+/// Labels and address of a target.
+type Key = (Labels, String);
 
 #[derive(Debug)]
 struct Running {
@@ -113,6 +124,14 @@ struct Running {
     status: SharedStatus,
     stop: CancellationToken,
     gone: CancellationToken,
+    task: task::Id,
+}
+
+/// Why a job looks up from its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Changed,
+    Stopped,
 }
 
 /// Runs a job until it is stopped; then waits for its scrapers. When `retire` was cancelled before `stop`, the job is no
@@ -128,9 +147,11 @@ pub async fn run_job<S: Sink>(
     let fetcher = Fetcher::new(Arc::new(job.http.clone()))?;
     let name = job.name.clone();
     let (running, scrapers) = (HashMap::new(), JoinSet::new());
-    let mut task = JobTask { job, fetcher, sink, targets, retire, running, scrapers };
+    let mut task = JobTask { job, fetcher, sink, targets, retire, running, scrapers, panics: 0 };
     task.follow(read, &stop).await;
-    while task.scrapers.join_next().await.is_some() {}
+    while let Some(ended) = task.scrapers.join_next_with_id().await {
+        task.note_end(ended);
+    }
     if task.retire.is_cancelled() {
         task.targets.lock().remove(&name);
     }
@@ -150,21 +171,61 @@ impl<S: Sink> JobTask<S> {
             sources.spawn(pass_on(receiver, changed.clone(), stop.clone()));
         }
         drop(changed);
+        // Until all sources have said all they will ever say: written-down targets.
+        let mut speaking = true;
         loop {
             self.settle(&found, stop);
-            match stop.run_until_cancelled(changes.changed()).await {
-                Some(Ok(())) => {}
-                // All sources have said all they will ever say: written-down targets.
-                Some(Err(_)) => break stop.cancelled().await,
-                None => break,
+            // What changes nothing is no reason to look at all targets again.
+            let settled = loop {
+                tokio::select! {
+                    () = stop.cancelled() => break Settled::Stopped,
+                    change = changes.changed(), if speaking => match change {
+                        Ok(()) => break Settled::Changed,
+                        Err(_) => speaking = false,
+                    },
+                    Some(ended) = self.scrapers.join_next_with_id() => if self.note_end(ended) {
+                        break Settled::Changed;
+                    },
+                    Some(ended) = sources.join_next() => if let Err(error) = ended {
+                        self.panicked("a source", &error);
+                    },
+                }
+            };
+            if settled == Settled::Stopped {
+                break;
             }
         }
-        while sources.join_next().await.is_some() {}
+        while let Some(ended) = sources.join_next().await {
+            if let Err(error) = ended {
+                self.panicked("a source", &error);
+            }
+        }
+    }
+
+    /// Notes that a scraper has ended. True when it should not have: then its target needs another one.
+    fn note_end(&mut self, ended: Result<(task::Id, ()), JoinError>) -> bool {
+        let Err(error) = ended else { return false };
+        let of_task = |running: &Running| running.task == error.id();
+        let Some(key) = self.running.iter().find(|(_, running)| of_task(running)).map(|(key, _)| key.clone()) else {
+            self.panicked("a scraper", &error);
+            return false;
+        };
+        self.panicked(&format!("the scraper of {}", key.1), &error);
+        self.running.remove(&key);
+        true
+    }
+
+    fn panicked(&mut self, what: &str, error: &JoinError) {
+        self.panics += 1;
+        tracing::error!(job = self.job.name, %error, "{what} ended by a fault of ours; please report it");
+        if let Some(shown) = self.targets.lock().get_mut(&self.job.name) {
+            shown.panics = self.panics;
+        }
     }
 
     /// Starts what is new and stops what is gone.
     fn settle(&mut self, found: &[watch::Receiver<Discovered>], stop: &CancellationToken) {
-        let mut shown = Shown::default();
+        let mut shown = Shown { panics: self.panics, ..Shown::default() };
         let mut wanted = HashMap::new();
         for source in found {
             let source = source.borrow();
@@ -224,10 +285,8 @@ impl<S: Sink> JobTask<S> {
             Arc::clone(&self.sink),
             status.clone(),
         );
-        self.scrapers.spawn(scraper.run(stop.clone(), gone.clone()));
-        // Those that have ended leave their place.
-        while self.scrapers.try_join_next().is_some() {}
-        Running { target, status, stop, gone }
+        let task = self.scrapers.spawn(scraper.run(stop.clone(), gone.clone())).id();
+        Running { target, status, stop, gone, task }
     }
 }
 

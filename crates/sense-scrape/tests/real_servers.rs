@@ -6,6 +6,8 @@
     reason = "helpers of tests fail by panicking, and say when they skip"
 )]
 
+mod common;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -17,11 +19,9 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::TimeMs;
 use homeostat_sense_scrape::{
     discover::ReadGroups,
     manager::{Targets, run_job},
-    sink::{Sink, Storing},
     spec::{Discovery, Job, Scheme, TargetGroup, TlsSpec},
 };
 use homeostat_wire::intake::Collected;
@@ -32,20 +32,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Hands every batch to the test.
-#[derive(Debug)]
-struct Batches(mpsc::Sender<Collected>);
-
-impl Sink for Batches {
-    type Batch = Collected;
-    fn begin(&self, _: TimeMs) -> Collected {
-        Collected::default()
-    }
-    fn commit(&self, batch: Collected) -> Storing {
-        let sent = self.0.try_send(batch).map_err(|_| "the test is over".to_owned());
-        Box::pin(async move { sent })
-    }
-}
+use common::Batches;
 
 fn job(at: SocketAddr) -> Job {
     let group = TargetGroup { targets: vec![at.to_string()], labels: Vec::new() };
@@ -182,9 +169,18 @@ async fn a_series_of_ten_thousand_labels_harms_nobody() {
     }
     body.push_str("} 1\nalso 1\n");
     let (batch, error) = first(job(serve_text(body).await)).await;
-    let names: Vec<_> = batch.series.iter().map(|s| s.labels.value("__name__").to_owned()).collect();
-    println!("{error}: {names:?}, {:?}", batch.refused);
-    assert!(names.iter().all(|name| name != "wide"), "a store takes 512 labels at most");
+    // As with every body that cannot be read: no half of a target is stored, and it is said why, and where.
+    assert!(up(&batch) == 0.0 && error.contains("line 2, column 1: it has more than 256 labels"), "{error}");
+    let mut names: Vec<_> = batch.series.iter().map(|s| s.labels.value("__name__").to_owned()).collect();
+    names.sort();
+    let about = ["scrape_duration_seconds", "scrape_samples_post_metric_relabeling", "scrape_samples_scraped"];
+    assert_eq!(names, [&about[..], &["scrape_series_added", "up"]].concat());
+    assert!(batch.refused.is_empty(), "{:?}", batch.refused);
+    // One label less than too many is taken, beside its neighbours.
+    let labels = (0..255).map(|number| format!("l{number}=\"x\"")).collect::<Vec<_>>().join(",");
+    let (batch, error) = first(job(serve_text(format!("good 1\nwide{{{labels}}} 1\n")).await)).await;
+    let wide = batch.series.iter().find(|s| s.labels.value("__name__") == "wide").map(|s| s.labels.iter().count());
+    assert!(up(&batch) > 0.0 && wide > Some(255), "{error}: {wide:?}");
 }
 
 /// A running nginx; ended when dropped.

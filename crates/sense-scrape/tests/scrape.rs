@@ -1,6 +1,8 @@
 //! Jobs against real servers on loopback sockets: good ones, broken ones and hostile ones.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod common;
+
 use std::{
     convert::Infallible,
     io::Write as _,
@@ -24,20 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Hands every batch to the test.
-#[derive(Debug)]
-struct Batches(mpsc::Sender<Collected>);
-
-impl Sink for Batches {
-    type Batch = Collected;
-    fn begin(&self, _: TimeMs) -> Collected {
-        Collected::default()
-    }
-    fn commit(&self, batch: Collected) -> Storing {
-        let sent = self.0.try_send(batch).map_err(|_| "the test is over".to_owned());
-        Box::pin(async move { sent })
-    }
-}
+use common::Batches;
 
 /// What a test server answers next; the last answer is repeated.
 type Answers = Arc<Mutex<Vec<Response<Full<Bytes>>>>>;
@@ -223,4 +212,38 @@ async fn an_unknown_format_is_refused_unless_a_fallback_is_named() {
     assert_eq!(batches(job(at), 1).await, [vec!["up 0"]]);
     let fallback = Job { fallback_format: Some(homeostat_sense_scrape::spec::Format::Text0), ..job(at) };
     assert_eq!(batches(fallback, 1).await, [vec!["a 1", "up 1"]]);
+}
+
+/// Panics at the first of its batches.
+#[derive(Debug)]
+struct Panics(std::sync::atomic::AtomicBool, Batches);
+
+impl Sink for Panics {
+    type Batch = Collected;
+    fn begin(&self, now_ms: TimeMs) -> Collected {
+        assert!(self.0.swap(true, std::sync::atomic::Ordering::Relaxed), "a mistake of ours");
+        self.1.begin(now_ms)
+    }
+    fn commit(&self, batch: Collected) -> Storing {
+        self.1.commit(batch)
+    }
+}
+
+#[tokio::test]
+async fn a_scraper_that_panics_is_counted_and_started_again() {
+    let at = serve(vec![text("a 1\n")]).await;
+    let (sender, mut receiver) = mpsc::channel(64);
+    let (stop, targets) = (CancellationToken::new(), Targets::default());
+    let patient = Job { interval: Duration::from_secs(1), timeout: Duration::from_secs(1), ..job(at) };
+    let sink = Arc::new(Panics(false.into(), Batches(sender)));
+    let running = run_job(Arc::new(patient), no_lists(), sink, targets.clone(), stop.clone(), CancellationToken::new());
+    let seeing = async {
+        let seen = shown(&receiver.recv().await.unwrap());
+        stop.cancel();
+        seen
+    };
+    let (ended, seen) = tokio::join!(running, seeing);
+    ended.unwrap();
+    assert_eq!(seen, ["a 1", "up 1"]);
+    assert_eq!(targets.view().first().unwrap().1.panics, 1);
 }

@@ -43,6 +43,15 @@ pub(crate) enum Place {
     NewSegment,
 }
 
+/// Whether a full queue refuses a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It does.
+    IfRoom,
+    /// Its caller was told that there is room, and cannot go back any more.
+    Granted,
+}
+
 /// Proof that a record is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -200,7 +209,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(self: &Arc<Self>, payload: &[u8], place: Place, flush: Flush) -> Result<Ticket, Full> {
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        payload: &[u8],
+        place: Place,
+        flush: Flush,
+        admission: Admission,
+    ) -> Result<Ticket, Full> {
         let len = payload.len();
         if len == 0 || PAYLOAD_BYTES_MAX < len {
             return Err(PayloadLength { len }.into());
@@ -208,7 +223,11 @@ impl Shared {
         // Copied before the lock is taken: a large snapshot must not hold up the writer.
         let payload = Arc::from(payload);
         let mut state = self.lock();
-        self.check_room(&mut state, len)?;
+        match admission {
+            Admission::IfRoom => self.check_room(&mut state, len)?,
+            Admission::Granted if state.closing => return Err(Full::Closed),
+            Admission::Granted => {}
+        }
         let waiting_before = (state.queue.len(), state.wait_is_over(self.options.commit));
         state.queue.push_back(Pending { payload, place });
         state.queue_bytes += len;

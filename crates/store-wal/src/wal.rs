@@ -12,7 +12,7 @@ use std::{
 use crate::{
     disk::Disk,
     error::{Full, OpenError},
-    queue::{Flush, KnownSegment, Place, Shared, Ticket, WalHealth},
+    queue::{Admission, Flush, KnownSegment, Place, Shared, Ticket, WalHealth},
     reader::Reader,
     segment::{End, SEGMENT_BYTES_DEFAULT, file_name},
     survey::{Survey, survey},
@@ -143,12 +143,19 @@ impl Wal {
 
     /// Queues a record. Never waits for the disk.
     pub fn append(&self, payload: &[u8], flush: Flush) -> Result<Ticket, Full> {
-        self.shared.push(payload, Place::Here, flush)
+        self.shared.push(payload, Place::Here, flush, Admission::IfRoom)
     }
 
     /// Queues a record that becomes the first of a new segment, so that what lies before it can be forgotten.
     pub fn append_in_new_segment(&self, payload: &[u8], flush: Flush) -> Result<Ticket, Full> {
-        self.shared.push(payload, Place::NewSegment, flush)
+        self.shared.push(payload, Place::NewSegment, flush, Admission::IfRoom)
+    }
+
+    /// Queues a record even where the queue is full, for callers who were told by [`Self::room`] that there is room and
+    /// have changed something else since. How far the queue goes beyond its limits is what they bring after one such
+    /// answer. Only impossible records and a log that is being closed are refused.
+    pub fn append_granted(&self, payload: &[u8], flush: Flush) -> Result<Ticket, Full> {
+        self.shared.push(payload, Place::Here, flush, Admission::Granted)
     }
 
     /// Says beforehand whether a record of `len` bytes would be taken, for callers who change something else first.

@@ -118,6 +118,10 @@ pub trait SeriesBackend: Send + Sync + 'static {
     }
     /// Says why it cannot answer yet or any more; `None` when it can.
     fn not_ready(&self) -> Option<String>;
+    /// What a person should know who asks whether the process is healthy: faults of ours that it has survived.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Appends the process's own metrics in the Prometheus text format 0.0.4.
     fn metrics(&self, out: &mut String);
 }

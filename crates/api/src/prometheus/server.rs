@@ -139,8 +139,10 @@ async fn hello() -> &'static str {
     "Homeostat's metrics server: queries at /api/v1/query, remote write at /api/v1/write, its own metrics at /metrics\n"
 }
 
-async fn healthy() -> &'static str {
-    "the process runs\n"
+/// 200 as long as it answers: a restart would mend nothing that is told here.
+async fn healthy(State(shared): State<Arc<Shared>>) -> String {
+    let troubles = shared.api.backend.troubles().into_iter().map(|trouble| trouble + "\n");
+    "the process runs\n".to_owned() + &troubles.collect::<String>()
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {

@@ -191,7 +191,13 @@ impl SeriesBackend for StoreBackend {
         self.door.store().is_none().then(|| OPENING.to_owned())
     }
 
+    fn troubles(&self) -> Vec<String> {
+        let relays = self.door.both().map(|(_, relays)| relays.troubles()).unwrap_or_default();
+        relays.into_iter().chain(scraping::troubles(&self.targets)).collect()
+    }
+
     fn metrics(&self, out: &mut String) {
+        scraping::metrics(&self.targets, out);
         self.ruling.0.metrics(out);
         self.ruling.1.metrics(out);
         self.receivers.remote_write.metrics(out);

@@ -163,7 +163,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     match opened.await.map_err(|_| ServerError::Panicked).flatten() {
         Ok(((store, recovery), (relays, carriers))) => {
             door.open(store.clone(), Arc::clone(&relays));
-            let sending = Sending::start(relays, carriers);
+            let sending = Sending::start(relays, carriers, CLOSE_TIMEOUT);
             let scraping = Scraping::new(&intake, &targets);
             let shared = rules::Shared { door, intake, environment, timeout, board, outlet };
             let ruling = Ruling::new(Arc::new(shared));

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use homeostat_model::error_chain::chain;
-use homeostat_relay_write::{Answer, Carrier, Carrying, OpenError, Relay, Version};
-use homeostat_sense_scrape::fetch::Fetcher;
+use homeostat_relay_write::{Answer, Carrier, Carrying, OpenError, Relay, Version, Written};
+use homeostat_sense_scrape::fetch::{Fetcher, Sent};
 use homeostat_store_series::Batch;
 use homeostat_store_wal::{Full, RealDisk, Ticket};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -62,7 +62,7 @@ pub(super) struct Relays {
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     relays: Arc<Relays>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<bool>,
     stop: CancellationToken,
 }
 
@@ -105,6 +105,11 @@ impl Relays {
         Ok(tickets)
     }
 
+    /// What a person should know who asks how the process is.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        self.all.iter().filter_map(|relay| relay.trouble()).collect()
+    }
+
     /// Appends the metrics of all destinations.
     pub(super) fn metrics(&self, out: &mut String) {
         if !self.all.is_empty() {
@@ -114,12 +119,12 @@ impl Relays {
 }
 
 impl Sending {
-    /// Starts sending.
-    pub(super) fn start(relays: Arc<Relays>, carriers: Carriers) -> Self {
+    /// Starts sending. When it is stopped, a disk that holds somebody up is waited for as long as `patience`.
+    pub(super) fn start(relays: Arc<Relays>, carriers: Carriers, patience: Duration) -> Self {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         for (relay, carrier) in relays.all.iter().zip(carriers) {
             let (relay, stop) = (Arc::clone(relay), stop.clone());
-            tasks.spawn(async move { relay.run(carrier, stop).await });
+            tasks.spawn(async move { relay.run(carrier, stop, patience).await });
         }
         Self { relays, tasks, stop }
     }
@@ -127,7 +132,11 @@ impl Sending {
     /// Stops sending; what was under way is sent again by the next run.
     pub(super) async fn stop(mut self, timeout: Duration) {
         self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        while let Some(ended) = self.tasks.join_next().await {
+            if !ended.unwrap_or(false) {
+                tracing::error!("the disk holds up a queue for other stores; what was under way is sent again");
+            }
+        }
         let relays = self.relays;
         let close = move || relays.all.iter().map(|relay| relay.close(timeout).err().unwrap_or(0)).sum::<usize>();
         let lost = tokio::task::spawn_blocking(close).await.unwrap_or(0);
@@ -164,24 +173,41 @@ impl Carrier for HttpCarrier {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
             headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static(number));
             match carrier.fetcher.post(&carrier.url, headers, body, carrier.timeout).await {
-                Ok((status, headers, words)) => answer(status, &headers, words),
-                Err(error) => Answer::Later { after: None, why: chain(&error), perhaps: true },
+                Ok((status, headers, words)) => answer(version, status, &headers, words),
+                Err(unanswered) => {
+                    let perhaps = unanswered.sent == Sent::Perhaps;
+                    Answer::Later { after: None, why: chain(&unanswered.error), perhaps }
+                }
             }
         })
     }
 }
 
-fn answer(status: StatusCode, headers: &HeaderMap, words: String) -> Answer {
+fn answer(version: Version, status: StatusCode, headers: &HeaderMap, words: String) -> Answer {
     let why = format!("it answers {status}: {words}");
     if status.is_success() {
-        Answer::Taken
+        Answer::Taken { written: written(version, headers) }
     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(after);
         // These two say that nothing was done; a proxy's word or an error in the middle says nothing.
         let undone = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         Answer::Later { after, why, perhaps: !undone }
     } else {
-        Answer::Refused { status: status.as_u16(), why }
+        Answer::Refused { status: status.as_u16(), why, written: written(version, headers) }
+    }
+}
+
+/// What a receiver of version 2.0 says that it has written.
+/// Source: prometheus.io/docs/specs/prw/remote_write_spec_2_0, "Required Written Response Headers".
+fn written(version: Version, headers: &HeaderMap) -> Option<Written> {
+    let count = |what: &str| {
+        headers.get(format!("x-prometheus-remote-write-{what}-written"))?.to_str().ok()?.trim().parse().ok()
+    };
+    match (version, count("samples"), count("histograms")) {
+        (Version::V1, ..) | (_, None, None) => None,
+        (_, samples, histograms) => {
+            Some(Written { samples: samples.unwrap_or(0), histograms: histograms.unwrap_or(0) })
+        }
     }
 }
 
@@ -205,9 +231,9 @@ mod tests {
             if let Some(text) = retry_after {
                 headers.insert(header::RETRY_AFTER, HeaderValue::try_from(text).unwrap());
             }
-            answer(StatusCode::from_u16(status).unwrap(), &headers, "x".to_owned())
+            answer(Version::V1, StatusCode::from_u16(status).unwrap(), &headers, "x".to_owned())
         };
-        assert_eq!(of(204, None), Answer::Taken);
+        assert_eq!(of(204, None), Answer::Taken { written: None });
         let why = |status: &str| format!("it answers {status}: x");
         let seconds = Some(Duration::from_secs(7));
         assert_eq!(
@@ -216,10 +242,49 @@ mod tests {
         );
         assert_eq!(of(503, None), Answer::Later { after: None, why: why("503 Service Unavailable"), perhaps: false });
         assert!(matches!(of(502, None), Answer::Later { perhaps: true, .. }));
-        assert_eq!(of(404, Some("7")), Answer::Refused { status: 404, why: why("404 Not Found") });
+        assert_eq!(of(404, Some("7")), Answer::Refused { status: 404, why: why("404 Not Found"), written: None });
         let date = after("Wed, 21 Oct 2065 07:28:00 GMT").unwrap();
         assert!(date > Duration::from_hours(24 * 365));
         assert_eq!((after("Wed, 21 Oct 2015 07:28:00 GMT"), after("soon")), (None, None));
         assert_eq!(folder_name("../a b"), "%2e%2e%2fa%20b");
+    }
+
+    #[test]
+    fn version_2_says_how_much_was_written() {
+        let mut headers = HeaderMap::new();
+        let of = |version, headers: &HeaderMap| answer(version, StatusCode::BAD_REQUEST, headers, "x".to_owned());
+        let written = |answer| if let Answer::Refused { written, .. } = answer { written } else { None };
+        assert_eq!(written(of(Version::V2, &headers)), None);
+        headers.insert("x-prometheus-remote-write-samples-written", HeaderValue::from_static("90"));
+        assert_eq!(written(of(Version::V2, &headers)), Some(Written { samples: 90, histograms: 0 }));
+        headers.insert("x-prometheus-remote-write-histograms-written", HeaderValue::from_static("7"));
+        assert_eq!(written(of(Version::V2, &headers)), Some(Written { samples: 90, histograms: 7 }));
+        assert_eq!(written(of(Version::V1, &headers)), None, "its receivers count nothing");
+        let taken = answer(Version::V2, StatusCode::NO_CONTENT, &headers, String::new());
+        assert!(matches!(taken, Answer::Taken { written: Some(Written { samples: 90, .. }) }));
+    }
+
+    #[tokio::test]
+    async fn only_what_was_sent_may_have_arrived() {
+        let carry = async |address: std::net::SocketAddr| {
+            let fetcher = Fetcher::new(Arc::default()).unwrap();
+            let url = format!("http://{address}/").into();
+            let carrier = HttpCarrier { fetcher, url, timeout: Duration::from_secs(30) };
+            match carrier.carry(Bytes::from_static(b"packed"), Version::V1).await {
+                Answer::Later { perhaps, .. } => perhaps,
+                other => unreachable!("nobody answers: {other:?}"),
+            }
+        };
+        // A port that was free a moment ago, and nobody listens on it.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let broken = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut request).await.unwrap();
+        });
+        assert!(carry(address).await, "it was read, and the answer never came");
+        broken.await.unwrap();
+        assert!(!carry(address).await, "there was nobody to take it");
     }
 }

@@ -11,6 +11,7 @@ use homeostat_sense_scrape::{
     sink::{Sink, Storing},
     spec::Job,
 };
+use homeostat_wire::exposition::{Exposition, FamilyKind};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -69,8 +70,9 @@ impl RunningJob {
     /// Scrapes that run are given up.
     async fn end(self) {
         self.stop.cancel();
-        // A panicked job has told so already.
-        drop(self.task.await);
+        if let Err(error) = self.task.await {
+            tracing::error!(job = self.job.name, %error, "a job ended by a fault of ours; please report it");
+        }
     }
 }
 
@@ -137,6 +139,25 @@ impl Scraping {
         for (_, job) in self.jobs {
             job.end().await;
         }
+    }
+}
+
+/// What a person should know who asks how the process is.
+pub(super) fn troubles(targets: &Targets) -> Vec<String> {
+    let panics = targets.view().into_iter().filter(|(_, view)| view.panics > 0).map(|(name, view)| {
+        let times = view.panics;
+        format!("a scraper of the job `{name}` ended {times} times by a fault of ours, and was started again")
+    });
+    panics.collect()
+}
+
+/// Appends how often scrapers have panicked.
+pub(super) fn metrics(targets: &Targets, out: &mut String) {
+    let mut exposition = Exposition::new(out);
+    let help = "How often a scraper of this job ended by a fault of ours, and was started again.";
+    let mut family = exposition.family("homeostat_scrape_panics_total", FamilyKind::Counter, help);
+    for (job, view) in targets.view() {
+        family.count(&[("job", &job)], view.panics);
     }
 }
 
