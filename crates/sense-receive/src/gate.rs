@@ -73,16 +73,33 @@ impl<I: Intake> Gate<I> {
         held: Held,
         decode: impl FnOnce(&Bytes) -> Decoded<T> + Send + 'static,
     ) -> Result<Stored<T>, Problem> {
-        let worker = self.worker().await?;
-        let work = tokio::task::spawn_blocking(move || {
+        let decoded = self.work(move || {
             let result = decode(&held.bytes);
-            // Both are free before the disk is waited for.
-            drop((held, worker));
+            // Free before the disk is waited for.
+            drop(held);
             result
         });
-        let (taken, said) = work.await.map_err(|_panicked| {
+        self.durable(decoded.await?).await
+    }
+
+    /// Has a worker do something, which must not wait for other requests: they might wait for a worker.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let worker = self.worker().await?;
+        let work = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(worker);
+            result
+        });
+        work.await.map_err(|_panicked| {
             Problem::new(Kind::Bug, "the request could not be decoded; this is our fault, please report it")
-        })??;
+        })?
+    }
+
+    /// Waits until what the store took is as durable as it promises.
+    pub(crate) async fn durable<T>(&self, (taken, said): (Taken, T)) -> Result<Stored<T>, Problem> {
         match timeout(DURABLE_TIMEOUT, taken.durable).await {
             Ok(Ok(())) => Ok(Stored { written: taken.written, rejected: taken.rejected, said }),
             Ok(Err(problem)) => Err(problem.into()),

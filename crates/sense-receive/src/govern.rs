@@ -273,8 +273,9 @@ impl Governor {
         } else if let Some(entry) = active.series.get_mut(&target_hash) {
             entry.epoch = active.epoch;
         }
+        let epoch = active.epoch;
+        self.touch_values(labels, active, epoch);
         for (label, value_hash) in fresh {
-            let epoch = active.epoch;
             if active.values.entry(label).or_default().insert(value_hash, epoch).is_none() {
                 active.values_len += 1;
             }
@@ -456,6 +457,18 @@ mod tests {
         assert!(one("y", 2 * EPOCH_MS).starts_with("refuse: label"), "x was seen an epoch ago");
         assert_eq!(one("y", 3 * EPOCH_MS), "admit");
         assert_eq!(governor.active(), (1, 1));
+    }
+
+    #[test]
+    fn a_value_lives_on_in_new_series() {
+        let governor = Governor::new(limits(100, 100, 1, Over::Refuse));
+        let one = |metric: &str, user: &str, now_ms| judge(&governor, metric, "a", user, Whole::Part, now_ms);
+        // Each epoch another series has it, and none of them comes twice.
+        for epoch in 0..5 {
+            assert_eq!(one(&format!("m{epoch}"), "x", epoch * EPOCH_MS), "admit");
+            assert!(one("m", "y", epoch * EPOCH_MS).starts_with("refuse: label"), "epoch {epoch}");
+        }
+        assert_eq!(one("m", "y", 6 * EPOCH_MS), "admit", "then it is silent");
     }
 
     #[test]

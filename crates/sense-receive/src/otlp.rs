@@ -8,7 +8,10 @@
 
 use std::{
     hash::BuildHasher as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -27,15 +30,19 @@ use homeostat_wire::{
     protobuf::{put_int, put_text},
 };
 use http::{HeaderValue, StatusCode, header};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 use crate::{
     body::Held,
     checked::complaints,
     counters::Counters,
-    gate::{Decoded, Gate, now_ms},
+    gate::{Gate, now_ms},
     grpc, gzip,
-    intake::{Intake, Rejected},
-    limits::{DELTAS_SWEEP_MS, RETRY_AFTER_S},
+    intake::{Intake, NotTaken, Rejected, Taken},
+    limits::{DELTAS_SWEEP_MS, PATIENCE, RETRY_AFTER_S},
     media::{self, Format},
     problem::{Kind, Problem},
     remote_write::Receiver,
@@ -55,7 +62,10 @@ pub struct OtlpSettings {
 pub struct OtlpReceiver<I> {
     gate: Arc<Gate<I>>,
     options: OtlpOptions,
-    deltas: Mutex<Deltas>,
+    /// Whoever has deltas waits for them without a worker.
+    deltas: Arc<Mutex<Deltas>>,
+    /// How many totals there are.
+    deltas_kept: AtomicUsize,
     pub(crate) counters: Counters,
 }
 
@@ -64,6 +74,17 @@ struct Deltas {
     totals: DeltaToCumulative,
     /// When silent ones were last dropped.
     swept_ms: TimeMs,
+}
+
+/// What the store took, and what the decoder said.
+type Done = (Taken, (OtlpOutcome, Vec<Rejected>));
+
+/// How far a message has come.
+enum Turn {
+    /// The store has it.
+    Done(Done),
+    /// It has deltas, and others are adding theirs up.
+    Wait(Held, Message),
 }
 
 /// A message as it came.
@@ -85,7 +106,8 @@ impl<I: Intake> OtlpReceiver<I> {
         Arc::new(Self {
             gate: Arc::clone(&receiver.gate),
             options,
-            deltas: Mutex::new(Deltas { totals, swept_ms: 0 }),
+            deltas: Arc::new(Mutex::new(Deltas { totals, swept_ms: 0 })),
+            deltas_kept: AtomicUsize::new(0),
             counters: Counters::named("otlp", "transport"),
         })
     }
@@ -108,7 +130,7 @@ impl<I: Intake> OtlpReceiver<I> {
     /// Appends its metrics in the Prometheus text format 0.0.4.
     pub fn metrics(&self, out: &mut String) {
         self.counters.write(out);
-        let kept = self.deltas.lock().unwrap_or_else(PoisonError::into_inner).totals.len();
+        let kept = self.deltas_kept.load(Ordering::Relaxed);
         homeostat_wire::exposition::Exposition::new(out)
             .family(
                 "homeostat_otlp_delta_series",
@@ -138,7 +160,12 @@ impl<I: Intake> OtlpReceiver<I> {
     /// Stores a message, durably.
     pub(crate) async fn store(self: &Arc<Self>, held: Held, message: Message) -> Result<OtlpOutcome, Problem> {
         let receiver = Arc::clone(self);
-        let stored = self.gate.store(held, move |_| receiver.decode(&message)).await?;
+        let turn = self.gate.work(move || receiver.decode(held, message, None)).await?;
+        let decoded = match turn {
+            Turn::Done(decoded) => decoded,
+            Turn::Wait(held, message) => self.decode_in_turn(held, message).await?,
+        };
+        let stored = self.gate.durable(decoded).await?;
         let (mut outcome, refused) = stored.said;
         self.counters.written(stored.written);
         let lost = stored.rejected.iter().filter(|entry| !entry.is_exemplar()).map(|entry| entry.count).sum::<u64>();
@@ -150,26 +177,50 @@ impl<I: Intake> OtlpReceiver<I> {
         Ok(outcome)
     }
 
-    fn decode(&self, message: &Message) -> Decoded<(OtlpOutcome, Vec<Rejected>)> {
+    /// Waits for the totals, and decodes with them.
+    async fn decode_in_turn(self: &Arc<Self>, held: Held, message: Message) -> Result<Done, Problem> {
+        let busy = || Problem::from(NotTaken::Busy("others are adding up deltas; send again later".to_owned()));
+        let deltas = timeout(PATIENCE, Arc::clone(&self.deltas).lock_owned()).await.map_err(|_elapsed| busy())?;
+        let receiver = Arc::clone(self);
+        match self.gate.work(move || receiver.decode(held, message, Some(deltas))).await? {
+            Turn::Done(decoded) => Ok(decoded),
+            // It had them; there is nothing to wait for.
+            Turn::Wait(..) => Err(busy()),
+        }
+    }
+
+    /// Decodes a message and hands it to the store. One with deltas needs the totals: those that are brought, or at once
+    /// those that nobody has. Else it must wait, packed as it came, because that is what its share of the budget counts.
+    fn decode(&self, held: Held, message: Message, deltas: Option<OwnedMutexGuard<Deltas>>) -> Result<Turn, Problem> {
+        let bytes = self.unpacked(&message)?;
+        let mut deltas = deltas;
+        if deltas.is_none() && has_deltas(&bytes) {
+            match Arc::clone(&self.deltas).try_lock_owned() {
+                Ok(free) => deltas = Some(free),
+                Err(_taken) => return Ok(Turn::Wait(held, message)),
+            }
+        }
+        let mut sink = self.gate.begin();
+        let totals = deltas.as_mut().map(|deltas| deltas.swept(now_ms()));
+        let outcome = decode_metrics(&bytes, &self.options, totals, &mut sink).map_err(|error| unreadable(&error))?;
+        if let Some(deltas) = &deltas {
+            self.deltas_kept.store(deltas.totals.len(), Ordering::Relaxed);
+        }
+        // Totals of one series reach the store in their order, because they are still held.
+        let (taken, refused) = self.gate.commit(sink)?;
+        // Free before the disk is waited for.
+        drop((held, deltas));
+        Ok(Turn::Done((taken, (outcome, refused))))
+    }
+
+    fn unpacked(&self, message: &Message) -> Result<Bytes, Problem> {
         let limit = self.options.limits.decoded_bytes_max;
         let bytes = if message.gzip { gzip::unpack(&message.bytes, limit)? } else { message.bytes.clone() };
-        let bytes = match message.format {
-            Format::Protobuf => bytes,
-            Format::Json if limit < bytes.len() => return Err(unreadable(&too_long(bytes.len(), limit))),
-            Format::Json => protobuf_of_json(&bytes).map_err(|error| unreadable(&error.into()))?.into(),
-        };
-        let mut sink = self.gate.begin();
-        let mut deltas;
-        let totals = if has_deltas(&bytes) {
-            deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
-            Some(deltas.swept(now_ms()))
-        } else {
-            None
-        };
-        let outcome = decode_metrics(&bytes, &self.options, totals, &mut sink).map_err(|error| unreadable(&error))?;
-        // Totals of one series reach the store in their order, because the lock is still held.
-        let (taken, refused) = self.gate.commit(sink)?;
-        Ok((taken, (outcome, refused)))
+        match message.format {
+            Format::Protobuf => Ok(bytes),
+            Format::Json if limit < bytes.len() => Err(unreadable(&too_long(bytes.len(), limit))),
+            Format::Json => Ok(protobuf_of_json(&bytes).map_err(|error| unreadable(&error.into()))?.into()),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     Media,
     /// The sender's: more at once than is taken.
     TooLarge,
-    /// The sender's or the network's: too slow.
+    /// The sender's or the network's: too slow. It is to keep the request: a 4xx would be the end of it.
     TooSlow,
     /// Ours: no room now. Later is better.
     Busy,
@@ -47,8 +47,7 @@ impl Problem {
             Kind::Unreadable => StatusCode::BAD_REQUEST,
             Kind::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Kind::Busy | Kind::Broken => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::TooSlow | Kind::Busy | Kind::Broken => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -67,7 +66,7 @@ impl Problem {
 
     /// Whether the sender should keep the request and try again.
     pub(crate) fn retry(&self) -> bool {
-        matches!(self.kind, Kind::Busy | Kind::Broken)
+        matches!(self.kind, Kind::TooSlow | Kind::Busy | Kind::Broken)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{
     io::Write as _,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
 };
 
 use axum::body::Body;
@@ -26,6 +26,8 @@ use tower::ServiceExt as _;
 struct Fake {
     stored: Mutex<Vec<String>>,
     problem: Option<NotTaken>,
+    /// Where it says that it has deltas, and waits to be let on.
+    stop: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
 #[derive(Default)]
@@ -54,6 +56,12 @@ impl Intake for Fake {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
+        if batch.0.iter().any(|line| line.starts_with("d_total"))
+            && let Some((here, on)) = self.stop.lock().unwrap().take()
+        {
+            here.send(()).unwrap();
+            on.recv().unwrap();
+        }
         let written = Written { samples: batch.0.len() as u64, ..Written::default() };
         self.stored.lock().unwrap().extend(batch.0);
         Ok(Taken { written, rejected: Vec::new(), durable: Box::pin(async { Ok(()) }) })
@@ -66,8 +74,12 @@ struct World {
 }
 
 fn world(problem: Option<NotTaken>) -> World {
-    let fake = Arc::new(Fake { problem, ..Fake::default() });
-    let receiver = Receiver::new(Arc::clone(&fake), ReceiveLimits::default());
+    world_with(Fake { problem, ..Fake::default() }, ReceiveLimits::default())
+}
+
+fn world_with(fake: Fake, limits: ReceiveLimits) -> World {
+    let fake = Arc::new(fake);
+    let receiver = Receiver::new(Arc::clone(&fake), limits);
     World { otlp: OtlpReceiver::beside(&receiver, OtlpSettings::default()), fake }
 }
 
@@ -233,4 +245,42 @@ async fn deltas_become_totals_and_one_that_comes_twice_is_told() {
     world.otlp.metrics(&mut metrics);
     assert!(metrics.contains("homeostat_otlp_delta_series 1\n"), "{metrics}");
     assert!(metrics.contains("homeostat_otlp_requests_total{transport=\"http_json\",code=\"200\"} 3\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn whoever_waits_to_add_up_deltas_keeps_no_worker() {
+    let ((here, arrived), (go, on)) = (mpsc::channel(), mpsc::channel());
+    let fake = Fake { stop: Mutex::new(Some((here, on))), ..Fake::default() };
+    let world = Arc::new(world_with(fake, ReceiveLimits { workers: 2, ..ReceiveLimits::default() }));
+    let send = |body: String| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.http(&JSON, body).await.0 })
+    };
+    let first = send(delta(10, 3));
+    tokio::task::spawn_blocking(move || arrived.recv().unwrap()).await.unwrap();
+    // The first one has the totals and a worker; the second one wants the totals.
+    let second = send(delta(11, 4));
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(gauge()).await.unwrap(), StatusCode::OK, "a worker is free");
+    go.send(()).unwrap();
+    assert_eq!(first.await.unwrap(), StatusCode::OK);
+    // Busy where this took longer than its patience.
+    let second = second.await.unwrap();
+    assert!(matches!(second, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE), "{second}");
+    let totals = world.stored().iter().filter(|line| line.starts_with("d_total")).count();
+    assert_eq!(totals, 1 + usize::from(second == StatusCode::OK));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_to_be_sent_again() {
+    let world = world(None);
+    let never = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    for headers in [JSON, PROTOBUF] {
+        let (status, headers, _) = world.http(&headers, never()).await;
+        // Senders give up on 408, and their points are lost.
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(headers.contains_key("retry-after"), "{headers:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 #[derive(Debug, thiserror::Error)]
 pub enum GzipError {
     /// It is damaged or something else.
-    #[error("this is no whole gzip: {0}")]
+    #[error("this is no whole gzip")]
     Damaged(#[from] std::io::Error),
     /// It holds more than is taken.
     #[error("it unpacks to more than the {limit} bytes that are taken")]

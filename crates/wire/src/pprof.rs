@@ -48,7 +48,7 @@ pub enum PprofError {
     #[error(transparent)]
     Gzip(#[from] GzipError),
     /// The message.
-    #[error("no pprof profile: {0}")]
+    #[error("no pprof profile")]
     Protobuf(#[from] ProtobufError),
     /// It has no columns: another message, an HTML page, an empty answer.
     #[error("no pprof profile: it does not say what it counts")]

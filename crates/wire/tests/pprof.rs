@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use homeostat_model::error_chain::chain;
 use homeostat_model::profile::{Profile, Stack, ValueType};
 use homeostat_wire::{
     gzip,
@@ -133,6 +134,13 @@ fn what_lies_is_refused_with_its_place() {
     let limits = PprofLimits::default();
     assert!(matches!(pprof::read(b"", &limits), Err(PprofError::NoTypes)));
     assert!(matches!(pprof::read(b"<html>", &limits), Err(PprofError::Protobuf(_))));
+    // Each cause is told once, however deep it lies.
+    for damaged in [&b"<html>"[..], b"\x1f\x8bno"] {
+        let error = pprof::read(damaged, &limits).unwrap_err();
+        let said = chain(&error);
+        let causes: Vec<&str> = said.split(": ").collect();
+        assert!(causes.len() > 1 && causes.iter().all(|cause| said.matches(cause).count() == 1), "{said}");
+    }
     let with = |locations: &'static [u64], values: &'static [u64]| {
         profile_of(1, move |out| {
             put_packed_uints(1, locations.iter().copied(), out);
