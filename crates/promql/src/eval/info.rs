@@ -1,9 +1,10 @@
 //! `info(v, {selector})`: adds labels of info metrics to the series of a vector.
 //!
-//! An info metric (`target_info` unless the selector names others) belongs to a series when `instance` and `job` are the
-//! same. At every step the newest sample of each info metric counts; its labels are added where the series has none of
-//! that name. The selector's other matchers choose the info metrics and limit which labels are added; one that does not
-//! match the empty value demands a match.
+//! An info metric belongs to a series when `instance` and `job` are the same. It is `target_info` unless the selector names
+//! others; when it only excludes some, all others whose names end with `_info`. At every step the newest
+//! sample of each info metric counts; its labels are added where the series has none of that name. The selector's other
+//! matchers choose the info metrics and limit which labels are added; one that does not match the empty value demands a
+//! match.
 //!
 //! The info metrics are looked up at the time that the vector's first selector looks at, with its `offset` and `@` and
 //! those of the subqueries around it.
@@ -31,6 +32,8 @@ use crate::{
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
 /// The info metric that is meant when none is named.
 const TARGET_INFO: &str = "target_info";
+/// The info metrics of which some are excluded.
+const ALL_INFOS: &str = ".+_info";
 /// Up to so many values of an identifying label are given to the source; with more of them reading all info metrics
 /// costs less than a regular expression.
 const IDENTIFYING_VALUES_MAX: usize = 100;
@@ -69,8 +72,11 @@ impl Wanted {
         };
         let (mut names, data): (Vec<_>, Vec<_>) =
             matchers.iter().cloned().partition(|matcher| &*matcher.name == METRIC_NAME);
-        if !names.iter().any(|matcher| matches!(matcher.op, MatcherOp::Equal | MatcherOp::Regex)) {
+        if names.is_empty() {
             names.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+        } else if !names.iter().any(|matcher| matches!(matcher.op, MatcherOp::Equal | MatcherOp::Regex)) {
+            // Names that are only excluded are excluded among all info metrics.
+            names.extend(Matcher::new(METRIC_NAME, MatcherOp::Regex, ALL_INFOS));
         }
         Ok(Self { names, data })
     }

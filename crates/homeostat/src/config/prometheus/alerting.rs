@@ -12,7 +12,7 @@ use super::{
     jobs,
     raw::{AlertmanagerConfig, PrometheusFile},
     rules::RuleDefaults,
-    scalars::PromDuration,
+    scalars::{PromDuration, Text},
 };
 use crate::config::read::Context;
 
@@ -91,7 +91,32 @@ fn addresses(raw: &AlertmanagerConfig, cx: &mut Context<'_>) -> Vec<Alertmanager
     let path = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
     let timeout = raw.timeout.as_ref().map_or(TIMEOUT, |at| at.value.0);
     let groups = raw.static_configs.iter().flat_map(|at| &at.value);
-    let targets = groups.flat_map(|group| group.targets.iter().flat_map(|at| &at.value));
-    let url = |target: &super::scalars::Text| format!("{scheme}://{}{path}/api/v2/alerts", target.0);
-    targets.map(|target| Alertmanager { url: url(target), timeout }).collect()
+    let targets = groups.flat_map(|group| group.targets.iter());
+    let mut found = Vec::new();
+    for list in targets {
+        for at in &list.value {
+            let Text(target) = &at.value;
+            match bad_target(target) {
+                Some((problem, help)) => {
+                    cx.secrets.extend(target.contains('@').then_some(at.place));
+                    cx.error(at.place, problem, help);
+                }
+                None => found.push(Alertmanager { url: format!("{scheme}://{target}{path}/api/v2/alerts"), timeout }),
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with the address of an Alertmanager, and what to write.
+fn bad_target(target: &str) -> Option<(String, &'static str)> {
+    if target.contains('@') {
+        let problem = "a user stands in the address of an Alertmanager".to_owned();
+        return Some((problem, "write `HOST:PORT`, and let a proxy on this machine add the password"));
+    }
+    if target.is_empty() || target.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
+        let help = "write `HOST:PORT`; scheme and path belong under `scheme` and `path_prefix`";
+        return Some((format!("`{target}` is no address of an Alertmanager"), help));
+    }
+    None
 }

@@ -219,7 +219,7 @@ fn at_least(refresh: &At<PromDuration>, cx: &mut Context<'_>) -> Duration {
 
 /// A group of targets.
 pub(super) fn group(raw: &StaticGroup, cx: &mut Context<'_>) -> TargetGroup {
-    let targets = raw.targets.iter().flat_map(|at| &at.value).map(|target| target.0.clone()).collect();
+    let targets = raw.targets.iter().flat_map(|at| &at.value).map(|target| target.value.0.clone()).collect();
     TargetGroup { targets, labels: labels(raw.labels.as_ref(), cx) }
 }
 

@@ -66,7 +66,13 @@ fn compile(sources: &Sources, problems: Vec<Problem>, dir: &Path) -> Result<Prom
     let mut rules = alerting::RuleSettings::default();
     for (file, source) in (0_u16..).zip(&sources.0) {
         let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
-        for document in &parsed.documents {
+        let mut written = parsed.documents.iter().filter(|document| document.data != tree::Data::Null);
+        let first = written.next();
+        if let Some(second) = written.next() {
+            let help = "put everything into one document, without `---`";
+            cx.error(second.place, "a second document stands in the file", help);
+        }
+        if let Some(document) = first {
             let Some(file) = raw::PrometheusFile::read(document, &mut cx) else { continue };
             jobs.extend(jobs::check(&file, dir, &mut cx));
             remotes.extend(remotes::check(&file, dir, &mut cx));
@@ -250,6 +256,26 @@ otlp: {translation_strategy: None, ignore_resource_attributes: [a]}
         ] {
             assert!(said.contains(expected), "{expected}:\n{said}");
         }
+    }
+
+    #[test]
+    fn one_document_says_everything() {
+        let text = "---\nrule_files: [a.yml]\notlp: {translation_strategy: NoTranslation}\n---\n";
+        let config = load_str("prometheus.yml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(
+            (config.rules.files.len(), config.otlp.strategy),
+            (1, homeostat_wire::otlp::Strategy::NoTranslation)
+        );
+        let said = problems(&format!("{text}scrape_configs: []\n"));
+        assert!(said.contains("prometheus.yml:5:1") && said.contains("a second document"), "{said}");
+    }
+
+    #[test]
+    fn passwords_of_alertmanagers_do_not_stand_in_addresses() {
+        let said =
+            problems("alerting: {alertmanagers: [{static_configs: [{targets: ['user:sesame@a:9093', 'a/b', '']}]}]}\n");
+        assert!(said.contains("a user stands in the address of an Alertmanager") && !said.contains("sesame"), "{said}");
+        assert!(said.contains("`a/b` is no address"), "{said}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::scalars::{PlainSecret, PromDuration, Size, Text};
 use crate::config::{
     read::{Any, Entries, OneOrMany, record, words},
     scalar::Whole,
+    source::At,
 };
 
 /// Counts that may be any number.
@@ -368,7 +369,7 @@ record! {
     /// Targets with labels in common.
     StaticGroup {
         /// Addresses.
-        "targets" targets: Vec<Text> => default "[]";
+        "targets" targets: Vec<At<Text>> => default "[]";
         /// Labels of all of them.
         "labels" labels: Entries<Text, Text> => optional;
     }

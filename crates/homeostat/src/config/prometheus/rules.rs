@@ -125,7 +125,7 @@ fn compile(sources: &Sources, problems: Vec<Problem>, defaults: RuleDefaults) ->
     for (file, source) in (0_u16..).zip(&sources.0) {
         let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
         let mut names = BTreeSet::new();
-        for document in &parsed.documents {
+        for document in parsed.documents.iter().filter(|document| document.data != tree::Data::Null) {
             let Some(file) = RuleFile::read(document, &mut cx) else { continue };
             for raw in file.groups.iter().flat_map(|at| &at.value) {
                 groups.extend(group(raw, source, defaults, &mut names, &mut cx));
