@@ -193,6 +193,8 @@ async fn files_of_a_stopped_server_are_read_and_mended() {
     filled(&server).await;
     let (code, said) = series_command(&["inspect"], dir.path());
     assert!(code == Some(2) && said.contains("is in use; stop the server"), "{said}");
+    let (code, said) = series_command(&["repair"], dir.path());
+    assert!(code == Some(2) && said.contains("is in use; stop the server"), "{said}");
     let mut client = server.client().await;
     let (status, ..) = client.send("POST", "/api/v1/admin/tsdb/snapshot", &[], Bytes::new()).await.unwrap();
     assert_eq!(status, 200);
@@ -204,6 +206,16 @@ async fn files_of_a_stopped_server_are_read_and_mended() {
     assert_eq!((&listed["blocks"][0]["series"], &listed["blocks"][0]["samples"]), (&json!(2), &json!(20)));
     let (code, said) = series_command(&["repair"], dir.path());
     assert!(code == Some(0) && said.starts_with("intact; nothing was changed"), "{said}");
+
+    // As if somebody had copied blocks and log only.
+    std::fs::remove_file(dir.path().join("series/MANIFEST")).unwrap();
+    std::fs::remove_file(dir.path().join("series/log/LOCK")).unwrap();
+    let (code, said) = series_command(&["verify"], dir.path());
+    assert!(code == Some(1) && said.contains("MANIFEST is missing and there are blocks"), "{said}");
+    assert!(said.contains("a server may have been writing"), "{said}");
+    assert!(!dir.path().join("series/log/LOCK").exists(), "looking changes nothing");
+    let (code, said) = series_command(&["repair"], dir.path());
+    assert!(code == Some(0) && said.contains("the list of blocks was made anew"), "{said}");
 
     let block = dir.path().join("series/blocks/00000001.block");
     let mut bytes = std::fs::read(&block).unwrap();
@@ -240,6 +252,15 @@ async fn backups_of_a_running_and_of_a_stopped_server_come_back() {
     let (_, listed) = series_command(&["restore", "--list", "--from", &url, "--data"], other.path());
     let names: Vec<&str> = listed.lines().collect();
     assert_eq!(names.len(), 2, "{listed}");
+
+    // Another server's blocks have the same names.
+    let stranger = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start(stranger.path());
+    server.client().await.written(samples([(UP, 600_000, 7.0)])).await;
+    assert_eq!(server.stop(), Some(0));
+    let (code, said) = series_command(&["backup", "--to", &url, "--data"], stranger.path());
+    assert!(code == Some(2) && said.contains("backups of another store"), "{said}");
+    assert_eq!(std::fs::read_dir(stranger.path().join("snapshots")).unwrap().count(), 0, "its snapshot is gone");
 
     for (name, samples) in [(names[0], "20"), (names[1], "21")] {
         let data = other.path().join(name);

@@ -291,9 +291,12 @@ impl Queue {
     /// on behind them.
     pub(crate) fn interrupted(&self, lane: usize) -> Result<(u64, Vec<Entry>), ReadError> {
         let position = Position::read(&*self.disk, &self.dir, lane);
-        let position = position.map_err(|source| ReadError::Io { path: self.dir.clone(), source })?;
+        let mut position = position.map_err(|source| ReadError::Io { path: self.dir.clone(), source })?;
         let mut entries = Vec::new();
         if let Some(state) = self.lanes().get_mut(lane) {
+            // A lane that begins anew in the same run: the file is behind what was answered since.
+            position.answered = position.answered.max(state.answered);
+            position.sending = position.sending.max(position.answered);
             state.begin_at(position);
         }
         if position.sending == position.answered {
@@ -475,6 +478,12 @@ mod tests {
         assert_eq!(sending.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [first + 1, first + 2]);
         assert!(matches!(queue.refill(3).unwrap(), Refill::Filled));
         assert_eq!(taken(&queue, 3), [first + 3, first + 4, first + 5]);
+        // What was answered since is not sent again, whatever the file says.
+        queue.answered(3, first + 3);
+        let (answered, sending) = queue.interrupted(3).unwrap();
+        assert_eq!((answered, sending.len()), (first + 3, 0));
+        assert!(matches!(queue.refill(3).unwrap(), Refill::Filled));
+        assert_eq!(taken(&queue, 3), [first + 4, first + 5]);
         queue.close(PATIENCE).unwrap();
     }
 }
