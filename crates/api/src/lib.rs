@@ -13,6 +13,7 @@ pub mod backend;
 pub mod body;
 pub mod limits;
 pub mod openapi;
+pub mod profiles;
 pub mod prometheus;
 pub mod server;
 pub mod spec;

@@ -129,6 +129,90 @@ impl Flame {
         self.names.get(node.name).map_or("", |name| name)
     }
 
+    /// A graph of nothing.
+    pub fn empty() -> Self {
+        Builder::new().finish()
+    }
+
+    /// Weight of everything: 0 before, 1 now.
+    pub fn ticks(&self, side: usize) -> i64 {
+        self.nodes.first().and_then(|root| root.total.get(side)).copied().unwrap_or(0)
+    }
+
+    /// The largest weight of a function itself, on either side.
+    pub fn heaviest_own(&self) -> i64 {
+        self.nodes.iter().flat_map(|node| node.own).max().unwrap_or(0)
+    }
+
+    /// The same graph with the `nodes` heaviest nodes. What is left out of a function's callees stands in one node `other`
+    /// beside them, so that all weights stay; those nodes come on top of the limit.
+    pub fn limited(mut self, nodes: usize) -> Self {
+        let nodes = nodes.max(1);
+        if self.nodes.len() <= nodes {
+            return self;
+        }
+        let weight = |node: &FlameNode| node.total.iter().map(|total| total.saturating_abs()).max().unwrap_or(0);
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        // Callers come first among equals, and are never lighter than what they call.
+        order.sort_by_key(|id| (std::cmp::Reverse(self.nodes.get(*id).map_or(0, weight)), *id));
+        let mut kept = vec![false; self.nodes.len()];
+        for id in order.into_iter().take(nodes).chain([0]) {
+            if let Some(kept) = kept.get_mut(id) {
+                *kept = true;
+            }
+        }
+        let is_kept = |id: &usize| kept.get(*id) == Some(&true);
+        let name = self.names.len();
+        self.names.push("other".to_owned());
+        for id in (0..self.nodes.len()).filter(is_kept) {
+            let Some(children) = self.nodes.get(id).map(|node| node.children.clone()) else { continue };
+            let (mut stay, gone): (Vec<usize>, Vec<usize>) = children.into_iter().partition(is_kept);
+            if gone.is_empty() {
+                continue;
+            }
+            let mut sum = [0_i64; 2];
+            for gone in gone.iter().filter_map(|id| self.nodes.get(*id)) {
+                for (sum, total) in sum.iter_mut().zip(gone.total) {
+                    *sum = sum.saturating_add(total);
+                }
+            }
+            stay.push(self.nodes.len());
+            self.nodes.push(FlameNode { name, own: sum, total: sum, children: Vec::new() });
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.children = stay;
+            }
+        }
+        self
+    }
+
+    /// Pyroscope's arrays for two profiles: seven numbers a node: distance to the node on its left, total and own before; the
+    /// same now; index of the name.
+    pub fn levels_diff(&self) -> Vec<Vec<i64>> {
+        let mut levels = Vec::new();
+        let mut level = vec![(0_usize, [0_i64; 2])];
+        while !level.is_empty() {
+            let (mut numbers, mut next, mut end) = (Vec::with_capacity(7 * level.len()), Vec::new(), [0_i64; 2]);
+            for (id, offset) in level {
+                let Some(node) = self.nodes.get(id) else { continue };
+                let ([own_before, own], [total_before, total]) = (node.own, node.total);
+                let [at_before, at_now] = offset;
+                let [end_before, end_now] = end;
+                numbers.extend([at_before - end_before, total_before, own_before]);
+                numbers.extend([at_now - end_now, total, own, node.name as i64]);
+                end = [at_before + total_before, at_now + total];
+                let mut at = offset;
+                for child in &node.children {
+                    next.push((*child, at));
+                    let totals = self.nodes.get(*child).map_or([0; 2], |child| child.total);
+                    at = [at[0] + totals[0], at[1] + totals[1]];
+                }
+            }
+            levels.push(numbers);
+            level = next;
+        }
+        levels
+    }
+
     /// Pyroscope's arrays for one profile: a list a level, of four numbers a node: distance to the node on its left, total,
     /// own, index of the name.
     pub fn levels(&self) -> Vec<Vec<i64>> {

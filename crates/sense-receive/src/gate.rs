@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     body::{Budget, Held, NoBody},
     checked::Checked,
-    intake::{Intake, NotTaken, Rejected, Taken, Written},
+    intake::{Durable, Intake, NotTaken, Rejected, Taken, Written},
     limits::{DURABLE_TIMEOUT, PATIENCE, ReceiveLimits},
     problem::{Kind, Problem},
 };
@@ -26,6 +26,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Gate<I> {
     pub(crate) intake: Arc<I>,
+    pub(crate) entrance: Arc<Entrance>,
+}
+
+/// Budget and workers, whatever the store.
+#[derive(Debug)]
+pub(crate) struct Entrance {
     pub(crate) limits: ReceiveLimits,
     pub(crate) budget: Budget,
     workers: Arc<Semaphore>,
@@ -44,11 +50,11 @@ pub(crate) struct Stored<T> {
     pub(crate) said: T,
 }
 
-impl<I: Intake> Gate<I> {
-    pub(crate) fn new(intake: Arc<I>, limits: ReceiveLimits) -> Self {
+impl Entrance {
+    fn new(limits: ReceiveLimits) -> Self {
         let budget = Budget::new(limits.bodies_bytes_max, limits.body_bytes_max);
         let workers = Arc::new(Semaphore::new(limits.workers));
-        Self { intake, limits, budget, workers }
+        Self { limits, budget, workers }
     }
 
     /// Reads a body within its share of the budget.
@@ -67,21 +73,6 @@ impl<I: Intake> Gate<I> {
         })
     }
 
-    /// Has a worker decode a body and hand it to the store, then waits for the disk.
-    pub(crate) async fn store<T: Send + 'static>(
-        &self,
-        held: Held,
-        decode: impl FnOnce(&Bytes) -> Decoded<T> + Send + 'static,
-    ) -> Result<Stored<T>, Problem> {
-        let decoded = self.work(move || {
-            let result = decode(&held.bytes);
-            // Free before the disk is waited for.
-            drop(held);
-            result
-        });
-        self.durable(decoded.await?).await
-    }
-
     /// Has a worker do something, which must not wait for other requests: they might wait for a worker.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
@@ -98,16 +89,62 @@ impl<I: Intake> Gate<I> {
         })?
     }
 
+    async fn worker(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match timeout(PATIENCE, Arc::clone(&self.workers).acquire_owned()).await {
+            Ok(Ok(worker)) => Ok(worker),
+            _ => Err(NotTaken::Busy("all workers are busy; send again later".to_owned()).into()),
+        }
+    }
+}
+
+/// Waits until what was taken is durable, for as long as a sender waits.
+pub(crate) async fn settle(durable: Durable) -> Result<(), Problem> {
+    match timeout(DURABLE_TIMEOUT, durable).await {
+        Ok(durable) => durable.map_err(Problem::from),
+        Err(_elapsed) => {
+            let text = format!("the disk did not answer within {} s", DURABLE_TIMEOUT.as_secs());
+            Err(NotTaken::Broken(text).into())
+        }
+    }
+}
+
+impl<I: Intake> Gate<I> {
+    pub(crate) fn new(intake: Arc<I>, limits: ReceiveLimits) -> Self {
+        Self { intake, entrance: Arc::new(Entrance::new(limits)) }
+    }
+
+    /// Reads a body within its share of the budget.
+    pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Held, Problem> {
+        self.entrance.read(headers, body).await
+    }
+
+    /// Has a worker decode a body and hand it to the store, then waits for the disk.
+    pub(crate) async fn store<T: Send + 'static>(
+        &self,
+        held: Held,
+        decode: impl FnOnce(&Bytes) -> Decoded<T> + Send + 'static,
+    ) -> Result<Stored<T>, Problem> {
+        let decoded = self.work(move || {
+            let result = decode(&held.bytes);
+            // Free before the disk is waited for.
+            drop(held);
+            result
+        });
+        self.durable(decoded.await?).await
+    }
+
+    /// See [`Entrance::work`].
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.entrance.work(work).await
+    }
+
     /// Waits until what the store took is as durable as it promises.
     pub(crate) async fn durable<T>(&self, (taken, said): (Taken, T)) -> Result<Stored<T>, Problem> {
-        match timeout(DURABLE_TIMEOUT, taken.durable).await {
-            Ok(Ok(())) => Ok(Stored { written: taken.written, rejected: taken.rejected, said }),
-            Ok(Err(problem)) => Err(problem.into()),
-            Err(_elapsed) => {
-                let text = format!("the disk did not answer within {} s", DURABLE_TIMEOUT.as_secs());
-                Err(NotTaken::Broken(text).into())
-            }
-        }
+        settle(taken.durable).await?;
+        Ok(Stored { written: taken.written, rejected: taken.rejected, said })
     }
 
     /// An empty batch.
@@ -118,13 +155,6 @@ impl<I: Intake> Gate<I> {
     /// Hands a batch over, and gives beside what did not even reach it.
     pub(crate) fn commit(&self, checked: Checked<I::Batch>) -> Decoded<Vec<Rejected>> {
         Ok((self.intake.commit(checked.batch)?, checked.refused))
-    }
-
-    async fn worker(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        match timeout(PATIENCE, Arc::clone(&self.workers).acquire_owned()).await {
-            Ok(Ok(worker)) => Ok(worker),
-            _ => Err(NotTaken::Busy("all workers are busy; send again later".to_owned()).into()),
-        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Samples that others push to us: Prometheus remote write 1.0 and 2.0, OTLP over HTTP and gRPC.
+//! What others push to us: samples by Prometheus remote write 1.0 and 2.0 and OTLP over HTTP and gRPC, profiles as clients of
+//! Pyroscope send them.
 //!
 //! ```text
 //! body ── budget of bytes ──▶ worker: unpack, decode, append ──▶ wait for the disk ──▶ 204
@@ -23,6 +24,7 @@ pub mod fold;
 pub mod govern;
 pub mod intake;
 pub mod limits;
+pub mod profiles;
 
 mod body;
 mod checked;
@@ -38,4 +40,5 @@ mod remote_write;
 pub use intake::{Durable, Intake, NotTaken, Rejected, Taken, Written};
 pub use limits::ReceiveLimits;
 pub use otlp::{OtlpReceiver, OtlpSettings};
+pub use profiles::{ProfileIntake, ProfileReceiver, ProfileRefused};
 pub use remote_write::Receiver;

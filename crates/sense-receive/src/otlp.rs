@@ -102,7 +102,7 @@ impl<I: Intake> OtlpReceiver<I> {
         let seed = std::hash::RandomState::new().hash_one(0);
         let totals = DeltaToCumulative::new(settings.deltas, seed);
         let mut options = settings.options;
-        options.limits = receiver.gate.limits.intake.clone();
+        options.limits = receiver.gate.entrance.limits.intake.clone();
         Arc::new(Self {
             gate: Arc::clone(&receiver.gate),
             options,

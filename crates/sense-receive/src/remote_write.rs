@@ -47,7 +47,7 @@ impl<I: Intake> Receiver<I> {
     /// Appends its metrics in the Prometheus text format 0.0.4.
     pub fn metrics(&self, out: &mut String) {
         self.counters.write(out);
-        Counters::write_bodies(self.gate.budget.used(), out);
+        Counters::write_bodies(self.gate.entrance.budget.used(), out);
     }
 
     async fn take(&self, version: Version, request: Request) -> Result<Reply, Problem> {
@@ -66,7 +66,7 @@ impl<I: Intake> Receiver<I> {
 
 /// Decodes a body and hands it to the store.
 fn decode<I: Intake>(gate: &Gate<I>, version: Version, body: &Bytes) -> Decoded<Vec<Rejected>> {
-    let limits = &gate.limits.intake;
+    let limits = &gate.entrance.limits.intake;
     let mut sink = gate.begin();
     let mut unpacked = Vec::new();
     unpack(body, limits, &mut unpacked)

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCo
 use clap::ValueEnum;
 use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
 use homeostat_model::error_chain::chain;
+use homeostat_profile::Redaction;
 use homeostat_promql::eval::Options;
 use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
 use homeostat_store_series::{Durability, StoreOptions};
@@ -21,7 +22,9 @@ use crate::{
         limits,
         prometheus::{self, alerting::RuleSettings},
     },
-    runtime::server::{self, Fixed, OtlpServing, RuleOptions, RunningServer, ScrapeOptions, ServerOptions},
+    runtime::server::{
+        self, Fixed, OtlpServing, ProfileOptions, RuleOptions, RunningServer, ScrapeOptions, ServerOptions,
+    },
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
@@ -99,6 +102,20 @@ pub(crate) struct Args {
     /// Memory for requests that are being read; beyond it writers are asked to come again (503)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Keeping")]
     intake_memory: Bytes,
+
+    /// How long profiles are kept; `0s` keeps them for ever
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time, help_heading = "Profiles")]
+    profile_retention: Time,
+    /// Where profiles are kept: a directory or `s3://BUCKET/PREFIX`, whose settings are taken from the environment
+    /// (`AWS_…`) [default: within the data directory]
+    #[arg(long, value_name = "URL", help_heading = "Profiles")]
+    profile_place: Option<String>,
+    /// Values of labels are not kept when the label's name has a match of this expression, in any case; empty keeps all
+    #[arg(long, value_name = "REGEX", default_value = homeostat_profile::KEYS_DEFAULT, help_heading = "Profiles")]
+    redact_labels: String,
+    /// What matches is not kept in any text of a profile, beside web addresses and names of home directories; several times
+    #[arg(long, value_name = "REGEX", help_heading = "Profiles")]
+    redact_texts: Vec<String>,
 
     /// The longest that a query may take; its request may ask for less
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time, help_heading = "Queries")]
@@ -280,6 +297,7 @@ impl Args {
             }
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
+        let redaction = self.redaction()?;
         let (scrape, settings) = self.scrape()?;
         let rules = self.ruling(settings, features)?;
         let limits = self.limits.as_ref().map(|file| {
@@ -336,11 +354,27 @@ impl Args {
                 limits.body_bytes_max = limits.body_bytes_max.min(limits.bodies_bytes_max);
                 limits
             },
+            profiles: ProfileOptions {
+                place: self.profile_place,
+                settings: std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect(),
+                store: homeostat_store_profiles::StoreOptions {
+                    redaction,
+                    retention: Some(self.profile_retention.0).filter(|retention| !retention.is_zero()),
+                    ..homeostat_store_profiles::StoreOptions::default()
+                },
+            },
             limits,
             scrape,
             rules,
             about,
         })
+    }
+
+    /// What is taken out of profiles.
+    fn redaction(&self) -> Result<Redaction, String> {
+        let own = self.redact_texts.iter().map(|pattern| (pattern.as_str(), homeostat_profile::REDACTED));
+        let values: Vec<_> = homeostat_profile::VALUES_DEFAULT.into_iter().chain(own).collect();
+        Redaction::new(&self.redact_labels, &values).map_err(|bad| bad.to_string())
     }
 
     /// How long and how much is kept, in words.
@@ -396,6 +430,10 @@ impl Args {
             ("retention", self.kept()),
             ("enable-admin-api", self.enable_admin_api.to_string()),
             ("enable-lifecycle", self.enable_lifecycle.to_string()),
+            ("profile-retention", self.profile_retention.to_string()),
+            ("profile-place", self.profile_place.clone().unwrap_or_default()),
+            ("redact-labels", self.redact_labels.clone()),
+            ("redact-texts", self.redact_texts.join(" ")),
             ("series-max", self.series_max.to_string()),
             ("limits", self.limits.as_ref().map_or_else(String::new, |file| file.display().to_string())),
             ("intake-memory", self.intake_memory.to_string()),

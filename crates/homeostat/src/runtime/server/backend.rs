@@ -20,6 +20,7 @@ use super::{
     governed::Governed,
     intake::StoreIntake,
     metrics,
+    profiles::Profiles,
     reload::ReloadHandle,
     rules::{Board, Outlet},
     scraping,
@@ -33,6 +34,7 @@ const SNAPSHOTS_DIR: &str = "snapshots";
 pub(super) struct Receivers {
     pub(super) remote_write: Arc<Receiver<StoreIntake>>,
     pub(super) otlp: Arc<OtlpReceiver<StoreIntake>>,
+    pub(super) profiles: Arc<Profiles>,
     pub(super) governed: Option<Arc<Governed>>,
 }
 
@@ -202,6 +204,7 @@ impl SeriesBackend for StoreBackend {
         self.ruling.1.metrics(out);
         self.receivers.remote_write.metrics(out);
         self.receivers.otlp.metrics(out);
+        self.receivers.profiles.metrics(out);
         if let Some(governed) = &self.receivers.governed {
             governed.metrics(out);
         }

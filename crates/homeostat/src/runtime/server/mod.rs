@@ -10,6 +10,7 @@ mod governed;
 mod intake;
 mod metrics;
 mod otlp;
+mod profiles;
 mod relays;
 mod reload;
 mod rules;
@@ -18,6 +19,7 @@ mod top;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use homeostat_api::profiles::ProfilesApi;
 use homeostat_api::prometheus::{About, PrometheusApi, PrometheusServer, QueryPolicy, ServeError, ServerSpec};
 use homeostat_sense_receive::{OtlpReceiver, ReceiveLimits, Receiver, govern::Limits};
 use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
@@ -32,6 +34,7 @@ use self::{
     governed::Governed,
     intake::StoreIntake,
     otlp::OtlpServers,
+    profiles::{Keeping, Profiles},
     relays::{Relays, Sending},
     reload::{ReloadHandle, Reloader},
     rules::{Board, Outlet, Ruling},
@@ -39,6 +42,7 @@ use self::{
 };
 pub use self::{
     otlp::OtlpServing,
+    profiles::ProfileOptions,
     relays::RelayError,
     reload::{Fixed, ScrapeOptions},
     rules::RuleOptions,
@@ -72,6 +76,8 @@ pub struct ServerOptions {
     pub scrape: ScrapeOptions,
     /// What is evaluated, and who is told.
     pub rules: RuleOptions,
+    /// How profiles are kept.
+    pub profiles: ProfileOptions,
     /// What the process says about itself.
     pub about: About,
 }
@@ -98,6 +104,9 @@ pub enum ServerError {
         /// Why not.
         source: OpenError,
     },
+    /// The store of profiles cannot be opened.
+    #[error("cannot open the profiles")]
+    Profiles(#[from] homeostat_store_profiles::OpenError),
     /// Samples cannot be sent on.
     #[error(transparent)]
     Relay(#[from] RelayError),
@@ -119,6 +128,7 @@ pub struct RunningServer {
     stop: CancellationToken,
     serving: JoinHandle<()>,
     sending: Sending,
+    keeping: Keeping,
     reload: ReloadHandle,
     reloader: Reloader,
     sender: rules::Sender,
@@ -131,10 +141,16 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let intake = Arc::new(StoreIntake::new(Arc::clone(&door), governed.clone()));
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
     let otlp_receiver = OtlpReceiver::beside(&receiver, options.otlp.settings);
+    let profiles = Arc::new(Profiles::beside(&receiver));
+    let profiles_api = ProfilesApi::new(Arc::clone(&profiles.door.0), options.queries.concurrency);
     let targets = Targets::default();
     let (reload, asked) = reload::handle(options.scrape.shown.clone());
-    let receivers =
-        Receivers { remote_write: Arc::clone(&receiver), otlp: Arc::clone(&otlp_receiver), governed: governed.clone() };
+    let receivers = Receivers {
+        remote_write: Arc::clone(&receiver),
+        otlp: Arc::clone(&otlp_receiver),
+        profiles: Arc::clone(&profiles),
+        governed: governed.clone(),
+    };
     let environment = options.rules.environment(&options.queries);
     let timeout = options.queries.timeout;
     let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir).await?;
@@ -145,6 +161,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let routes = receiver.router().merge(otlp_receiver.prometheus_router()).merge(top::router(&door));
+    let routes = routes.merge(profiles.receiver.router()).merge(profiles_api.router());
     let server = PrometheusServer::bind(options.spec, api, routes).await?;
     let address = server.local_addr();
     let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;
@@ -156,19 +173,34 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     });
 
     let (dir, store, remotes) = (options.dir, options.store, options.scrape.fixed.remotes.clone());
+    let (kept, runtime) = (options.profiles, tokio::runtime::Handle::current());
     let opened = tokio::task::spawn_blocking(move || {
         let relays = Relays::open(remotes, &dir)?;
-        Ok((open(dir, store)?, relays))
+        let kept = profiles::open(&dir, kept, runtime, homeostat_sense_scrape::fetch::now_ms())?;
+        Ok((open(dir, store)?, relays, kept))
     });
     match opened.await.map_err(|_| ServerError::Panicked).flatten() {
-        Ok(((store, recovery), (relays, carriers))) => {
+        Ok(((store, recovery), (relays, carriers), kept)) => {
+            let keeping = Keeping::start(kept, &profiles.door);
             door.open(store.clone(), Arc::clone(&relays));
             let sending = Sending::start(relays, carriers, CLOSE_TIMEOUT);
             let scraping = Scraping::new(&intake, &targets);
             let shared = rules::Shared { door, intake, environment, timeout, board, outlet };
             let ruling = Ruling::new(Arc::new(shared));
             let reloader = Reloader::start(reload.clone(), asked, (scraping, ruling), (options.scrape, options.rules));
-            Ok(RunningServer { address, otlp, recovery, store, stop, serving, sending, reload, reloader, sender })
+            Ok(RunningServer {
+                address,
+                otlp,
+                recovery,
+                store,
+                stop,
+                serving,
+                sending,
+                keeping,
+                reload,
+                reloader,
+                sender,
+            })
         }
         Err(error) => {
             stop.cancel();
@@ -220,8 +252,9 @@ impl RunningServer {
         // A panicked server has told so already.
         drop(self.serving.await);
         self.sending.stop(CLOSE_TIMEOUT).await;
+        let profiles_lost = self.keeping.stop(CLOSE_TIMEOUT).await;
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close(CLOSE_TIMEOUT)).await;
-        closed.map_or(0, |closed| closed.err().unwrap_or(0))
+        profiles_lost + closed.map_or(0, |closed| closed.err().unwrap_or(0))
     }
 }
