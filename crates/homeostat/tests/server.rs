@@ -253,6 +253,19 @@ async fn backups_of_a_running_and_of_a_stopped_server_come_back() {
     let names: Vec<&str> = listed.lines().collect();
     assert_eq!(names.len(), 2, "{listed}");
 
+    // A restore that was interrupted before its last file: nobody takes that for a store, and it can go on.
+    let half = tempfile::tempdir().unwrap();
+    let resume = ["restore", "--from", &url, "--data"];
+    assert_eq!(series_command(&resume, half.path()).0, Some(0));
+    std::fs::remove_file(half.path().join("series/MANIFEST")).unwrap();
+    let (code, said) = series_command(&["backup", "--to", &url, "--data"], half.path());
+    assert!(code == Some(2) && said.contains("a restore into it has not ended"), "{said}");
+    let started = metrics_server::refused(half.path(), &[]);
+    let said = String::from_utf8_lossy(&started.stderr);
+    assert!(!started.status.success() && said.contains("MANIFEST is missing and there are blocks"), "{said}");
+    let (code, said) = series_command(&resume, half.path());
+    assert!(code == Some(0) && said.contains("fetched 1 of them"), "{said}");
+
     // Another server's blocks have the same names.
     let stranger = tempfile::tempdir().unwrap();
     let server = MetricsServer::start(stranger.path());

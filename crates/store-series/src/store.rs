@@ -189,6 +189,10 @@ impl SeriesStore {
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: StoreOptions) -> Result<(Self, Recovery), OpenError> {
         let began = Instant::now();
         let log_dir = dir.join(LOG_DIR);
+        // Before there is a log: a restore that has not ended goes on only where there is none.
+        if let Err(error @ OpenError::NoManifest { .. }) = read_manifest(&*disk, dir) {
+            return Err(error);
+        }
         let mut replay = Replay::new(options.exemplars_max);
         let visited = Arc::clone(&disk);
         // Who has the log has the store: the manifest is read when the log's directory is locked.

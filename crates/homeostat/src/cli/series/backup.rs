@@ -169,6 +169,12 @@ fn at(progress: homeostat_store_archive::Progress) -> homeostat_store_series::Pr
 fn stopped(data: &Path, name: &str) -> Result<(PathBuf, bool), Failure> {
     let dir = store_in(data)?;
     if !dir.join(LOG_DIR).exists() {
+        if !dir.join(MANIFEST).is_file() {
+            let dir = dir.display();
+            return Err(Failure::user(format!(
+                "{dir} has no {MANIFEST}: a restore into it has not ended; run it again, or `homeostat series repair`"
+            )));
+        }
         // A snapshot, or a backup that was restored and never opened: it is what would be made.
         return Ok((dir, false));
     }
