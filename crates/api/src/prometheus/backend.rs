@@ -1,6 +1,7 @@
 //! What the Prometheus API needs from the process that it runs in. The binary implements it; tests implement it too.
 //!
-//! All methods may block: they are called on threads of their own, never on those of the async runtime.
+//! Methods may block: they are called on threads of their own, never on those of the async runtime, but for those that say
+//! that they answer at once.
 
 use std::{
     pin::Pin,
@@ -100,7 +101,7 @@ pub trait SeriesBackend: Send + Sync + 'static {
     fn scrape_pools(&self) -> Vec<ScrapePool> {
         Vec::new()
     }
-    /// The configuration in force, without secrets; empty when there is none.
+    /// The configuration in force, without secrets; empty when there is none. At once.
     fn config(&self) -> String {
         String::new()
     }
@@ -108,17 +109,17 @@ pub trait SeriesBackend: Send + Sync + 'static {
     fn reload(&self) -> Reloading {
         Box::pin(async { Err("there is no configuration to reload".to_owned()) })
     }
-    /// Groups of rules as they are now, in the order of their files; none unless it evaluates some.
+    /// Groups of rules as they are now, in the order of their files; none unless it evaluates some. At once.
     fn rule_groups(&self) -> Vec<Arc<GroupView>> {
         Vec::new()
     }
-    /// Addresses that alerts are sent to, without secrets.
+    /// Addresses that alerts are sent to, without secrets. At once.
     fn alertmanagers(&self) -> Vec<String> {
         Vec::new()
     }
-    /// Says why it cannot answer yet or any more; `None` when it can.
+    /// Says why it cannot answer yet or any more; `None` when it can. At once.
     fn not_ready(&self) -> Option<String>;
-    /// What a person should know who asks whether the process is healthy: faults of ours that it has survived.
+    /// What a person should know who asks whether the process is healthy: faults of ours that it has survived. At once.
     fn troubles(&self) -> Vec<String> {
         Vec::new()
     }

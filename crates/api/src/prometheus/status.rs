@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     PrometheusApi,
-    backend::ScrapedTarget,
+    backend::{ScrapePool, ScrapedTarget},
     error::ApiError,
     json::{self as writing, Remarks},
     params::Params,
@@ -118,8 +118,8 @@ pub(crate) async fn targets(State(api): State<Arc<PrometheusApi>>, request: Requ
     if !matches!(state, "" | "any" | "active" | "dropped") {
         return Err(ApiError::parameter("state", "state must be one of any, active and dropped".to_owned()));
     }
-    let pools = api.backend.scrape_pools().into_iter().filter(|found| pool.is_empty() || pool == found.name);
-    let pools: Vec<_> = pools.collect();
+    let mut pools = pools(&api).await;
+    pools.retain(|found| pool.is_empty() || pool == found.name);
     let wants = |kind| matches!(state, "" | "any") || state == kind;
     let active = pools.iter().filter(|_| wants("active"));
     let active = active.flat_map(|pool| pool.active.iter().map(|target| target_json(&pool.name, target)));
@@ -131,6 +131,13 @@ pub(crate) async fn targets(State(api): State<Arc<PrometheusApi>>, request: Requ
         "droppedTargets": dropped.collect::<Vec<_>>(),
         "droppedTargetCounts": counts.collect::<serde_json::Map<_, _>>(),
     })))
+}
+
+/// Jobs with all of their targets; collecting them takes a while when there are thousands.
+async fn pools(api: &PrometheusApi) -> Vec<ScrapePool> {
+    let backend = Arc::clone(&api.backend);
+    // A panic has told so already.
+    tokio::task::spawn_blocking(move || backend.scrape_pools()).await.unwrap_or_default()
 }
 
 fn target_json(pool: &str, target: &ScrapedTarget) -> Value {
@@ -165,7 +172,7 @@ fn labels_json(labels: &Labels) -> Value {
 
 /// Names of the jobs.
 pub(crate) async fn scrape_pools(State(api): State<Arc<PrometheusApi>>) -> Json<Value> {
-    let names: Vec<_> = api.backend.scrape_pools().into_iter().map(|pool| pool.name).collect();
+    let names: Vec<_> = pools(&api).await.into_iter().map(|pool| pool.name).collect();
     success(json!({ "scrapePools": names }))
 }
 

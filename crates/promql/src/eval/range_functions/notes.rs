@@ -6,11 +6,12 @@ use crate::{
     eval::window::{Place, Window},
     note::Notes,
     number_text::shortest,
+    quote::quote,
 };
 
 /// Warns of a window with both kinds of samples, to which the function has no answer.
 pub(super) fn mixed_kinds(place: &Place<'_>, notes: &mut Notes) {
-    let text = format!("encountered a mix of histograms and floats for metric name {:?}", place.metric);
+    let text = format!("encountered a mix of histograms and floats for metric name {}", quote(place.metric));
     notes.warn(place.arg(0), text);
 }
 
@@ -18,7 +19,7 @@ pub(super) fn mixed_kinds(place: &Place<'_>, notes: &mut Notes) {
 pub(super) fn ignored_histograms(window: &Window<'_>, place: &Place<'_>, notes: &mut Notes) {
     if !window.floats.is_empty() && !window.histograms.is_empty() {
         let what = "ignored histograms in a range containing both floats and histograms for metric name";
-        notes.info(place.arg(0), format!("{what} {:?}", place.metric));
+        notes.info(place.arg(0), format!("{what} {}", quote(place.metric)));
     }
 }
 
