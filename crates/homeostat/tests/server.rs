@@ -260,7 +260,7 @@ async fn backups_of_a_running_and_of_a_stopped_server_come_back() {
     std::fs::remove_file(half.path().join("series/MANIFEST")).unwrap();
     let (code, said) = series_command(&["backup", "--to", &url, "--data"], half.path());
     assert!(code == Some(2) && said.contains("a restore into it has not ended"), "{said}");
-    let started = metrics_server::refused(half.path(), &[]);
+    let started = refused(half.path(), &[]);
     let said = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && said.contains("MANIFEST is missing and there are blocks"), "{said}");
     let (code, said) = series_command(&resume, half.path());
