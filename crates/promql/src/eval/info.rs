@@ -146,13 +146,13 @@ impl Infos {
         let mut values: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
         for series in base.series.iter().filter(|series| !wanted.is_info(&series.labels)) {
             for label in IDENTIFYING {
-                if let Some(value) = series.labels.get(label) {
-                    values.entry(label).or_default().insert(value);
-                }
+                // An info metric without the label is of a series without it.
+                values.entry(label).or_default().insert(series.labels.value(label));
             }
             infos.of_target.entry(target(&series.labels)).or_default();
         }
-        if values.is_empty() {
+        // No series says of which target it is.
+        if values.values().flatten().all(|value| value.is_empty()) {
             return Ok(infos);
         }
         let mut matchers: Vec<_> = wanted.names.iter().chain(&wanted.data).cloned().collect();

@@ -16,6 +16,7 @@ use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
     functions::{anchored_functions, smoothed_functions},
     map::HashSet,
+    quote::quote,
 };
 
 /// Visits the windows of all series of a range.
@@ -229,14 +230,15 @@ impl Caller<'_, '_, '_> {
             if !matches!(kind, "counter" | "histogram") {
                 let text = format!(
                     "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got \
-                     {kind:?}: {:?}",
-                    self.metric
+                     {}: {}",
+                    quote(kind),
+                    quote(&self.metric)
                 );
                 self.ev.note(|notes| notes.info(place, text));
             }
         } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| self.metric.ends_with(end)) {
             let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
-            self.ev.note(|notes| notes.info(place, format!("{what} {:?}", self.metric)));
+            self.ev.note(|notes| notes.info(place, format!("{what} {}", quote(&self.metric))));
             self.doubted = Some(self.metric.clone());
         }
     }

@@ -43,7 +43,8 @@ fn count_below(value: f64, histogram: &Histogram) -> Option<f64> {
     let mut below = 0.0;
     for mut bucket in buckets(histogram) {
         let spread = Spread::of(histogram, &bucket);
-        if bucket.touches_zero() {
+        // One with custom bounds that ends at zero holds what lies below, like that of a classic histogram.
+        if bucket.touches_zero() && (bucket.upper > 0.0 || !histogram.has_custom_bounds()) {
             bucket.end_at_zero(histogram);
         }
         if bucket.lower >= value {

@@ -9,6 +9,7 @@ use crate::{
     eval::window::Place,
     histogram::{Combined, IncompatibleSchemas},
     note::Notes,
+    quote::quote,
 };
 
 /// Something to tell about the histograms of a window.
@@ -77,10 +78,10 @@ impl Findings {
         for finding in &self.0 {
             match finding {
                 Finding::NotACounter => {
-                    notes.warn(span, format!("this native histogram metric is not a counter: {metric:?}"));
+                    notes.warn(span, format!("this native histogram metric is not a counter: {}", quote(metric)));
                 }
                 Finding::NotAGauge => {
-                    notes.warn(span, format!("this native histogram metric is not a gauge: {metric:?}"));
+                    notes.warn(span, format!("this native histogram metric is not a gauge: {}", quote(metric)));
                 }
                 Finding::MixedSchemas => {
                     let what = "vector contains a mix of histograms with exponential and custom buckets schemas";
