@@ -9,6 +9,8 @@
 
 use std::{
     collections::HashMap,
+    fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -102,12 +104,45 @@ impl Targets {
     }
 }
 
+/// What is done with each target while it is one.
+pub trait Workers: fmt::Debug + Send + Sync + 'static {
+    /// Works until `stop`. `gone` was cancelled before when the target is none any more.
+    fn work(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        target: Target,
+        fetcher: Fetcher,
+        status: SharedStatus,
+        stop: CancellationToken,
+        gone: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Scrapes targets into a sink.
+#[derive(Debug)]
+pub struct Scrapers<S>(pub Arc<S>);
+
+impl<S: Sink + fmt::Debug> Workers for Scrapers<S> {
+    fn work(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        target: Target,
+        fetcher: Fetcher,
+        status: SharedStatus,
+        stop: CancellationToken,
+        gone: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let scraper = Scraper::new(Arc::clone(job), target, fetcher, Arc::clone(&self.0), status);
+        Box::pin(scraper.run(stop, gone))
+    }
+}
+
 /// One job while it runs.
 #[derive(Debug)]
-struct JobTask<S> {
+struct JobTask<W> {
     job: Arc<Job>,
     fetcher: Fetcher,
-    sink: Arc<S>,
+    workers: Arc<W>,
     targets: Targets,
     retire: CancellationToken,
     running: HashMap<Key, Running>,
@@ -136,10 +171,10 @@ enum Settled {
 
 /// Runs a job until it is stopped; then waits for its scrapers. When `retire` was cancelled before `stop`, the job is no
 /// longer wanted and its series end; otherwise the process ends and will go on later.
-pub async fn run_job<S: Sink>(
+pub async fn run_job<W: Workers>(
     job: Arc<Job>,
     read: ReadGroups,
-    sink: Arc<S>,
+    workers: Arc<W>,
     targets: Targets,
     stop: CancellationToken,
     retire: CancellationToken,
@@ -147,7 +182,7 @@ pub async fn run_job<S: Sink>(
     let fetcher = Fetcher::new(Arc::new(job.http.clone()))?;
     let name = job.name.clone();
     let (running, scrapers) = (HashMap::new(), JoinSet::new());
-    let mut task = JobTask { job, fetcher, sink, targets, retire, running, scrapers, panics: 0 };
+    let mut task = JobTask { job, fetcher, workers, targets, retire, running, scrapers, panics: 0 };
     task.follow(read, &stop).await;
     while let Some(ended) = task.scrapers.join_next_with_id().await {
         task.note_end(ended);
@@ -158,7 +193,7 @@ pub async fn run_job<S: Sink>(
     Ok(())
 }
 
-impl<S: Sink> JobTask<S> {
+impl<W: Workers> JobTask<W> {
     async fn follow(&mut self, read: ReadGroups, stop: &CancellationToken) {
         let mut sources = JoinSet::new();
         let mut found = Vec::new();
@@ -278,14 +313,9 @@ impl<S: Sink> JobTask<S> {
     fn start(&mut self, target: Target, stop: &CancellationToken) -> Running {
         // A job that is retired takes all its targets along.
         let (status, stop, gone) = (SharedStatus::default(), stop.child_token(), self.retire.child_token());
-        let scraper = Scraper::new(
-            Arc::clone(&self.job),
-            target.clone(),
-            self.fetcher.clone(),
-            Arc::clone(&self.sink),
-            status.clone(),
-        );
-        let task = self.scrapers.spawn(scraper.run(stop.clone(), gone.clone())).id();
+        let (fetcher, now, end) = (self.fetcher.clone(), stop.clone(), gone.clone());
+        let work = self.workers.work(&self.job, target.clone(), fetcher, status.clone(), now, end);
+        let task = self.scrapers.spawn(work).id();
         Running { target, status, stop, gone, task }
     }
 }

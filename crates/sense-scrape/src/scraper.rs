@@ -49,7 +49,8 @@ impl SharedStatus {
         self.lock().clone()
     }
 
-    fn set(&self, status: Status) {
+    /// Says how the target is now.
+    pub fn set(&self, status: Status) {
         *self.lock() = status;
     }
 

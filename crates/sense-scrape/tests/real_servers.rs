@@ -21,7 +21,7 @@ use std::{
 
 use homeostat_sense_scrape::{
     discover::ReadGroups,
-    manager::{Targets, run_job},
+    manager::{Scrapers, Targets, run_job},
     spec::{Discovery, Job, Scheme, TargetGroup, TlsSpec},
 };
 use homeostat_wire::intake::Collected;
@@ -52,7 +52,7 @@ async fn first(job: Job) -> (Collected, String) {
     let running = run_job(
         Arc::new(job),
         lists,
-        Arc::new(Batches(sender)),
+        Arc::new(Scrapers(Arc::new(Batches(sender)))),
         targets.clone(),
         stop.clone(),
         CancellationToken::new(),

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use homeostat_model::{TimeMs, sample::is_stale};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
-    manager::{Targets, run_job},
+    manager::{Scrapers, Targets, run_job},
     sink::{Sink, Storing},
     spec::{Discovery, Job, TargetGroup},
 };
@@ -90,8 +90,14 @@ fn shown(batch: &Collected) -> Vec<String> {
 async fn batches(job: Job, count: usize) -> Vec<Vec<String>> {
     let (sender, mut receiver) = mpsc::channel(64);
     let (stop, retire) = (CancellationToken::new(), CancellationToken::new());
-    let running =
-        run_job(Arc::new(job), no_lists(), Arc::new(Batches(sender)), Targets::default(), stop.clone(), retire);
+    let running = run_job(
+        Arc::new(job),
+        no_lists(),
+        Arc::new(Scrapers(Arc::new(Batches(sender)))),
+        Targets::default(),
+        stop.clone(),
+        retire,
+    );
     let seeing = async {
         let mut seen = Vec::new();
         while seen.len() < count {
@@ -146,7 +152,7 @@ async fn an_answer_that_unpacks_to_gigabytes_is_given_up() {
     let running = run_job(
         Arc::new(job),
         no_lists(),
-        Arc::new(Batches(sender)),
+        Arc::new(Scrapers(Arc::new(Batches(sender)))),
         targets.clone(),
         stop.clone(),
         CancellationToken::new(),
@@ -186,7 +192,7 @@ async fn a_retired_job_ends_all_its_series_and_a_stopped_one_does_not() {
         let running = run_job(
             Arc::new(patient),
             no_lists(),
-            Arc::new(Batches(sender)),
+            Arc::new(Scrapers(Arc::new(Batches(sender)))),
             Targets::default(),
             stop.clone(),
             retire.clone(),
@@ -236,7 +242,14 @@ async fn a_scraper_that_panics_is_counted_and_started_again() {
     let (stop, targets) = (CancellationToken::new(), Targets::default());
     let patient = Job { interval: Duration::from_secs(1), timeout: Duration::from_secs(1), ..job(at) };
     let sink = Arc::new(Panics(false.into(), Batches(sender)));
-    let running = run_job(Arc::new(patient), no_lists(), sink, targets.clone(), stop.clone(), CancellationToken::new());
+    let running = run_job(
+        Arc::new(patient),
+        no_lists(),
+        Arc::new(Scrapers(sink)),
+        targets.clone(),
+        stop.clone(),
+        CancellationToken::new(),
+    );
     let seeing = async {
         let seen = shown(&receiver.recv().await.unwrap());
         stop.cancel();

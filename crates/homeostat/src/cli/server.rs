@@ -7,7 +7,9 @@ use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
 use homeostat_model::error_chain::chain;
 use homeostat_profile::Redaction;
 use homeostat_promql::eval::Options;
+use homeostat_sense_pprof::Kind;
 use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
+use homeostat_sense_scrape::spec::Job;
 use homeostat_store_series::{Durability, StoreOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -103,6 +105,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes, help_heading = "Keeping")]
     intake_memory: Bytes,
 
+    /// Pull profiles of what the `scrape_configs` of this file in the form of `prometheus.yml` find: `/debug/pprof/…` at each
+    /// `scrape_interval`, whatever the `metrics_path`. It may be the file of `--scrape-config`. Read at the start
+    #[arg(long, value_name = "FILE", help_heading = "Profiles")]
+    profile_config: Option<PathBuf>,
+    /// Which kinds are pulled: cpu, heap, allocs, mutex, block, goroutine
+    #[arg(
+        long,
+        value_name = "KIND,...",
+        value_delimiter = ',',
+        default_value = "cpu,heap,mutex,block,goroutine",
+        help_heading = "Profiles"
+    )]
+    profile_kinds: Vec<String>,
     /// How long profiles are kept; `0s` keeps them for ever
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time, help_heading = "Profiles")]
     profile_retention: Time,
@@ -298,6 +313,7 @@ impl Args {
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
         let redaction = self.redaction()?;
+        let (pull_jobs, pull_kinds) = self.pulling()?;
         let (scrape, settings) = self.scrape()?;
         let rules = self.ruling(settings, features)?;
         let limits = self.limits.as_ref().map(|file| {
@@ -362,12 +378,29 @@ impl Args {
                     retention: Some(self.profile_retention.0).filter(|retention| !retention.is_zero()),
                     ..homeostat_store_profiles::StoreOptions::default()
                 },
+                jobs: pull_jobs,
+                kinds: pull_kinds,
             },
             limits,
             scrape,
             rules,
             about,
         })
+    }
+
+    /// Whose profiles are pulled, and which.
+    fn pulling(&self) -> Result<(Vec<Job>, Vec<Kind>), String> {
+        let kind = |name: &String| {
+            Kind::named(name).ok_or_else(|| {
+                let known = Kind::ALL.map(Kind::name).join(", ");
+                format!("`--profile-kinds` has {name:?}; there are {known}")
+            })
+        };
+        let kinds = self.profile_kinds.iter().map(kind).collect::<Result<_, _>>()?;
+        let Some(file) = &self.profile_config else { return Ok((Vec::new(), kinds)) };
+        let config =
+            prometheus::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))?;
+        Ok((config.jobs, kinds))
     }
 
     /// What is taken out of profiles.
@@ -430,6 +463,11 @@ impl Args {
             ("retention", self.kept()),
             ("enable-admin-api", self.enable_admin_api.to_string()),
             ("enable-lifecycle", self.enable_lifecycle.to_string()),
+            (
+                "profile-config",
+                self.profile_config.as_ref().map_or_else(String::new, |file| file.display().to_string()),
+            ),
+            ("profile-kinds", self.profile_kinds.join(",")),
             ("profile-retention", self.profile_retention.to_string()),
             ("profile-place", self.profile_place.clone().unwrap_or_default()),
             ("redact-labels", self.redact_labels.clone()),

@@ -173,7 +173,9 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     });
 
     let (dir, store, remotes) = (options.dir, options.store, options.scrape.fixed.remotes.clone());
-    let (kept, runtime) = (options.profiles, tokio::runtime::Handle::current());
+    let mut kept = options.profiles;
+    let (jobs, kinds) = (std::mem::take(&mut kept.jobs), std::mem::take(&mut kept.kinds));
+    let runtime = tokio::runtime::Handle::current();
     let opened = tokio::task::spawn_blocking(move || {
         let relays = Relays::open(remotes, &dir)?;
         let kept = profiles::open(&dir, kept, runtime, homeostat_sense_scrape::fetch::now_ms())?;
@@ -181,7 +183,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     });
     match opened.await.map_err(|_| ServerError::Panicked).flatten() {
         Ok(((store, recovery), (relays, carriers), kept)) => {
-            let keeping = Keeping::start(kept, &profiles.door);
+            let keeping = Keeping::start(kept, &profiles.door, jobs, kinds);
             door.open(store.clone(), Arc::clone(&relays));
             let sending = Sending::start(relays, carriers, CLOSE_TIMEOUT);
             let scraping = Scraping::new(&intake, &targets);

@@ -7,9 +7,15 @@ use std::{
 };
 
 use homeostat_model::{Labels, TimeMs, error_chain::chain, profile::Profile};
+use homeostat_sense_pprof::{Kind, ProfileSink, PullJob, Pulling, Storing};
 use homeostat_sense_receive::{
     Intake, NotTaken, Receiver,
     profiles::{ProfileIntake, ProfileReceiver, ProfileRefused},
+};
+use homeostat_sense_scrape::{
+    discover::ReadGroups,
+    manager::{Targets, run_job},
+    spec::Job,
 };
 use homeostat_store_objects::{Place, Waits};
 use homeostat_store_profiles::{NotStored, OpenError, ProfileStore, StoreOptions};
@@ -18,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::door::OPENING;
+use crate::config::prometheus;
 
 /// Folder of the profiles within the data directory.
 const DIR: &str = "profiles";
@@ -34,6 +41,10 @@ pub struct ProfileOptions {
     pub settings: Vec<(String, String)>,
     /// How they are kept.
     pub store: StoreOptions,
+    /// Whose profiles are pulled.
+    pub jobs: Vec<Job>,
+    /// Which kinds of them.
+    pub kinds: Vec<Kind>,
 }
 
 /// The store as the receiver sees it, once it is open.
@@ -53,6 +64,14 @@ impl ProfileIntake for ProfileDoor {
             other => ProfileRefused::Bad(other.to_string()),
         })?;
         Ok(Box::pin(async { ticket.await.map(drop).map_err(|error| NotTaken::Broken(chain(&error))) }))
+    }
+}
+
+/// Why a profile is not stored, in words.
+impl ProfileSink for ProfileDoor {
+    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Storing {
+        let taken = ProfileIntake::push(self, labels, profile, now_ms).map_err(|refused| refused.to_string());
+        Box::pin(async move { taken?.await.map_err(|error| error.to_string()) })
     }
 }
 
@@ -132,15 +151,30 @@ pub(super) struct Keeping {
     store: ProfileStore,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    pulls: Vec<JoinHandle<()>>,
 }
 
 impl Keeping {
-    pub(super) fn start(store: ProfileStore, door: &ProfileDoor) -> Self {
+    pub(super) fn start(store: ProfileStore, door: &ProfileDoor, jobs: Vec<Job>, kinds: Vec<Kind>) -> Self {
         // A second store would be our own mistake; the first one stays.
         drop(door.0.set(store.clone()));
         let stop = CancellationToken::new();
         let task = tokio::spawn(store.clone().run(stop.clone()));
-        Self { store, stop, task }
+        let pulling = Arc::new(Pulling { job: PullJob { kinds }, sink: Arc::new(door.clone()) });
+        let targets = Targets::default();
+        let pull = |job: Job| {
+            let read: ReadGroups = Arc::new(prometheus::target_groups);
+            let (pulling, targets, stop) = (Arc::clone(&pulling), targets.clone(), stop.clone());
+            tokio::spawn(async move {
+                let name = job.name.clone();
+                if let Err(error) = run_job(Arc::new(job), read, pulling, targets, stop, CancellationToken::new()).await
+                {
+                    tracing::error!(job = name, error = chain(&error), "the job's profiles are not pulled");
+                }
+            })
+        };
+        let pulls = jobs.into_iter().map(pull).collect();
+        Self { store, stop, task, pulls }
     }
 
     /// Gives the number of profiles that did not reach the disk in time.
@@ -148,6 +182,9 @@ impl Keeping {
         self.stop.cancel();
         // A panicked task has told so already.
         drop(self.task.await);
+        for pull in self.pulls {
+            drop(pull.await);
+        }
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close(timeout)).await;
         closed.map_or(0, |closed| closed.err().unwrap_or(0))

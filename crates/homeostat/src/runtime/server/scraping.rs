@@ -7,7 +7,7 @@ use homeostat_model::{TimeMs, error_chain::chain};
 use homeostat_sense_receive::{Intake, NotTaken, Taken, govern::Whole};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
-    manager::{ActiveTarget, JobView, Targets, run_job},
+    manager::{ActiveTarget, JobView, Scrapers, Targets, run_job},
     sink::{Sink, Storing},
     spec::Job,
 };
@@ -51,7 +51,7 @@ fn words(not_taken: NotTaken) -> String {
 /// All jobs while they run.
 #[derive(Debug)]
 pub(super) struct Scraping {
-    sink: Arc<ScrapeSink>,
+    sink: Arc<Scrapers<ScrapeSink>>,
     targets: Targets,
     jobs: BTreeMap<String, RunningJob>,
 }
@@ -90,7 +90,7 @@ pub(super) struct Changes {
 impl Scraping {
     /// No jobs yet.
     pub(super) fn new(intake: &Arc<StoreIntake>, targets: &Targets) -> Self {
-        let sink = Arc::new(ScrapeSink(Arc::clone(intake)));
+        let sink = Arc::new(Scrapers(Arc::new(ScrapeSink(Arc::clone(intake)))));
         Self { sink, targets: targets.clone(), jobs: BTreeMap::new() }
     }
 
