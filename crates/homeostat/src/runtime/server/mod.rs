@@ -177,6 +177,10 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let (jobs, kinds) = (std::mem::take(&mut kept.jobs), std::mem::take(&mut kept.kinds));
     let runtime = tokio::runtime::Handle::current();
     let opened = tokio::task::spawn_blocking(move || {
+        // First, so that what is wrong with the directory itself is told as that.
+        if let Err(source) = std::fs::create_dir_all(&dir) {
+            return Err(ServerError::Dir { dir, source });
+        }
         let relays = Relays::open(remotes, &dir)?;
         let kept = profiles::open(&dir, kept, runtime, homeostat_sense_scrape::fetch::now_ms())?;
         Ok((open(dir, store)?, relays, kept))
