@@ -41,6 +41,7 @@ fn spec() -> ControlSpec {
         burn_rules: BurnRule::DEFAULTS.to_vec(),
         on_page: OnPage::Notify,
         receivers: Vec::new(),
+        indicator: None,
     };
     let rollout = Rollout {
         name: "r".parse().unwrap(),

@@ -55,9 +55,8 @@ impl SliReader {
 #[derive(Clone, Debug)]
 pub(crate) struct Binding {
     pub(crate) key: CellKey,
-    /// Index into the services, and of the version within.
-    pub(crate) service: usize,
-    pub(crate) version: usize,
+    /// Index into the services, and of the version within; `None` for events that queries count.
+    pub(crate) traffic: Option<(usize, usize)>,
     /// The rollout of the service and which side of it this is.
     pub(crate) rollout: Option<(usize, Side)>,
     /// Objectives that count this cell.
@@ -79,7 +78,7 @@ impl CellTable {
     ) -> Self {
         let mut table = Self::default();
         for (id, key) in &spec.cells {
-            let Some(binding) = bind(spec, key, objectives.clone(), rollouts.clone()) else { continue };
+            let Some(binding) = bind(spec, (*id, key), objectives.clone(), rollouts.clone()) else { continue };
             let at = id.0 as usize;
             if table.bindings.len() <= at {
                 table.bindings.resize(at + 1, None);
@@ -107,15 +106,21 @@ impl CellTable {
 
 fn bind<'a>(
     spec: &ControlSpec,
-    key: &CellKey,
+    (id, key): (CellId, &CellKey),
     objectives: impl Iterator<Item = &'a Objective>,
     rollouts: impl Iterator<Item = &'a Rollout>,
 ) -> Option<Binding> {
+    if let Some((_, name)) = spec.indicators.iter().find(|(indicated, _)| *indicated == id) {
+        let objective = objectives.enumerate().find(|(_, o)| o.name == *name && o.indicator.is_some())?.0;
+        let objectives = vec![(objective, SliReader::Availability)];
+        return Some(Binding { key: key.clone(), traffic: None, rollout: None, objectives });
+    }
     let service = spec.services.iter().position(|s| s.name == key.service)?;
     let declared = spec.services.get(service)?;
     let version = declared.versions.iter().position(|v| *v == key.version)?;
     let counts_here = |o: &Objective| {
-        o.service == key.service
+        o.indicator.is_none()
+            && o.service == key.service
             && (o.routes.is_empty() || o.routes.contains(&key.route))
             && o.version.as_ref().is_none_or(|v| *v == key.version)
     };
@@ -126,8 +131,7 @@ fn bind<'a>(
     };
     Some(Binding {
         key: key.clone(),
-        service,
-        version,
+        traffic: Some((service, version)),
         rollout: rollouts.enumerate().find(|(_, r)| r.service == key.service).map(|(at, r)| (at, side(r))),
         objectives: objectives
             .enumerate()

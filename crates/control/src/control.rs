@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use homeostat_model::{
-    ActionId, Actor, ChangeEvent, ChangeKind, OutcomeDelta, RolloutName, ServiceName, Timestamp,
+    ActionId, Actor, ChangeEvent, ChangeKind, ObjectiveName, OutcomeDelta, RolloutName, ServiceName, Timestamp,
     action::{ActionState, Decision, Split},
     evidence::EventCounts,
     rollout::Verb,
@@ -95,6 +95,7 @@ impl Control {
             Event::Failed { action, reason } => self.failed(action, &reason),
             Event::Changed(change) => self.announced(change),
             Event::ConfigRead(_) => {}
+            Event::Unmeasured { objective, from, to } => self.unmeasured(&objective, from, to),
             Event::Restarted => self.restarted(before),
             Event::Forgot { records, reason } => self.forgot(records, &reason),
         }
@@ -162,7 +163,9 @@ impl Control {
         for delta in deltas {
             let Some(binding) = self.world.cells.get(delta.cell) else { continue };
             let counts = &delta.counts;
-            if let Some(traffic) = self.traffic.get_mut(binding.service).and_then(|s| s.version(binding.version)) {
+            let traffic =
+                binding.traffic.and_then(|(service, version)| self.traffic.get_mut(service)?.version(version));
+            if let Some(traffic) = traffic {
                 traffic.record(now, EventCounts { good: counts.answered(), bad: counts.bad() });
             }
             if let Some(rollout) = binding.rollout.and_then(|(at, _)| self.rollouts.get_mut(at)) {
@@ -287,6 +290,13 @@ impl Control {
         }
         for objective in &mut self.objectives {
             objective.gap(last_seen, now);
+        }
+    }
+
+    fn unmeasured(&mut self, name: &ObjectiveName, from: Timestamp, to: Timestamp) {
+        let (from, to) = (from.min(self.world.now), to.min(self.world.now));
+        if let Some(objective) = self.objectives.iter_mut().find(|o| o.declared.name == *name).filter(|_| from < to) {
+            objective.gap(from, to);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use homeostat_act_guard::GuardLimits;
 use homeostat_model::{
-    ActionId, Actor, CellId, CellKey, ChangeEvent, ConfigRead, Objective, OutcomeDelta, ReceiverName, RolloutName,
-    RouteName, ServiceName, Span, VersionName,
+    ActionId, Actor, CellId, CellKey, ChangeEvent, ConfigRead, Objective, ObjectiveName, OutcomeDelta, ReceiverName,
+    RolloutName, RouteName, ServiceName, Span, Timestamp, VersionName,
     action::{Decision, Split},
     rollout::{Rollout, Verb},
 };
@@ -69,6 +69,15 @@ pub enum Event {
     Changed(ChangeEvent),
     /// The configuration was read. For the audit: what was taken over comes as `Configured`.
     ConfigRead(ConfigRead),
+    /// Nobody could count the events of an objective: what happened meanwhile is unmeasured, and not uptime.
+    Unmeasured {
+        /// Which.
+        objective: ObjectiveName,
+        /// From when on.
+        from: Timestamp,
+        /// Until when.
+        to: Timestamp,
+    },
     /// The process starts again on an old journal. Outcomes in between were not seen.
     Restarted,
     /// Comes before `Restarted` when the journal has a hole: what control knows is from before it.
@@ -87,6 +96,9 @@ pub struct ControlSpec {
     pub services: Vec<ControlledService>,
     /// What the cell ids of the coming ticks mean.
     pub cells: Vec<(CellId, CellKey)>,
+    /// Cells whose events are counted by an objective's indicator instead of the gateway, and that objective's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indicators: Vec<(CellId, ObjectiveName)>,
     /// Objectives, one entry a name.
     pub objectives: Vec<Objective>,
     /// Rollouts, one entry a name, at most one per service.

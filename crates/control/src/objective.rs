@@ -103,6 +103,7 @@ impl ObjectiveState {
             && old.routes == declared.routes
             && old.version == declared.version
             && old.sli == declared.sli
+            && old.indicator == declared.indicator
     }
 
     /// Takes a changed declaration and keeps the history.

@@ -117,7 +117,7 @@ fn control_gets_the_same_world() {
         service: ServiceName::new("shop").unwrap(),
         version: VersionName::new("v1").unwrap(),
     };
-    let spec = config.control_spec(&[(CellId(0), key.clone())]);
+    let spec = config.control_spec(&[(CellId(0), key.clone())], &[]);
     assert_eq!(spec.cells, vec![(CellId(0), key)]);
     let service = &spec.services[0];
     assert_eq!(service.routes, vec![RouteName::new("shop").unwrap()]);
@@ -268,7 +268,7 @@ fn every_default_is_accepted_by_its_own_reader() {
 fn the_schema_knows_every_key_of_every_good_file() {
     let schema = config::json_schema();
     let documents = schema["oneOf"].as_array().unwrap();
-    assert_eq!(documents.len(), 15);
+    assert_eq!(documents.len(), 16);
     let mut words = std::collections::BTreeSet::new();
     collect(&schema, &mut words);
     for path in yaml_files(&folder("tests/config/good")).into_iter().chain(yaml_files(&folder("../../examples"))) {

@@ -197,7 +197,7 @@ fn check_limit(limit: usize, found: usize, what: &str) -> Result<(), String> {
 }
 
 /// The elements of an expression; a scalar is one without labels.
-fn ask(expr: &Expr, t_ms: TimeMs, around: Surroundings<'_>) -> Result<Vec<VectorElement>, String> {
+pub(crate) fn ask(expr: &Expr, t_ms: TimeMs, around: Surroundings<'_>) -> Result<Vec<VectorElement>, String> {
     let answer = evaluate_instant(around.source, expr, t_ms, &around.environment.options, around.is_cancelled);
     match answer.map_err(|error| chain(&error))?.value {
         Value::Vector(elements) => Ok(elements),

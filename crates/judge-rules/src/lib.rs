@@ -18,6 +18,7 @@
 pub mod alert;
 pub mod evaluation;
 pub mod group;
+pub mod indicator;
 pub mod objectives;
 pub mod template;
 pub mod view;

@@ -77,5 +77,6 @@ fn objective() -> Result<Objective, Failure> {
         burn_rules: BurnRule::DEFAULTS.to_vec(),
         on_page: OnPage::Notify,
         receivers: Vec::new(),
+        indicator: None,
     })
 }

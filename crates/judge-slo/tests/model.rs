@@ -25,6 +25,7 @@ fn objective(period: Span, fast_window: Span, burn_rules: Vec<BurnRule>) -> Obje
         burn_rules,
         on_page: OnPage::Notify,
         receivers: Vec::new(),
+        indicator: None,
     }
 }
 

@@ -92,6 +92,7 @@ fn parse(text: &str) -> Script {
             burn_rules: if rules.is_empty() { BurnRule::DEFAULTS.to_vec() } else { rules },
             on_page: OnPage::Notify,
             receivers: Vec::new(),
+            indicator: None,
         },
         every_ms: option("every").map_or(1_000, |number| number.parse().unwrap()),
         traffic: Vec::new(),

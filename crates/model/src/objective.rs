@@ -143,4 +143,30 @@ pub struct Objective {
     pub on_page: OnPage,
     /// Who hears of it; all receivers when empty.
     pub receivers: Vec<ReceiverName>,
+    /// Who counts its events, when it is not the gateway. Its SLI is then [`Sli::Availability`], over these events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indicator: Option<Indicator>,
+}
+
+/// Events that queries over stored metrics count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Indicator {
+    /// PromQL of good events or of bad ones.
+    pub part: String,
+    /// Whether `part` counts the good ones.
+    pub part_is_good: bool,
+    /// PromQL of all events.
+    pub total: String,
+    /// What the numbers of both are.
+    pub form: IndicatorForm,
+}
+
+/// What the numbers of an indicator's queries are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IndicatorForm {
+    /// Events since some time in the past: each series grows, and falls only when it starts anew.
+    Counter,
+    /// Events a second.
+    Rate,
 }

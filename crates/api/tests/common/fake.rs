@@ -294,6 +294,7 @@ fn view() -> View {
                 burn_rules: BurnRule::DEFAULTS.to_vec(),
                 on_page: OnPage::Notify,
                 receivers: vec![name::<ReceiverName>("chat")],
+                indicator: None,
             },
             fast: window,
             period: WindowView { burn_rate: None, ..window },

@@ -434,6 +434,7 @@ fn declare_objective(world: &mut Loop, words: &[&str]) {
         burn_rules: words[4].split(',').map(rule).collect(),
         on_page: OnPage::Notify,
         receivers: Vec::new(),
+        indicator: None,
     };
     for word in &words[5..] {
         match word.split_once('=') {

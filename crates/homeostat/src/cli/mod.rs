@@ -24,7 +24,6 @@ mod check;
 mod client;
 mod demo;
 mod events;
-mod features;
 mod incident;
 mod init;
 mod log;

@@ -3,30 +3,23 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::ValueEnum;
-use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
+use homeostat_api::prometheus::About;
 use homeostat_model::error_chain::chain;
 use homeostat_profile::Redaction;
-use homeostat_promql::eval::Options;
 use homeostat_sense_pprof::Kind;
-use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
 use homeostat_sense_scrape::spec::Job;
-use homeostat_store_series::{Durability, StoreOptions};
+use homeostat_store_series::Durability;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    features::{Features, NAMES},
     log,
     quantity::{Bytes, Time, count, parse_bytes, parse_count, parse_time},
     up::{LogFormat, raise_file_limit},
 };
-use crate::{
-    config::{
-        limits,
-        prometheus::{self, alerting::RuleSettings},
-    },
-    runtime::server::{
-        self, Fixed, OtlpServing, ProfileOptions, RuleOptions, RunningServer, ScrapeOptions, ServerOptions,
-    },
+use crate::runtime::server::{
+    self, ProfileOptions, RunningServer, ServerOptions,
+    features::{Features, NAMES},
+    settings::{AddressNames, Settings},
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
@@ -312,64 +305,45 @@ impl Args {
             }
         }
         let features = Features::of(&self.enable_feature, &self.disable_feature)?;
+        for url in &self.alert_webhook {
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                return Err(format!(
+                    "`--alert-webhook {url}` is no address: write it whole, with `http://` or `https://`"
+                ));
+            }
+        }
         let redaction = self.redaction()?;
         let (pull_jobs, pull_kinds) = self.pulling()?;
-        let (scrape, settings) = self.scrape()?;
-        let rules = self.ruling(settings, features)?;
-        let limits = self.limits.as_ref().map(|file| {
-            limits::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))
-        });
-        let limits = limits.transpose()?;
         let about = About { flags: self.flags(features), retention: self.kept() };
-        let defaults = Options::default();
-        let mut options = Options {
-            lookback_ms: self.lookback.millis(),
-            delayed_name_removal: features.delayed_name_removal,
-            type_and_unit_labels: features.type_and_unit_labels,
-            ..defaults
-        };
-        options.limits.samples_max = self.query_samples_max;
-        Ok(ServerOptions {
-            spec: ServerSpec { option: "--listen", listen: self.listen, open: self.open_to_network },
-            otlp: OtlpServing {
-                http: self.otlp_http.map(|listen| ServerSpec {
-                    option: "--otlp-http",
-                    listen,
-                    open: self.open_to_network,
-                }),
-                grpc: self.otlp_grpc.map(|listen| ServerSpec {
-                    option: "--otlp-grpc",
-                    listen,
-                    open: self.open_to_network,
-                }),
-                settings: OtlpSettings { options: scrape.fixed.otlp.clone(), ..OtlpSettings::default() },
+        Settings {
+            names: AddressNames::FLAGS,
+            listen: self.listen,
+            otlp_http: self.otlp_http,
+            otlp_grpc: self.otlp_grpc,
+            open: self.open_to_network,
+            admin: self.enable_admin_api,
+            lifecycle: self.enable_lifecycle,
+            scrape_config: self.scrape_config,
+            rules: self.rules,
+            objectives: self.objectives,
+            alert_webhooks: self.alert_webhook,
+            external_url: self.external_url,
+            limits: self.limits,
+            data: self.data,
+            durability: match self.durability {
+                Promise::Durable => Durability::Durable,
+                Promise::Relaxed => Durability::Relaxed,
             },
-            dir: self.data,
-            store: StoreOptions {
-                durability: match self.durability {
-                    Promise::Durable => Durability::Durable,
-                    Promise::Relaxed => Durability::Relaxed,
-                },
-                out_of_order_window: self.out_of_order_window.0,
-                series_max: count(self.series_max),
-                retention: Some(self.retention.0).filter(|retention| !retention.is_zero()),
-                retention_bytes: self.retention_size.as_ref().map(|size| size.0),
-                ..StoreOptions::default()
-            },
-            queries: QueryPolicy {
-                timeout: self.query_timeout.0,
-                concurrency: count(self.query_concurrency),
-                options,
-                language: features.language,
-                admin: self.enable_admin_api,
-                lifecycle: self.enable_lifecycle,
-            },
-            receive: {
-                let mut limits =
-                    ReceiveLimits { bodies_bytes_max: count(self.intake_memory.0), ..ReceiveLimits::default() };
-                limits.body_bytes_max = limits.body_bytes_max.min(limits.bodies_bytes_max);
-                limits
-            },
+            out_of_order_window: self.out_of_order_window.0,
+            retention: Some(self.retention.0).filter(|retention| !retention.is_zero()),
+            retention_bytes: self.retention_size.as_ref().map(|size| size.0),
+            series_max: count(self.series_max),
+            intake_bytes_max: count(self.intake_memory.0),
+            query_timeout: self.query_timeout.0,
+            query_concurrency: count(self.query_concurrency),
+            query_samples_max: self.query_samples_max,
+            lookback: self.lookback.0,
+            features,
             profiles: ProfileOptions {
                 place: self.profile_place,
                 settings: std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect(),
@@ -381,11 +355,9 @@ impl Args {
                 jobs: pull_jobs,
                 kinds: pull_kinds,
             },
-            limits,
-            scrape,
-            rules,
             about,
-        })
+        }
+        .options()
     }
 
     /// Whose profiles are pulled, and which.
@@ -414,41 +386,6 @@ impl Args {
     fn kept(&self) -> String {
         let time = if self.retention.0.is_zero() { "for ever".to_owned() } else { self.retention.to_string() };
         self.retention_size.as_ref().map_or_else(|| time.clone(), |size| format!("{time} or {size}"))
-    }
-
-    /// The jobs of the scrape configuration; what it says without effect is told here.
-    fn scrape(&self) -> Result<(ScrapeOptions, RuleSettings), String> {
-        let Some(file) = &self.scrape_config else { return Ok(Default::default()) };
-        let config =
-            prometheus::load(file).map_err(|problems| format!("{} cannot be used\n{problems}", file.display()))?;
-        if !config.warnings.is_empty() {
-            eprintln!("{}", config.warnings);
-        }
-        let fixed = Fixed { remotes: config.remotes, otlp: config.otlp };
-        let scrape = ScrapeOptions { jobs: config.jobs, file: Some(file.clone()), shown: config.shown, fixed };
-        Ok((scrape, config.rules))
-    }
-
-    /// The rules of all files, and who is told of alerts.
-    fn ruling(&self, mut settings: RuleSettings, features: Features) -> Result<RuleOptions, String> {
-        settings.defaults.language = features.language;
-        let groups = RuleOptions::load(&self.rules, self.objectives.as_deref(), &settings, settings.defaults)?;
-        for url in &self.alert_webhook {
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                return Err(format!(
-                    "`--alert-webhook {url}` is no address: write it whole, with `http://` or `https://`"
-                ));
-            }
-        }
-        let external_url = self.external_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
-        Ok(RuleOptions {
-            files: self.rules.clone(),
-            settings,
-            objectives: self.objectives.clone(),
-            groups,
-            external_url: external_url.trim_end_matches('/').to_owned(),
-            webhooks: self.alert_webhook.clone(),
-        })
     }
 
     /// What is in force, for those who ask over the API.

@@ -89,6 +89,7 @@ documents! {
     OURS "Gateway" Single gateways: raw::process::Gateway;
     OURS "Api" Single apis: raw::process::Api;
     OURS "Store" Single stores: raw::process::Store;
+    OURS "Metrics" Single metrics: raw::process::Metrics;
     OPENSLO "SLO" Named slos: raw::openslo::Slo;
     OPENSLO "SLI" Named slis: raw::openslo::Sli;
     OPENSLO "AlertPolicy" Named policies: raw::openslo::AlertPolicy;

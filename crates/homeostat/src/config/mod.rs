@@ -37,11 +37,14 @@ use homeostat_api::spec::ApiSpec;
 use homeostat_control::event::{ControlSpec, ControlledService};
 use homeostat_gateway_proxy::spec::ProxySpec;
 use homeostat_gateway_route::spec::GatewaySpec;
-use homeostat_model::{CellId, CellKey, ConfigDigest, Objective, rollout::Rollout};
+use homeostat_model::{
+    CellId, CellKey, ConfigDigest, Objective, ObjectiveName, RouteName, VersionName, rollout::Rollout,
+};
 use homeostat_store_events::spec::StoreSpec;
 use sha2::Digest as _;
 
 use self::read::Outside;
+pub use check::metrics::MetricsSpec;
 pub use json_schema::json_schema;
 pub use markdown::markdown;
 pub use problem::{PROBLEMS_MAX, Problem, Problems, Severity, Spot};
@@ -50,6 +53,9 @@ pub use tree::{DEPTH_MAX, NODES_MAX};
 
 /// The configuration that `homeostat init` writes.
 pub const STARTER: &str = include_str!("starter.yaml");
+
+/// The version under which the events of queries are recorded.
+pub const QUERIES: &str = "queries";
 
 /// A configuration after all checks.
 #[derive(Clone, Debug)]
@@ -70,6 +76,8 @@ pub struct CheckedConfig {
     pub api: ApiSpec,
     /// The journal.
     pub store: StoreSpec,
+    /// The metrics server inside the process, if there is to be one.
+    pub metrics: Option<MetricsSpec>,
     /// What is accepted but probably not meant.
     pub warnings: Problems,
     /// The files that were read, for a watcher; with a directory, new files in it count too.
@@ -79,8 +87,24 @@ pub struct CheckedConfig {
 }
 
 impl CheckedConfig {
-    /// What control has to know; `cells` are those of the compiled route table.
-    pub fn control_spec(&self, cells: &[(CellId, CellKey)]) -> ControlSpec {
+    /// What the cells of queries count, with the names of their objectives.
+    pub fn indicators(&self) -> Vec<(CellKey, ObjectiveName)> {
+        let queried = self.objectives.iter().filter(|objective| objective.indicator.is_some());
+        let key = |objective: &Objective| {
+            // Names of objectives, routes and versions follow the same rules.
+            let route = RouteName::new(objective.name.as_str()).ok()?;
+            let version = VersionName::new(QUERIES).ok()?;
+            Some((CellKey { route, service: objective.service.clone(), version }, objective.name.clone()))
+        };
+        queried.filter_map(key).collect()
+    }
+
+    /// What control has to know; `cells` are those of the compiled route table, `indicators` those of queries.
+    pub fn control_spec(
+        &self,
+        cells: &[(CellId, CellKey)],
+        indicators: &[(CellId, CellKey, ObjectiveName)],
+    ) -> ControlSpec {
         let services = self.gateway.services.iter().map(|service| ControlledService {
             name: service.name.clone(),
             versions: service.versions.iter().map(|version| version.name.clone()).collect(),
@@ -90,7 +114,8 @@ impl CheckedConfig {
         });
         ControlSpec {
             services: services.collect(),
-            cells: cells.to_vec(),
+            cells: cells.iter().cloned().chain(indicators.iter().map(|(id, key, _)| (*id, key.clone()))).collect(),
+            indicators: indicators.iter().map(|(id, _, name)| (*id, name.clone())).collect(),
             objectives: self.objectives.clone(),
             rollouts: self.rollouts.clone(),
             guard: self.guard.clone(),
@@ -217,6 +242,7 @@ fn compile(
             receivers: c.receivers,
             api: c.api,
             store: c.store,
+            metrics: c.metrics,
             warnings: problems,
             files,
             assumed: cx.assumed,

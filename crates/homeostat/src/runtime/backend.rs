@@ -26,7 +26,7 @@ use super::{
     message::Message,
     metrics,
     reload::ReloadHandle,
-    shared::{Shared, lock},
+    shared::{MetricsHealth, Shared, lock},
 };
 
 /// How long a person waits for control before hearing that the outcome is unknown.
@@ -228,13 +228,18 @@ impl Backend for ProcessBackend {
     }
 
     fn health(&self) -> Health {
-        let parts = vec![
+        let mut parts = vec![
             Self::part("gateway", self.gateway_trouble()),
             Self::part("control", self.control_trouble()),
             Self::part("journal", self.journal_trouble()),
             Self::part("notify", self.notify_trouble()),
             Self::part("config", self.config_trouble()),
         ];
+        match lock(&self.shared.metrics).clone() {
+            MetricsHealth::Off => {}
+            MetricsHealth::Fine(_) => parts.push(Self::part("metrics", None)),
+            MetricsHealth::Trouble(problem) => parts.push(Self::part("metrics", Some(problem))),
+        }
         // A refused configuration or a deaf receiver is bad news, not a reason to take the process out of service.
         let ready = parts
             .iter()

@@ -17,6 +17,9 @@ pub(super) struct Compiled {
 pub(super) fn compile(config: CheckedConfig, registry: &mut CellRegistry) -> Result<Compiled, Vec<String>> {
     let table = RouteTable::compile(&config.gateway, registry)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let spec = config.control_spec(table.cells());
+    let (keys, names): (Vec<_>, Vec<_>) = config.indicators().into_iter().unzip();
+    let ids = registry.register(&keys).map_err(|problem| vec![problem.to_string()])?;
+    let indicators: Vec<_> = ids.into_iter().zip(keys).zip(names).map(|((id, key), name)| (id, key, name)).collect();
+    let spec = config.control_spec(table.cells(), &indicators);
     Ok(Compiled { config, table, spec })
 }

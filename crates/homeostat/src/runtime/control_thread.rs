@@ -32,7 +32,7 @@ use super::{
     late::LateParts,
     message::{Configure, Message},
     pending::Pending,
-    shared::{Shared, bump, lock},
+    shared::{Indicated, Shared, bump, lock},
 };
 
 /// How long a round waits for an ordinary step to become durable: two group commits on a healthy disk. A disk that is
@@ -239,6 +239,9 @@ impl ControlThread {
                 self.step(event, Some(configure), None);
             }
             Message::ConfigRead(read) => self.step(Event::ConfigRead(*read), None, None),
+            Message::Unmeasured { objective, from, to } => {
+                self.step(Event::Unmeasured { objective, from, to }, None, None);
+            }
             // Whoever asked has been told that nothing is known about it; it must not happen hours later.
             Message::Operate { reply, .. } if reply.is_closed() => {}
             Message::Operate { operation, by, reason, reply } => {
@@ -257,7 +260,10 @@ impl ControlThread {
     fn name_cells(&mut self, configure: &Configure) {
         self.state.configured = true;
         self.state.cells.extend(configure.spec.cells.iter().cloned());
-        lock(&self.shared.totals).name_cells(&configure.spec.cells);
+        let of_queries = |id: &CellId| configure.spec.indicators.iter().any(|(indicated, _)| indicated == id);
+        let served = configure.spec.cells.iter().filter(|(id, _)| !of_queries(id));
+        lock(&self.shared.totals).name_cells(served.cloned());
+        self.shared.indicators.store(Arc::new(Indicated::all_of(&configure.spec)));
         if let Some(change) = &configure.change {
             self.recorder.change(change.clone());
         }

@@ -3,7 +3,7 @@
 use homeostat_api::backend::{OperateError, Operation};
 use homeostat_control::ControlSpec;
 use homeostat_gateway_route::RouteTable;
-use homeostat_model::{Actor, ChangeEvent, ConfigRead};
+use homeostat_model::{Actor, ChangeEvent, ConfigRead, ObjectiveName, Timestamp};
 use tokio::sync::oneshot;
 
 /// A message in control's inbox.
@@ -13,6 +13,8 @@ pub(super) enum Message {
     Configure(Box<Configure>),
     /// The configuration was read: for the audit.
     ConfigRead(Box<ConfigRead>),
+    /// The events of an objective could not be counted for a while.
+    Unmeasured { objective: ObjectiveName, from: Timestamp, to: Timestamp },
     /// A person or pipeline asks for something.
     Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
 }

@@ -1,7 +1,7 @@
 //! Wires the parts of a running process and stops them again.
 //!
 //! Order of starting: configuration, journal and what it remembers, gateway with the splits that are in force, control,
-//! collector, notifications, API, watch on the configuration. Stopping goes the other way round, from upstream to
+//! collector, notifications, watch on the configuration, metrics server, API. Stopping goes the other way round, from upstream to
 //! downstream, so that what was counted is judged and what was decided is on disk (`ARCHITECTURE.md` draws who owns what).
 //!
 //! A journal that cannot be opened does not keep the gateway from serving: it starts with every canary at weight 0, and
@@ -19,6 +19,7 @@ mod journal;
 mod late;
 mod message;
 mod metrics;
+mod metrics_role;
 mod pending;
 mod recovery;
 mod reload;
@@ -52,6 +53,7 @@ use self::{
     inbox::Inbox,
     late::LateParts,
     message::{Configure, Message},
+    metrics_role::{MetricsParts, MetricsRole},
     recovery::ControlHost,
     reload::{ReloadParts, Reloader},
     shared::Shared,
@@ -114,6 +116,7 @@ pub struct Running {
     api_stop: CancellationToken,
     api: JoinHandle<()>,
     late: Arc<LateParts>,
+    metrics: Option<MetricsRole>,
     drain: Duration,
 }
 
@@ -183,6 +186,10 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     })
     .map_err(StartError::Thread)?;
 
+    let metrics = config.metrics.clone().map(|spec| {
+        let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
+        MetricsRole::start(MetricsParts { spec, dir: config.store.dir.clone(), clock, shared, inbox })
+    });
     let backend =
         ProcessBackend::new(clock, shared, Arc::clone(&inbox), gateway.handle(), reloader.handle(), Arc::clone(&late));
     let backend = Arc::new(backend);
@@ -198,7 +205,20 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     let api_stop = CancellationToken::new();
     let api = tokio::spawn(server.run(api_stop.clone()));
     let drain = config.proxy.limits.drain.into();
-    Ok(Running { gateway, collector, control, reloader, backend, inbox, api_address, api_stop, api, late, drain })
+    Ok(Running {
+        gateway,
+        collector,
+        control,
+        reloader,
+        backend,
+        inbox,
+        api_address,
+        api_stop,
+        api,
+        late,
+        metrics,
+        drain,
+    })
 }
 
 fn compiled_by(config: CheckedConfig, registry: &mut CellRegistry) -> Result<Compiled, StartError> {
@@ -224,6 +244,11 @@ impl Running {
         self.api_address
     }
 
+    /// Where the metrics server listens, if there is to be one and it runs by now.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(MetricsRole::address)
+    }
+
     /// The same door that the API uses.
     pub fn backend(&self) -> Arc<dyn Backend> {
         Arc::clone(&self.backend) as Arc<dyn Backend>
@@ -237,12 +262,16 @@ impl Running {
     /// Reads the configuration again, in the background; `by` sent the signal for it.
     pub fn reload(&self, by: Actor) {
         self.reloader.handle().trigger(ReadCause::Signal, by);
+        if let Some(metrics) = &self.metrics {
+            metrics.reload();
+        }
     }
 
     /// Stops from upstream to downstream and says how it went.
     pub async fn stop(self) -> StopReport {
         self.backend.stopping();
-        let Self { gateway, reloader, collector, inbox, control, late, drain, backend, api, api_stop, .. } = self;
+        let Self { gateway, reloader, collector, inbox, control, late, metrics, drain, backend, api, api_stop, .. } =
+            self;
         let stopping = Arc::clone(&late);
         // Until the gateway has drained, the API answers: load balancers see that it is not ready, scrapers read the end.
         let drained = tokio::task::spawn_blocking(move || {
@@ -252,6 +281,9 @@ impl Running {
         .await;
         api_stop.cancel();
         join("API", api).await;
+        if let Some(metrics) = metrics {
+            metrics.stop().await;
+        }
         // The API's own references go first, so that the journal can be closed by its owner.
         drop(backend);
         let ended = tokio::task::spawn_blocking(move || {

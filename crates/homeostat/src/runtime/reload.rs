@@ -308,7 +308,8 @@ impl ReloadParts {
 /// Whether two configurations mean the same; where they were read from does not count.
 fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
-    let rest = |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone());
+    let rest =
+        |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone(), c.metrics.clone());
     parts(one) == parts(other) && rest(one) == rest(other)
 }
 
@@ -317,6 +318,7 @@ fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
         (old.proxy != new.proxy, "listeners, workers and limits of the gateway"),
         ((&old.api.listen, &old.api.external_url) != (&new.api.listen, &new.api.external_url), "the API's addresses"),
         (old.store != new.store, "the data directory or its retention"),
+        (old.metrics != new.metrics, "the metrics server"),
     ];
     let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| note(what)).collect()

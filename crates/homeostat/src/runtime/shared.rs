@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -10,7 +11,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use homeostat_api::backend::{ConfigStatus, StreamItem};
-use homeostat_model::{CellId, CellKey, OutcomeCounts, OutcomeDelta, Timestamp, incident::CellLatency, view::View};
+use homeostat_control::ControlSpec;
+use homeostat_model::{
+    CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, Timestamp, incident::CellLatency,
+    objective::Indicator, view::View,
+};
 use tokio::sync::broadcast;
 
 /// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
@@ -20,6 +25,40 @@ const STREAM_ITEMS_MAX: usize = 256;
 /// Locks, whatever happened to another holder: all critical sections here are single assignments.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An objective whose events are counted by queries.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Indicated {
+    /// Where its events are recorded.
+    pub(super) cell: CellId,
+    pub(super) objective: ObjectiveName,
+    pub(super) indicator: Indicator,
+}
+
+impl Indicated {
+    /// Those of a configuration, ascending by cell.
+    pub(super) fn all_of(spec: &ControlSpec) -> Vec<Self> {
+        let of = |(cell, name): &(CellId, ObjectiveName)| {
+            let objective = spec.objectives.iter().find(|objective| objective.name == *name)?;
+            Some(Self { cell: *cell, objective: name.clone(), indicator: objective.indicator.clone()? })
+        };
+        let mut all: Vec<Self> = spec.indicators.iter().filter_map(of).collect();
+        all.sort_by_key(|indicated| indicated.cell);
+        all
+    }
+}
+
+/// How the metrics server inside the process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum MetricsHealth {
+    /// The configuration wants none.
+    #[default]
+    Off,
+    /// It runs, and listens here.
+    Fine(SocketAddr),
+    /// It does not, for this reason.
+    Trouble(String),
 }
 
 /// Snapshots and counters of one process.
@@ -35,6 +74,10 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     /// What keeps the journal from opening, if anything does.
     pub(super) journal_trouble: Mutex<Option<String>>,
+    /// How the metrics server is.
+    pub(super) metrics: Mutex<MetricsHealth>,
+    /// Objectives whose events are counted by queries, as the configuration in force has them.
+    pub(super) indicators: ArcSwap<Vec<Indicated>>,
     pub(super) counters: Counters,
 }
 
@@ -68,6 +111,8 @@ impl Shared {
             control_alive_ns: AtomicI64::new(0),
             stopping: AtomicBool::new(false),
             journal_trouble: Mutex::new(None),
+            metrics: Mutex::default(),
+            indicators: ArcSwap::default(),
             counters: Counters::default(),
         }
     }
@@ -146,8 +191,8 @@ impl Totals {
     }
 
     /// Tells what the cells mean from now on. Ids are never given to another key, so counts stay right.
-    pub(super) fn name_cells(&mut self, cells: &[(CellId, CellKey)]) {
-        self.keys = cells.iter().cloned().collect();
+    pub(super) fn name_cells(&mut self, cells: impl Iterator<Item = (CellId, CellKey)>) {
+        self.keys = cells.collect();
     }
 
     /// Named cells with their counts, ascending.

@@ -44,7 +44,7 @@ fn all_annotations(d: &Documents) -> impl Iterator<Item = &(At<String>, At<Any>)
         list.iter().flat_map(|d| &d.annotations)
     }
     let ours = of(&d.services).chain(of(&d.routes)).chain(of(&d.rollouts)).chain(of(&d.receivers));
-    let single = of(&d.guards).chain(of(&d.gateways)).chain(of(&d.apis)).chain(of(&d.stores));
+    let single = of(&d.guards).chain(of(&d.gateways)).chain(of(&d.apis)).chain(of(&d.stores)).chain(of(&d.metrics));
     let slo = of(&d.slis).chain(of(&d.policies)).chain(of(&d.conditions)).chain(of(&d.targets));
     ours.chain(single).chain(slo).chain(of(&d.sources)).chain(of(&d.described))
 }
@@ -130,6 +130,15 @@ impl Annotations {
             (None, Some(version)) => self.version = Some(version.clone()),
             _ => {}
         }
+    }
+
+    /// Queries choose what they count by themselves.
+    pub(super) fn refuse_scope(&mut self, cx: &mut Context<'_>) {
+        let places = self.routes.iter().map(|r| r.place).chain(self.version.iter().map(|v| v.place));
+        for place in places.collect::<Vec<_>>() {
+            cx.error(place, "queries choose what they count by themselves", "remove the annotation");
+        }
+        (self.routes, self.version) = (Vec::new(), None);
     }
 
     /// Routes must lead to the service, and the version must be its own.

@@ -2,9 +2,18 @@
 //!
 //! The gateway counts outcomes and latency thresholds, so an indicator is one of: `answered` or `failed` over `all`
 //! (availability), `answered` `within` a threshold over `answered` (latency), or a threshold metric (latency, with the
-//! threshold in the objective). Everything else is refused with what to write.
+//! threshold in the objective). Or two queries over stored metrics count the events. Everything else is refused with what
+//! to write.
 
-use homeostat_model::{RouteName, VersionName, objective::Sli};
+use homeostat_model::{
+    RouteName, VersionName,
+    objective::{Indicator, IndicatorForm, Sli},
+};
+use homeostat_promql::{
+    ExprKind, ParseOptions,
+    ast::{Expr, ValueType},
+    parse,
+};
 
 use super::{
     super::{
@@ -19,8 +28,17 @@ use super::{
     openslo::World,
 };
 
-/// The type of metric source that we understand.
-const SOURCE: &str = "Homeostat";
+/// The type of metric source that stands for the gateway's own counts.
+const GATEWAY: &str = "Homeostat";
+/// The type of metric source that stands for stored metrics.
+const METRICS: &str = "Prometheus";
+
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Gateway,
+    Metrics,
+}
 
 /// What the indicator of an SLO measures; `None` after saying why not.
 pub(super) fn metric(
@@ -76,13 +94,23 @@ pub(super) enum MetricKind {
     Ratio(Sli),
     /// A latency, compared with each objective's value in this unit.
     Latency(raw::Unit),
+    /// Counted by queries.
+    Queries(Indicator),
 }
 
 fn measured(sli: &raw::Sli, place: Place, world: &World<'_>, cx: &mut Context<'_>) -> Option<Metric> {
     match (&sli.ratio_metric, &sli.threshold_metric) {
         (Some(ratio), None) => self::ratio(ratio, world, cx),
         (None, Some(metric)) => {
-            let spec = homeostat(metric, world, cx)?;
+            let (source, spec) = read_source(metric, world, cx)?;
+            if source == Source::Metrics {
+                cx.error(
+                    metric.place,
+                    "a threshold of a query says how things are now and then, not how many requests were good",
+                    "write a `ratioMetric` of two counters, such as the buckets `le=\"0.3\"` and `le=\"+Inf\"` of a histogram",
+                );
+                return None;
+            }
             if let Some(word) = spec.outcome.as_ref().filter(|w| w.value != raw::OutcomeWord::Answered) {
                 cx.error(
                     word.place,
@@ -136,8 +164,36 @@ fn ratio(at: &At<raw::RatioMetric>, world: &World<'_>, cx: &mut Context<'_>) -> 
         cx.error(at.place, "a ratio needs `total`", "add `total:` with a `metricSource`");
         return None;
     };
-    let (counted_spec, total_spec) = (homeostat(counted, world, cx), homeostat(total, world, cx));
-    let (counted_spec, total_spec) = (counted_spec?, total_spec?);
+    let (counted_source, total_source) = (read_source(counted, world, cx), read_source(total, world, cx));
+    let ((counted_by, counted_spec), (total_by, total_spec)) = (counted_source?, total_source?);
+    match (counted_by, total_by) {
+        (Source::Gateway, Source::Gateway) => {}
+        (Source::Metrics, Source::Metrics) => {
+            let form = match ratio.counter {
+                Some(At { value: false, .. }) => IndicatorForm::Rate,
+                _ => IndicatorForm::Counter,
+            };
+            if world.documents.metrics.is_empty() {
+                cx.error(
+                    at.place,
+                    "nobody keeps the metrics that these queries ask for",
+                    "add a document with `apiVersion: homeostat/v1` and `kind: Metrics`",
+                );
+            }
+            let part = query(&counted_spec, counted, form, cx);
+            let total = query(&total_spec, total, form, cx);
+            let indicator = Indicator { part: part?, part_is_good: is_good, total: total?, form };
+            return Some(Metric { kind: MetricKind::Queries(indicator), routes: Vec::new(), version: None });
+        }
+        _ => {
+            cx.error(
+                total.place,
+                "both parts of a ratio must come from the same source",
+                "write the same `type` in both",
+            );
+            return None;
+        }
+    }
     let names = |spec: &raw::HomeostatMetric| {
         spec.routes.as_ref().map(|r| r.value.0.iter().map(|n| n.value.clone()).collect::<Vec<_>>())
     };
@@ -174,8 +230,12 @@ fn ratio(at: &At<raw::RatioMetric>, world: &World<'_>, cx: &mut Context<'_>) -> 
     Some(Metric { kind: MetricKind::Ratio(sli), ..scope(&counted_spec) })
 }
 
-/// The `spec` of a metric source of our type; the type may come from the data source referred to.
-fn homeostat(metric: &At<raw::Metric>, world: &World<'_>, cx: &mut Context<'_>) -> Option<raw::HomeostatMetric> {
+/// The `spec` of a metric source; the type may come from the data source referred to.
+fn read_source(
+    metric: &At<raw::Metric>,
+    world: &World<'_>,
+    cx: &mut Context<'_>,
+) -> Option<(Source, raw::HomeostatMetric)> {
     let source = metric.value.metric_source.as_ref()?;
     let mut kind = source.value.kind.clone();
     if let Some(name) = &source.value.metric_source_ref {
@@ -187,23 +247,96 @@ fn homeostat(metric: &At<raw::Metric>, world: &World<'_>, cx: &mut Context<'_>) 
         let found = sources.iter().find(|d| d.name.as_ref().is_some_and(|n| n.value == name.value));
         kind = kind.or_else(|| found.and_then(|d| d.spec.as_ref()).and_then(|s| s.kind.clone()));
     }
-    match kind {
-        Some(At { value, .. }) if value == SOURCE => {}
+    let by = match kind {
+        Some(At { value, .. }) if value == GATEWAY => Source::Gateway,
+        Some(At { value, .. }) if value.eq_ignore_ascii_case(METRICS) => Source::Metrics,
         Some(At { value, place }) => {
             cx.error(
                 place,
-                format!("metrics of type `{}` cannot be read yet", value.escape_default()),
-                format!("write `type: {SOURCE}` to judge the gateway's own outcomes"),
+                format!("metrics of type `{}` cannot be read", value.escape_default()),
+                format!("write `type: {GATEWAY}` to judge the gateway's own outcomes, `type: {METRICS}` to judge stored metrics"),
             );
             return None;
         }
         None => {
-            cx.error(source.place, "`type` is missing", format!("add `type: {SOURCE}`"));
+            cx.error(source.place, "`type` is missing", format!("add `type: {GATEWAY}`, or `type: {METRICS}`"));
             return None;
         }
+    };
+    let spec = match &source.value.spec {
+        Some(spec) => spec.value.clone(),
+        None => raw::HomeostatMetric::read(&Node { place: source.place, data: Data::Null }, cx)?,
+    };
+    if let (Source::Gateway, Some(query)) = (by, &spec.query) {
+        cx.error(
+            query.place,
+            "the gateway's own outcomes are not asked for by a query",
+            format!("write `outcome`, or `type: {METRICS}`"),
+        );
     }
-    match &source.value.spec {
-        Some(spec) => Some(spec.value.clone()),
-        None => raw::HomeostatMetric::read(&Node { place: source.place, data: Data::Null }, cx),
+    Some((by, spec))
+}
+
+/// The query of a part of a ratio, checked.
+fn query(
+    spec: &raw::HomeostatMetric,
+    metric: &At<raw::Metric>,
+    form: IndicatorForm,
+    cx: &mut Context<'_>,
+) -> Option<String> {
+    let of_gateway = [
+        spec.outcome.as_ref().map(|w| w.place),
+        spec.within.as_ref().map(|w| w.place),
+        spec.routes.as_ref().map(|r| r.place),
+        spec.version.as_ref().map(|v| v.place),
+        spec.unit.as_ref().map(|u| u.place),
+    ];
+    for place in of_gateway.into_iter().flatten() {
+        cx.error(place, "this chooses among the gateway's own outcomes", "remove it; the query says what is counted");
+    }
+    let Some(query) = &spec.query else {
+        if cx.is_sound(metric.place) {
+            cx.error(metric.place, "the query is missing", "add `query:` with PromQL to the source's `spec`");
+        }
+        return None;
+    };
+    if query.value.contains("{{") {
+        cx.error(
+            query.place,
+            "the judge has windows of its own, and fills no template",
+            "write the counter itself, without `rate` and a window",
+        );
+        return None;
+    }
+    let expr = match parse(&query.value, &ParseOptions::all()) {
+        Ok(expr) => expr,
+        Err(error) => {
+            cx.error(query.place, format!("this is no PromQL: {error}"), "mend the query");
+            return None;
+        }
+    };
+    if !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
+        cx.error(query.place, "a query has to give numbers at an instant", "remove the range, or what makes it a text");
+        return None;
+    }
+    match (form, outermost(&expr)) {
+        (IndicatorForm::Counter, ExprKind::Call(call)) if matches!(call.function.name, "rate" | "irate") => {
+            cx.error(query.place, "this counts events a second", "write `counter: false`, or the counter itself");
+            return None;
+        }
+        (IndicatorForm::Counter, ExprKind::Aggregate(_)) => cx.warn(
+            query.place,
+            "when a process starts anew, a sum falls, and nobody knows what was counted meanwhile",
+            "write the series themselves; they are summed up here",
+        ),
+        _ => {}
+    }
+    Some(query.value.clone())
+}
+
+fn outermost(expr: &Expr) -> &ExprKind {
+    match &expr.kind {
+        ExprKind::Paren(inner) => outermost(inner),
+        kind => kind,
     }
 }

@@ -5,6 +5,7 @@
 
 mod annotations;
 mod indicator;
+pub(super) mod metrics;
 mod names;
 mod objectives;
 mod openslo;
@@ -51,6 +52,8 @@ pub(crate) struct Checked {
     pub api: ApiSpec,
     /// The journal.
     pub store: StoreSpec,
+    /// The metrics server inside the process.
+    pub metrics: Option<metrics::MetricsSpec>,
 }
 
 /// Checks all documents. `None` when any error was reported, here or before.
@@ -66,6 +69,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     let proxy = process::gateway(&documents.gateways, cores, cx);
     let api = process::api(&documents.apis, &proxy, cx);
     let store = process::store(&documents.stores, cx);
+    let metrics = metrics::check(&documents.metrics, &proxy, &api, cx);
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
         return None;
@@ -79,6 +83,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
         receivers,
         api,
         store,
+        metrics,
     })
 }
 

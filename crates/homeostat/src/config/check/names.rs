@@ -13,6 +13,8 @@ use super::super::{
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) services: Vec<String>,
+    /// Those of OpenSLO, which the gateway need not serve.
+    pub(super) described: Vec<String>,
     pub(super) routes: Vec<String>,
     pub(super) receivers: Vec<String>,
 }
@@ -25,6 +27,7 @@ impl Known {
         single("Gateway", &d.gateways, cx);
         single("Api", &d.apis, cx);
         single("Store", &d.stores, cx);
+        single("Metrics", &d.metrics, cx);
         unique("rollout", &d.rollouts, cx);
         unique("objective", &d.slos, cx);
         unique("SLI", &d.slis, cx);
@@ -32,8 +35,8 @@ impl Known {
         unique("alert condition", &d.conditions, cx);
         unique("notification target", &d.targets, cx);
         unique("data source", &d.sources, cx);
-        unique("described service", &d.described, cx);
         Self {
+            described: unique("described service", &d.described, cx),
             services: unique("service", &d.services, cx),
             routes: unique("route", &d.routes, cx),
             receivers: unique("receiver", &d.receivers, cx),

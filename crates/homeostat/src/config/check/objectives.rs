@@ -221,6 +221,7 @@ impl Common {
             burn_rules: default_rules(self.period),
             on_page: self.on_page,
             receivers: self.receivers.clone(),
+            indicator: None,
         }
     }
 }

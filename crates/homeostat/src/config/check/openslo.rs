@@ -20,8 +20,9 @@ use super::{
     objectives::{self, PERIOD},
     policies,
     routes::Route,
-    services::Service,
+    services::{self, Service},
 };
+use crate::config::QUERIES;
 
 /// Everything that an SLO may refer to.
 pub(super) struct World<'a> {
@@ -40,8 +41,11 @@ pub(super) fn check(
     cx: &mut Context<'_>,
 ) -> Vec<At<Objective>> {
     let world = World { documents, services, routes, known };
+    annotations::refuse_elsewhere(documents, cx);
+    let objectives: Vec<_> = documents.slos.iter().flat_map(|document| slo(document, &world, cx)).collect();
     for described in documents.described.iter().filter_map(|d| d.name.as_ref()) {
-        if !known.services.contains(&described.value) {
+        let is_judged = objectives.iter().any(|o| o.value.service.as_str() == described.value);
+        if !known.services.contains(&described.value) && !is_judged {
             cx.warn(
                 described.place,
                 format!("this only describes `{}`, which the gateway does not serve", described.value),
@@ -49,8 +53,7 @@ pub(super) fn check(
             );
         }
     }
-    annotations::refuse_elsewhere(documents, cx);
-    documents.slos.iter().flat_map(|document| slo(document, &world, cx)).collect()
+    objectives
 }
 
 fn slo(document: &Document<raw::Slo>, world: &World<'_>, cx: &mut Context<'_>) -> Vec<At<Objective>> {
@@ -59,16 +62,22 @@ fn slo(document: &Document<raw::Slo>, world: &World<'_>, cx: &mut Context<'_>) -
     let Some(raw) = &document.spec else { return Vec::new() };
     let period = period(raw, cx);
     budgeting(raw, cx);
+    let metric = indicator::metric(document, raw, world, cx);
+    let is_queried = metric.as_ref().is_some_and(|metric| matches!(metric.kind, MetricKind::Queries(_)));
     let service = raw.service.as_ref().filter(|service| {
-        let known = world.known.services.iter().map(String::as_str);
+        // What queries count need not come through the gateway.
+        let described = world.known.described.iter().filter(|_| is_queried);
+        let known = world.known.services.iter().chain(described).map(String::as_str);
         resolve("service", &service.value, service.place, known, cx)
     });
     let service = service.and_then(|s| ServiceName::new(&s.value).ok());
-    let metric = indicator::metric(document, raw, world, cx);
-    if let Some(metric) = &metric {
+    if is_queried {
+        ours.refuse_scope(cx);
+        refuse_twins(service.as_ref(), document, world, cx);
+    } else if let Some(metric) = &metric {
         ours.narrow(metric, cx);
     }
-    if let Some(service) = &service {
+    if let (Some(service), false) = (&service, is_queried) {
         ours.check_scope(service, world, cx);
     }
     let policy =
@@ -99,10 +108,26 @@ fn slo(document: &Document<raw::Slo>, world: &World<'_>, cx: &mut Context<'_>) -
             burn_rules: rules.clone(),
             on_page: ours.on_page,
             receivers,
+            indicator: match metric.as_ref().map(|metric| &metric.kind) {
+                Some(MetricKind::Queries(indicator)) => Some(indicator.clone()),
+                _ => None,
+            },
         };
         all.push(At::new(objective, name.place));
     }
     all
+}
+
+/// The events of queries are recorded as those of a version of their own; a real one of that name would be mixed up with it.
+fn refuse_twins(service: Option<&ServiceName>, document: &Document<raw::Slo>, world: &World<'_>, cx: &mut Context<'_>) {
+    let service = service.and_then(|name| services::find(world.services, name));
+    if service.is_some_and(|service| service.spec.versions.iter().any(|version| version.name.as_str() == QUERIES)) {
+        cx.error(
+            document.place,
+            format!("the service has a version `{QUERIES}`, which stands for what queries count"),
+            "give that version another name",
+        );
+    }
 }
 
 /// One target keeps the document's name; several are numbered from 1.
@@ -192,13 +217,15 @@ fn target(
             None
         }
     };
-    let sli = match &metric?.kind {
-        MetricKind::Ratio(sli) => {
-            for extra in [raw.op.as_ref().map(|o| o.place), raw.value.as_ref().map(|v| v.place)].into_iter().flatten() {
-                cx.error(extra, "`op` and `value` belong to threshold metrics", "remove it");
-            }
-            *sli
+    let kind = &metric?.kind;
+    if !matches!(kind, MetricKind::Latency(_)) {
+        for extra in [raw.op.as_ref().map(|o| o.place), raw.value.as_ref().map(|v| v.place)].into_iter().flatten() {
+            cx.error(extra, "`op` and `value` belong to threshold metrics", "remove it");
         }
+    }
+    let sli = match kind {
+        MetricKind::Ratio(sli) => *sli,
+        MetricKind::Queries(_) => Sli::Availability,
         MetricKind::Latency(unit) => latency(at, *unit, cx)?,
     };
     Some((sli, share?))

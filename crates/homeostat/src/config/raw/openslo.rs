@@ -158,7 +158,8 @@ record! {
 record! {
     /// `good` or `bad`, over `total`.
     RatioMetric {
-        /// Has no meaning for the gateway's own counts.
+        /// Of queries: `true` when their series count events and only ever grow, `false` when they are events a second.
+        /// Left out: `true`. Has no meaning for the gateway's own counts.
         "counter" counter: bool => optional;
         /// Good events.
         "good" good: Metric => optional;
@@ -182,20 +183,23 @@ record! {
 }
 
 record! {
-    /// A source of data; its type must be `Homeostat`, given here or by the `DataSource` referred to.
+    /// A source of data; its type is given here or by the `DataSource` referred to.
     MetricSource {
-        /// `Homeostat`: the outcomes of requests through the gateway.
+        /// `Homeostat`: the outcomes of requests through the gateway. `Prometheus`: a query over the metrics that a `Metrics`
+        /// document keeps.
         "type" kind: String => optional;
         /// The name of a `DataSource` document.
         "metricSourceRef" metric_source_ref: String => optional;
-        /// Which outcomes.
+        /// Which outcomes, or which query.
         "spec" spec: HomeostatMetric => optional;
     }
 }
 
 record! {
-    /// Which requests of the service are counted.
+    /// Which requests of the service are counted; of type `Prometheus` only `query`.
     HomeostatMetric {
+        /// Of type `Prometheus`: PromQL. Its series are counters of events, which are summed up here; see `counter`.
+        "query" query: String => optional;
         /// Which outcomes. Left out: `all`; for threshold metrics the latency of answered requests.
         "outcome" outcome: OutcomeWord => optional;
         /// Only answered requests that took at most this long.

@@ -1,12 +1,13 @@
-//! The documents of which there is one at most: `Gateway`, `Api`, `Store`.
+//! The documents of which there is one at most: `Gateway`, `Api`, `Store`, `Metrics`.
 
 use std::net::SocketAddr;
 
 use homeostat_api::spec::Role;
 use homeostat_model::Span;
+use homeostat_store_series::Durability;
 
 use crate::config::{
-    read::{Short, ShortForm, record, words},
+    read::{OneOrMany, Short, ShortForm, record, words},
     scalar::{Bytes, SecretText, Sha256, Whole},
     source::At,
 };
@@ -130,6 +131,43 @@ record! {
         "bytes" bytes: Bytes => default "10GiB";
     }
 }
+
+record! {
+    /// The metrics server inside this process: it keeps what applications send and what it scrapes from them, answers
+    /// Prometheus' queries, evaluates rules, and counts the events of objectives whose indicators are queries. Without
+    /// this document there is none. A change takes a restart; the files that it names are read again when they change.
+    Metrics {
+        /// Where it takes remote write and OTLP and answers Prometheus' HTTP API.
+        "listen" listen: SocketAddr => default "127.0.0.1:9090";
+        /// Lets everybody who reaches an address beyond this machine read and write metrics.
+        "openToNetwork" open_to_network: bool => default "false";
+        /// Where to take OTLP over HTTP besides, usually port 4318.
+        "otlpHttp" otlp_http: SocketAddr => optional;
+        /// Where to take OTLP over gRPC, usually port 4317.
+        "otlpGrpc" otlp_grpc: SocketAddr => optional;
+        /// A `prometheus.yml` with what to scrape, where to send samples on, and whom to alert.
+        "scrapeConfig" scrape_config: String => optional;
+        /// Files of recording and alerting rules; the last part of a path may hold `*` and `?`.
+        "rules" rules: OneOrMany<String> => optional;
+        /// Where people find this server, for links in alerts. Left out: the address that it listens on.
+        "externalUrl" external_url: String => optional;
+        /// A file of budgets of series and label values.
+        "limits" limits: String => optional;
+        /// When a write is acknowledged.
+        "durability" durability: Durability => default "durable";
+        /// How far behind the newest sample of its series a sample may come.
+        "outOfOrderWindow" out_of_order_window: Span => default "0s";
+        /// How long samples are kept, counted from the newest one; `0s` keeps them for ever.
+        "retention" retention: Span => default "15d";
+        /// Size of the blocks that are kept; beyond it the oldest go. Left out: no limit.
+        "retentionSize" retention_size: Bytes => optional;
+    }
+}
+
+words! { Durability {
+    "durable" => Durability::Durable, "Once it is on disk.";
+    "relaxed" => Durability::Relaxed, "Once it is in memory: a crash may lose the last fraction of a second.";
+} }
 
 record! {
     /// Group commit: records share one fsync.

@@ -6,6 +6,7 @@
 
 mod backend;
 mod door;
+pub(crate) mod features;
 mod governed;
 mod intake;
 mod metrics;
@@ -15,6 +16,7 @@ mod relays;
 mod reload;
 mod rules;
 mod scraping;
+pub(crate) mod settings;
 mod top;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -230,6 +232,11 @@ impl RunningServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it keeps.
+    pub(super) fn store(&self) -> &SeriesStore {
+        &self.store
     }
 
     /// Where OTLP is served besides, with what is spoken there.

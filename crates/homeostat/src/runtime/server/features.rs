@@ -7,7 +7,7 @@ const DELAYED_NAME_REMOVAL: &str = "promql-delayed-name-removal";
 const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
 
 /// All names.
-pub(super) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 6] = [
     "promql-experimental-functions",
     "promql-duration-expr",
     "promql-extended-range-selectors",
@@ -18,15 +18,21 @@ pub(super) const NAMES: [&str; 6] = [
 
 /// What is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Features {
-    pub(super) language: ParseOptions,
-    pub(super) delayed_name_removal: bool,
-    pub(super) type_and_unit_labels: bool,
+pub(crate) struct Features {
+    pub(crate) language: ParseOptions,
+    pub(crate) delayed_name_removal: bool,
+    pub(crate) type_and_unit_labels: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { language: ParseOptions::all(), delayed_name_removal: true, type_and_unit_labels: false }
+    }
 }
 
 impl Features {
     /// The defaults with some switched on and others off. The last word on a name that is in both lists is "off".
-    pub(super) fn of(on: &[String], off: &[String]) -> Result<Self, String> {
+    pub(crate) fn of(on: &[String], off: &[String]) -> Result<Self, String> {
         let known = |name: &String| NAMES.contains(&name.as_str());
         if let Some(unknown) = on.iter().chain(off).find(|name| !known(name)) {
             let nearest = NAMES.into_iter().min_by_key(|name| strsim::damerau_levenshtein(name, unknown));
@@ -47,7 +53,7 @@ impl Features {
     }
 
     /// Names of those that are on.
-    pub(super) fn names(self) -> Vec<&'static str> {
+    pub(crate) fn names(self) -> Vec<&'static str> {
         let of_language = Feature::ALL.into_iter().filter(|feature| self.language.has(*feature)).map(Feature::flag);
         let mut names: Vec<_> = of_language.collect();
         names.extend(self.delayed_name_removal.then_some(DELAYED_NAME_REMOVAL));
