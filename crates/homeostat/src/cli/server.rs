@@ -16,10 +16,13 @@ use super::{
     quantity::{Bytes, Time, count, parse_bytes, parse_count, parse_time},
     up::{LogFormat, raise_file_limit},
 };
-use crate::runtime::server::{
-    self, ProfileOptions, RunningServer, ServerOptions,
-    features::{Features, NAMES},
-    settings::{AddressNames, Settings},
+use crate::{
+    config::prometheus,
+    runtime::server::{
+        self, ProfileOptions, RunningServer, ServerOptions,
+        features::{Features, NAMES},
+        settings::{AddressNames, Settings},
+    },
 };
 
 /// Runs a metrics server that speaks Prometheus: remote write and OTLP in, PromQL and the HTTP API out
