@@ -205,6 +205,15 @@ async fn profiles_are_pushed_kept_and_shown() {
     let merged = pprof::read(&body, &PprofLimits::default()).unwrap();
     assert_eq!((status, merged.total(0)), (200, 420_000_000));
 
+    // The command asks the same server.
+    let selector = format!("{CPU}{{service_name=\"shop\"}}");
+    let shown = Command::new(env!("CARGO_BIN_EXE_homeostat"))
+        .args(["profile", "show", "--server", &server.url(), &selector, "--json"])
+        .output()
+        .unwrap();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&shown["sum"], &shown["functions"][0]["function"]), (&json!(420_000_000), &json!("json")));
+
     // What is wrong is told.
     for (path, body, expected) in [
         ("/ingest?name=", &b"x 1"[..], 400),

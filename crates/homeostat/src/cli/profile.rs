@@ -87,6 +87,16 @@ struct Common {
     /// Functions to list
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     top: usize,
+    /// Sources are selectors of profiles that this server keeps, such as
+    /// `process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name="shop"}`
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Since when the server's profiles are added up: `now-1h`, or seconds since 1970
+    #[arg(long, value_name = "TIME", default_value = "now-1h", requires = "server")]
+    from: String,
+    /// Until when
+    #[arg(long, value_name = "TIME", default_value = "now", requires = "server")]
+    until: String,
     /// How long to wait for a URL
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time)]
     timeout: Time,
@@ -201,6 +211,13 @@ fn column(profile: &Profile, wanted: Option<&str>, default: usize) -> Result<usi
 
 /// Reads all sources, URLs at the same time: they often take as long as they measure.
 fn read_all(sources: &[String], common: &Common) -> Result<Vec<Profile>, Failed> {
+    let stored: Vec<String>;
+    let sources = if let Some(server) = &common.server {
+        stored = sources.iter().map(|selector| stored_at(server, selector, common)).collect();
+        &stored
+    } else {
+        sources
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let urls = sources.iter().any(|source| is_url(source));
@@ -219,6 +236,18 @@ fn read_all(sources: &[String], common: &Common) -> Result<Vec<Profile>, Failed>
         pprof::read(&body?, &PprofLimits::default()).map_err(|error| format!("{source} cannot be read: {error}"))
     };
     sources.iter().zip(bodies).map(read).collect()
+}
+
+/// Where a server gives the sum of what it keeps, as pprof.
+fn stored_at(server: &str, selector: &str, common: &Common) -> String {
+    let mut url = format!("{}/pyroscope/render?format=pprof", server.trim_end_matches('/'));
+    for (name, value) in [("query", selector), ("from", &common.from), ("until", &common.until)] {
+        let _ = write!(url, "&{name}=");
+        for byte in value.bytes() {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
 }
 
 fn is_url(source: &str) -> bool {
