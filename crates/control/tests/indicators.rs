@@ -1,4 +1,5 @@
 //! Objectives whose events are counted by queries: their own cells, apart from the traffic of the gateway.
+#![cfg(test)]
 
 use homeostat_control::{Command, Control, Event, event::ControlSpec};
 use homeostat_model::{
