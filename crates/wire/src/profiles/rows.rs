@@ -266,7 +266,9 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200)) {
             let mut rows = Rows::default();
             for entry in Entries::new(&bytes).flatten() {
-                drop(entry.rows(2, &mut rows));
+                if entry.rows(2, &mut rows).is_err() {
+                    break;
+                }
             }
         }
     }

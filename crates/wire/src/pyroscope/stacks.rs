@@ -98,7 +98,7 @@ mod tests {
             assert!(matches!(read(bad, TextFormat::Folded), Err(BadStacks::Line { line: 1, .. })), "{bad}");
         }
         assert!(matches!(read("a;b;c;d;e 1", TextFormat::Folded), Err(BadStacks::TooMany { .. })));
-        let many: String = (0..9).map(|n| format!("f{n} 1\n")).collect();
+        let many = (0..9).map(|n| format!("f{n} 1")).collect::<Vec<_>>().join("\n");
         assert!(matches!(read(&many, TextFormat::Folded), Err(BadStacks::TooMany { what: "stacks", .. })));
     }
 }
