@@ -121,7 +121,11 @@ fn what_cannot_be_kept_is_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("PROPTEST_CASES").is_some() { 256 } else { 24 }))]
+    #![proptest_config(match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        // Each case opens a store on a disk.
+        None => ProptestConfig::with_cases(24),
+    })]
 
     /// Whatever is pushed in whatever order, with rolls and restarts in between: the sum is that of all profiles.
     #[test]
@@ -143,6 +147,8 @@ proptest! {
                 0 => store.flush(),
                 1 => store.maintain(T0 + 5 * HOUR),
                 2 => {
+                    // Waited for as long as a busy disk takes.
+                    store.close(Duration::from_mins(1)).unwrap();
                     drop(store);
                     (store, _) = bench.open();
                 }
