@@ -275,7 +275,7 @@ mod tests {
         let (simulator, runs) = prepare(&canary(0.3, 25)).expect("a sound scenario");
         let mut together = play(&simulator, 1, runs);
         let mut alone: Vec<Run> = (0..runs).map(|run| simulator.run(1, run)).collect();
-        let key = |run: &Run| (run.detected_after, run.harmed);
+        let key = |run: &Run| (run.detected_after, run.harmed, run.detected_after_first_bad);
         together.sort_by_key(key);
         alone.sort_by_key(key);
         assert_eq!(together, alone);

@@ -9,6 +9,7 @@
 //! changes them takes the rest over and says what needs a restart.
 
 use std::{
+    ffi::OsStr,
     path::PathBuf,
     sync::{
         Arc,
@@ -37,7 +38,7 @@ use super::{
     shared::{Shared, bump, lock},
     watch::watch,
 };
-use crate::config::{CheckedConfig, Texts};
+use crate::config::{CheckedConfig, Severity, Texts};
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -134,7 +135,12 @@ impl Reloader {
         let (triggers, waiting) = sync_channel(TRIGGERS_MAX);
         let handle = ReloadHandle { triggers };
         let changed = handle.clone();
-        let watcher = watch(&parts.path, move |_| changed.send(Trigger::Changed));
+        let name = parts.path.file_name().map(ToOwned::to_owned);
+        let watcher = watch(&parts.path, move |event| {
+            if concerns(&event.paths, name.as_deref()) {
+                changed.send(Trigger::Changed);
+            }
+        });
         let thread = thread::Builder::new().name("config".to_owned()).spawn(move || parts.run(&waiting))?;
         Ok(Self { handle, thread, watcher })
     }
@@ -215,9 +221,12 @@ impl ReloadParts {
     }
 
     fn attempt(&mut self, texts: Texts, by: &Actor) -> ReadOutcome {
-        let loaded = texts
-            .check(&*self.environment)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let loaded = texts.check(&*self.environment).map_err(|problems| {
+            // What keeps it from coming into force is what people read first.
+            let (errors, warnings): (Vec<_>, Vec<_>) =
+                problems.iter().partition(|problem| problem.severity == Severity::Error);
+            errors.into_iter().chain(warnings).map(ToString::to_string).collect::<Vec<_>>()
+        });
         let compiled = loaded.and_then(|config| compile(config, &mut self.registry));
         // Certificates are replaced only beside a configuration that can be taken over, all of them or none.
         let compiled = compiled.and_then(|compiled| match self.gateway.reload_tls() {
@@ -305,6 +314,18 @@ impl ReloadParts {
     }
 }
 
+/// Whether something happened to the configuration, and not to a log or a data directory that lies beside it: what we
+/// write there ourselves would otherwise wake us for ever. A ConfigMap swaps a link called `..data`.
+fn concerns(paths: &[PathBuf], name: Option<&OsStr>) -> bool {
+    let is_ours = |path: &PathBuf| {
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_link = path.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(b".."));
+        is_yaml || is_link || (name.is_some() && path.file_name() == name)
+    };
+    // Without a path: events were lost.
+    paths.is_empty() || paths.iter().any(is_ours)
+}
+
 /// Whether two configurations mean the same; where they were read from does not count.
 fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
@@ -322,4 +343,23 @@ fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
     ];
     let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| note(what)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_configuration_is_made_of_wakes_the_reloader() {
+        let of = |paths: &[&str]| {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            concerns(&paths, Some(OsStr::new("homeostat.conf")))
+        };
+        for ours in ["etc/a.yaml", "etc/b.yml", "etc/homeostat.conf", "etc/..data", "etc/..2026_11_21"] {
+            assert!(of(&[ours]) && of(&["etc/up.log", ours]), "{ours}");
+        }
+        assert!(!of(&["etc/up.log"]) && !of(&["etc/homeostat-data", "etc/a.yaml~", "etc/4913"]));
+        assert!(of(&[]), "events were lost");
+        assert!(!concerns(&[PathBuf::from("/")], None));
+    }
 }

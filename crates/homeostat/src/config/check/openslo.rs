@@ -44,7 +44,9 @@ pub(super) fn check(
     annotations::refuse_elsewhere(documents, cx);
     let objectives: Vec<_> = documents.slos.iter().flat_map(|document| slo(document, &world, cx)).collect();
     for described in documents.described.iter().filter_map(|d| d.name.as_ref()) {
-        let is_judged = objectives.iter().any(|o| o.value.service.as_str() == described.value);
+        // Whether that objective is right has been said where it stands.
+        let named = documents.slos.iter().filter_map(|d| d.spec.as_ref()?.service.as_ref());
+        let is_judged = named.into_iter().any(|service| service.value == described.value);
         if !known.services.contains(&described.value) && !is_judged {
             cx.warn(
                 described.place,
