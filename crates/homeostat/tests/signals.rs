@@ -74,10 +74,10 @@ async fn sighup_reloads_and_every_reading_of_the_configuration_is_audited() {
     let start = format!("local: configuration reload (API): {second} → {fourth}, which means the same");
     until_audited(&process, &start).await;
 
-    // A change in the watched folder is seen without being asked for.
+    // A change of a YAML file in the watched folder is seen without being asked for.
     std::fs::write(&file, more.replace("workers: 2", "workers: 1")).expect("writable");
     let fifth = sum(&file);
-    std::fs::write(watched.join("touched"), "").expect("writable");
+    std::fs::write(watched.join("touched.yaml"), "").expect("writable");
     let start = format!("configuration files: configuration reload (a file changed): {fourth} → {fifth} in force");
     until_audited(&process, &start).await;
     let (_, config) = process.get("/homeostat/v1/config").await;
