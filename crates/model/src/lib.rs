@@ -17,6 +17,7 @@ pub mod labels;
 pub mod metric;
 pub mod name;
 pub mod notice;
+pub mod number_text;
 pub mod objective;
 pub mod outcome;
 pub mod profile;

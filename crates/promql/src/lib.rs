@@ -19,7 +19,6 @@ pub mod literal;
 mod map;
 pub mod matcher;
 pub mod note;
-pub mod number_text;
 pub mod parser;
 pub mod print;
 pub mod quote;

@@ -7,6 +7,7 @@
 //!
 //! Source: Prometheus, `promql/parser/printer.go` and `prettier.go`.
 
+use homeostat_model::number_text;
 use std::fmt::{self, Display, Formatter};
 
 use homeostat_model::labels::METRIC_NAME;
@@ -18,7 +19,6 @@ use crate::{
     },
     literal::{format_duration_ms, seconds_to_ms},
     matcher::{Matcher, MatcherOp},
-    number_text,
     quote::quote,
 };
 

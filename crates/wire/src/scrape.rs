@@ -29,7 +29,6 @@ use crate::{
     protobuf::ProtobufError,
 };
 pub use format::{ACCEPT, Format};
-pub use number::format_float;
 
 /// Bytes of a body. Large clusters' `kube-state-metrics` answer about 100 MB.
 pub const BODY_BYTES_MAX: usize = 256 << 20;

@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use homeostat_promql::number_text;
+use homeostat_model::number_text;
 
 /// Appends a value without quotes: `1.5`, `1e-07`, `+Inf`.
 pub(crate) fn push_value(out: &mut Vec<u8>, value: f64) {

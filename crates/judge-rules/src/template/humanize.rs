@@ -1,6 +1,6 @@
 //! Numbers for people. Source: `prometheus/common`, `helpers/templates`.
 
-use homeostat_promql::number_text::{rounded, shortest};
+use homeostat_model::number_text::{rounded, shortest};
 
 /// Digits that are shown.
 const DIGITS: usize = 4;

@@ -1,6 +1,6 @@
 //! `printf`: the verbs of Go's `fmt` for the values that templates have.
 
-use homeostat_promql::number_text::{rounded, shortest};
+use homeostat_model::number_text::{rounded, shortest};
 
 use super::Value;
 

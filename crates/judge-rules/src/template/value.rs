@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use homeostat_promql::number_text::shortest;
+use homeostat_model::number_text::shortest;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]

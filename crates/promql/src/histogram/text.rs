@@ -1,11 +1,11 @@
 //! A histogram as text: what labels of `count_values` and error texts show.
 
+use homeostat_model::number_text::shortest;
 use std::fmt::Write as _;
 
 use homeostat_model::Histogram;
 
 use super::bucket::{Bucket, negative_ascending, positive_ascending, zero_bucket};
-use crate::number_text::shortest;
 
 /// `{count:3, sum:4.5, [-1,-0.5):1, (0.5,1]:2}`: count, sum and the populated buckets in ascending order, as Prometheus
 /// writes it.

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     ast::{At, ByteSpan, Duration, DurationKind, Expr, ExprKind, Extend, MatrixSelector, Shift, Subquery},
     lexer::{Keyword, TokenKind},
-    number_text,
 };
+use homeostat_model::number_text;
 
 impl Parser<'_> {
     /// Reads everything that is written behind an expression.

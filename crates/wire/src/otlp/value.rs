@@ -5,6 +5,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use homeostat_model::number_text::plain;
 
 use crate::{
     intake::Fault,
@@ -171,14 +172,8 @@ fn put_json_text(text: &str, out: &mut String) {
 
 /// A number as JavaScript writes it: plain between 1e-6 and 1e21.
 fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value < 0.0 { "-Inf" } else { "+Inf" }.to_owned();
-    }
-    if value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
-        return value.to_string();
+    if !value.is_finite() || value == 0.0 || (1e-6..1e21).contains(&value.abs()) {
+        return plain(value, &mut zmij::Buffer::new()).into_owned();
     }
     let text = format!("{value:e}");
     if text.contains("e-") { text } else { text.replace('e', "e+") }

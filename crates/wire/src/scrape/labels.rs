@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use homeostat_model::{MetricKind, labels::METRIC_NAME};
+use homeostat_model::{MetricKind, labels::METRIC_NAME, number_text::open_metrics};
 
 use super::{
     ScrapeFault,
     cursor::{At, Cursor},
-    number::{format_float, parse_float},
+    number::parse_float,
 };
 use crate::intake::{Fault, IntakeLimits, Label, normalise, recycled};
 
@@ -60,7 +60,7 @@ impl<'a> LabelBuffer<'a> {
         let Some(name) = bound_label(kind) else { return };
         for (_, value) in self.pairs.iter_mut().filter(|(label, _)| label == name) {
             if let Some(number) = parse_float(value) {
-                let spelled = format_float(number);
+                let spelled = open_metrics(number);
                 if *value != spelled {
                     *value = Cow::Owned(spelled);
                 }

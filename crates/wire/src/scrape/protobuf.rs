@@ -5,11 +5,11 @@
 
 mod histogram;
 
-use homeostat_model::{MetricKind, TimeMs, labels::METRIC_NAME, sample::is_stale};
+use homeostat_model::{MetricKind, TimeMs, labels::METRIC_NAME, number_text::open_metrics, sample::is_stale};
 
 use super::{
     ExemplarView, FamilyFact, SampleRole, ScrapeError, ScrapeFault, ScrapeOptions, ScrapeSink, ScrapedSample,
-    ScrapedValue, SeriesKey, number::format_float,
+    ScrapedValue, SeriesKey,
 };
 use crate::{
     intake::{Fault, IntakeLimits, Label, TooMany, count, normalise},
@@ -278,7 +278,7 @@ impl<'a, S: ScrapeSink> Parser<'a, '_, S> {
         sample: ScrapedSample<'_>,
     ) -> Result<(), Stop> {
         let name = format!("{}{suffix}", self.family.name);
-        let spelled = bound.map(|(label, bound)| (label, format_float(bound)));
+        let spelled = bound.map(|(label, bound)| (label, open_metrics(bound)));
         let mut labels: Vec<Label<'_>> = Vec::with_capacity(self.metric.labels.len() + 2);
         labels.push((METRIC_NAME, &name));
         labels.extend_from_slice(&self.metric.labels);

@@ -8,8 +8,8 @@ use crate::{
         evaluator::{Evaluator, Sink},
         series::Series,
     },
-    number_text::shortest,
 };
+use homeostat_model::number_text::shortest;
 
 /// `limitk(k, v)`: the first k series of each group.
 pub(super) fn first(ev: &Evaluator<'_>, aggregate: &Aggregate, sink: &mut Sink<'_>) -> Result<(), EvalError> {

@@ -1,5 +1,6 @@
 //! `count_values("label", v)`: how many series of each group have which value.
 
+use homeostat_model::number_text;
 use homeostat_model::{Labels, SampleValue};
 
 use super::{cells::Cells, fold::column_of, groups::Groups};
@@ -14,7 +15,6 @@ use crate::{
     },
     histogram,
     map::HashMap,
-    number_text,
 };
 
 /// A value that is counted; every `NaN` is the same.

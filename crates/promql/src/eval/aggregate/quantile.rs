@@ -11,8 +11,8 @@ use crate::{
         scalar::Scalar,
         series::Series,
     },
-    number_text::shortest,
 };
+use homeostat_model::number_text::shortest;
 
 /// Hands on the groups of a quantile.
 pub(super) fn rows(ev: &Evaluator<'_>, aggregate: &Aggregate, sink: &mut Sink<'_>) -> Result<(), EvalError> {

@@ -3,6 +3,7 @@
 //! Per group and step the k best are held in a heap with the worst of them on top; what is worse than that is forgotten
 //! at once. Of series only the labels of those are held that were among the best at some step.
 
+use homeostat_model::number_text::shortest;
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 use homeostat_model::Labels;
@@ -18,7 +19,6 @@ use crate::{
         series::Series,
     },
     map::HashMap,
-    number_text::shortest,
 };
 
 /// Which numbers are the best.

@@ -4,6 +4,7 @@
 //! with the same labels but `le` are one histogram. Labels are looked at once per series, not per step.
 //! Where a native and a classic histogram have the same labels at the same step, neither is answered for.
 
+use homeostat_model::number_text::open_metrics;
 use std::collections::BTreeMap;
 
 use homeostat_model::{Histogram, Labels};
@@ -26,7 +27,6 @@ use crate::{
         parse_bound, quantile,
     },
     map::HashMap,
-    number_text::open_metrics,
 };
 
 /// The label of a bucket's upper bound.

@@ -2,18 +2,12 @@
 //!
 //! Source of the texts: `util/annotations/annotations.go` of Prometheus; clients and its acceptance suite compare them.
 
+use homeostat_model::number_text::{rounded, shortest};
 use std::collections::BTreeMap;
 
 use homeostat_model::TimeMs;
 
-use crate::{
-    ast::ByteSpan,
-    eval::date,
-    histogram::FilledUp,
-    note::Notes,
-    number_text::{rounded, shortest},
-    quote::quote,
-};
+use crate::{ast::ByteSpan, eval::date, histogram::FilledUp, note::Notes, quote::quote};
 
 const FILLED_UP: &str = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/\
                          prometheus/latest/querying/functions/#histogram_quantile)";

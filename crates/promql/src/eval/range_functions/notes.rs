@@ -5,9 +5,9 @@
 use crate::{
     eval::window::{Place, Window},
     note::Notes,
-    number_text::shortest,
     quote::quote,
 };
+use homeostat_model::number_text::shortest;
 
 /// Warns of a window with both kinds of samples, to which the function has no answer.
 pub(super) fn mixed_kinds(place: &Place<'_>, notes: &mut Notes) {

@@ -1,6 +1,7 @@
 //! How fast and where to: `rate`, `increase`, `delta`, `irate`, `idelta`, `deriv`, `predict_linear` and
 //! `double_exponential_smoothing`.
 
+use homeostat_model::number_text::shortest;
 use std::sync::Arc;
 
 use homeostat_model::{Histogram, SampleValue};
@@ -16,7 +17,6 @@ use crate::{
     ast::Extend,
     eval::window::{Place, Window},
     note::Notes,
-    number_text::shortest,
 };
 
 type Answer = Option<SampleValue>;

@@ -51,8 +51,9 @@ pub fn rounded(value: f64, digits: usize) -> String {
     general(&format!("{short}e{exponent}"), digits as i32)
 }
 
-/// As OpenMetrics writes values of `le` and `quantile`: as [`shortest`], but a whole number without exponent gets `.0`.
-pub(crate) fn open_metrics(value: f64) -> String {
+/// As OpenMetrics writes values of `le` and `quantile`, so that one bound has one spelling: as [`shortest`], but a whole
+/// number without exponent gets `.0`, and there is one zero. Source: OpenMetrics 1.0, "Canonical numbers".
+pub fn open_metrics(value: f64) -> String {
     let mut text = shortest(if value == 0.0 { 0.0 } else { value });
     if special(value).is_none() && !text.contains(['e', '.']) {
         text.push_str(".0");
@@ -145,7 +146,22 @@ mod tests {
 
     #[test]
     fn open_metrics_marks_whole_numbers() {
-        let cases = [(1.0, "1.0"), (-0.0, "0.0"), (0.99, "0.99"), (1e6, "1e+06"), (1e-5, "1e-05"), (f64::NAN, "NaN")];
+        let cases = [
+            (0.0, "0.0"),
+            (-0.0, "0.0"),
+            (1.0, "1.0"),
+            (-1.0, "-1.0"),
+            (0.1, "0.1"),
+            (0.99, "0.99"),
+            (123_456.0, "123456.0"),
+            (1e6, "1e+06"),
+            (1_234_567.5, "1.2345675e+06"),
+            (0.0001, "0.0001"),
+            (0.000_01, "1e-05"),
+            (2.5e-10, "2.5e-10"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ];
         for (value, expected) in cases {
             assert_eq!(open_metrics(value), expected);
         }
