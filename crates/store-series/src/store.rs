@@ -251,11 +251,16 @@ impl SeriesStore {
     /// and durable when the report's ticket says so. The batch stays filled; the caller clears it.
     pub fn append(&self, batch: &mut Batch) -> Result<AppendReport, AppendError> {
         let shared = &*self.shared;
-        // Asked beforehand, so that nothing enters the head that the log would not take.
-        shared.log.room(batch.text.len() + 20 * batch.samples_len()).map_err(|full| shared.refused(full))?;
+        let batch_bytes = batch.text.len() + 20 * batch.samples_len();
+        let room = || shared.log.room(batch_bytes).map_err(|full| shared.refused(full));
+        // Who waits for the head need not wait for a refusal.
+        room()?;
         batch.hash(&shared.hasher);
         let mut head = shared.head_mut();
         shared.check_head(&head)?;
+        // Asked with the head's lock held, so that nothing enters the head that the log does not take: a client who is
+        // told to come again must not find its samples there already, and out of order.
+        room()?;
         let (mut accepted, mut rejected) = head.append(batch, shared.limits());
         if !batch.exemplars.is_empty() {
             self.append_exemplars(&mut head, batch, &mut accepted, &mut rejected);
@@ -277,9 +282,8 @@ impl SeriesStore {
         let mut latest = locked(&shared.latest);
         if !record.is_empty() {
             let bytes = record.finish();
-            // Room was asked for, so this fails only when others filled the queue or closed the log in the meantime; the
-            // client comes again and finds its samples stored already.
-            let ticket = shared.log.append(bytes, Flush::Grouped).map_err(|full| shared.refused(full))?;
+            // Room was asked for, so this fails only when the log is being closed.
+            let ticket = shared.log.append_granted(bytes, Flush::Grouped).map_err(|full| shared.refused(full))?;
             shared.log_since_flush.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             *latest = Some(ticket);
             record.clear();

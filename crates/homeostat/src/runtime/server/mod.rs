@@ -11,6 +11,8 @@ mod governed;
 mod intake;
 mod metrics;
 mod otlp;
+#[cfg(test)]
+mod overload;
 mod profiles;
 mod relays;
 mod reload;
