@@ -1,0 +1,168 @@
+//! Real Go programs: small ones that tell their own stacks, and the distribution's servers.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking and say what they skip"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use homeostat_gosym::{Layout, NotGo, Symbols};
+
+/// Builds the program beside this test; `None`, said aloud, without Go.
+fn build(dir: &Path, options: &[&str]) -> Option<PathBuf> {
+    let program = dir.join("stacks");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/stacks");
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .args(options)
+        .current_dir(source)
+        .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"))
+        .env("GOFLAGS", "-mod=mod")
+        .env("GO111MODULE", "on")
+        .output();
+    let Ok(built) = built else {
+        println!("SKIPPED: stacks of Go programs: there is no `go` (package golang-go)");
+        return None;
+    };
+    assert!(built.status.success(), "go build {options:?}: {}", String::from_utf8_lossy(&built.stderr));
+    Some(program)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    function: String,
+    file: String,
+    line: u32,
+}
+
+/// Runs the program: address of `main.main`, and the stacks with the address of each function.
+fn run(program: &Path) -> (u64, Vec<Vec<(u64, Told)>>) {
+    let output = Command::new(program).output().expect("the program runs");
+    let text = String::from_utf8(output.stdout).expect("it writes text");
+    let (mut main, mut stacks, mut stack) = (0, Vec::new(), Vec::new());
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let address = |word: &str| u64::from_str_radix(word, 16).expect("an address");
+        match words.as_slice() {
+            ["main", at] => main = address(at),
+            ["frame", at, function, file, line] => {
+                let line = line.parse().expect("a line");
+                stack.push((address(at), Told { function: (*function).to_owned(), file: (*file).to_owned(), line }));
+            }
+            ["end"] => stacks.push(std::mem::take(&mut stack)),
+            _ => panic!("unexpected: {line}"),
+        }
+    }
+    assert!(7 <= stacks.len(), "{text}");
+    (main, stacks)
+}
+
+/// Compares what the reader says with what the program said.
+fn compare(file: &Path, program: &Path) {
+    let symbols = Symbols::open(fs::read(file).expect("the file is there")).expect("a Go program");
+    let (main, stacks) = run(program);
+    let moved_by = main.wrapping_sub(symbols.function("main.main").expect("every program has it").start);
+    let mut inlined = 0;
+    for stack in &stacks {
+        let mut rest = stack.as_slice();
+        while let Some((address, _)) = rest.first() {
+            let said: Vec<Told> = symbols
+                .frames(address.wrapping_sub(moved_by) - 1)
+                .iter()
+                .map(|frame| {
+                    inlined += usize::from(frame.inlined);
+                    Told { function: frame.function.to_string(), file: frame.file.to_string(), line: frame.line }
+                })
+                .collect();
+            let (here, after) = rest.split_at(said.len().min(rest.len()));
+            assert_eq!(said.iter().collect::<Vec<_>>(), here.iter().map(|(_, told)| told).collect::<Vec<_>>());
+            assert!(!said.is_empty(), "{address:x} is in no function");
+            rest = after;
+        }
+    }
+    if Layout::Go1_18 <= symbols.layout() {
+        assert!(7 <= inlined, "{inlined} inlined functions were seen");
+    }
+}
+
+#[test]
+fn stacks_are_told_as_the_program_tells_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for options in [&[][..], &["-ldflags=-s -w"], &["-buildmode=pie"], &["-gcflags=-l"]] {
+        let Some(program) = build(dir.path(), options) else { return };
+        if options == ["-gcflags=-l"] {
+            // Nothing of the program is inlined, but the library still is: only that stacks are right counts.
+            let symbols = Symbols::open(fs::read(&program).expect("it was built")).expect("a Go program");
+            let (main, stacks) = run(&program);
+            let moved_by = main.wrapping_sub(symbols.function("main.main").expect("it is there").start);
+            let frames = symbols.frames(stacks[0][1].0 - moved_by - 1);
+            assert_eq!((frames.len(), frames[0].function.as_ref()), (1, "main.innermost"));
+            continue;
+        }
+        compare(&program, &program);
+    }
+}
+
+#[test]
+fn a_file_without_sections_is_searched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for options in [&[][..], &["-buildmode=pie"]] {
+        let Some(program) = build(dir.path(), options) else { return };
+        let mut bytes = fs::read(&program).expect("it was built");
+        // Place, size and number of sections.
+        bytes[40..48].fill(0);
+        bytes[58..64].fill(0);
+        let cut = dir.path().join("cut");
+        fs::write(&cut, bytes).expect("a file can be written");
+        compare(&cut, &program);
+    }
+}
+
+#[test]
+fn the_servers_of_the_distribution_have_all_their_names() {
+    for name in ["etcd", "prometheus", "victoria-metrics"] {
+        let Ok(bytes) = fs::read(Path::new("/usr/bin").join(name)) else {
+            println!("SKIPPED: symbols of {name}: it is not installed");
+            continue;
+        };
+        let symbols = Symbols::open(bytes).expect("a Go program");
+        assert!(symbols.knows_inlined_calls(), "{name}");
+        let (mut functions, mut nowhere, mut deepest) = (0, 0, 0);
+        for function in symbols.functions() {
+            functions += 1;
+            let middle = function.start.midpoint(function.end);
+            for at in [function.start, middle] {
+                let frames = symbols.frames(at);
+                let last = frames.last().expect("its own function");
+                assert_eq!(last.function, function.name);
+                assert!(frames.iter().all(|frame| !frame.function.is_empty()));
+                // The middle may be padding, which no line made.
+                nowhere += usize::from(at == function.start && frames.iter().any(|frame| frame.file.is_empty()));
+                deepest = deepest.max(frames.len());
+            }
+        }
+        assert!(10_000 < functions, "{name} has {functions} functions");
+        // A few functions of assembly and of the linker have no file.
+        assert!(nowhere * 100 < functions, "{nowhere} functions of {name} without a file");
+        assert!(4 <= deepest, "{name}: calls inlined {deepest} deep");
+        for known in ["runtime.main", "main.main", "runtime.mallocgc", "net/http.(*conn).serve"] {
+            assert!(symbols.function(known).is_some(), "{name} has {known}");
+        }
+        println!("{name}: {functions} functions, {nowhere} without a file, {deepest} deep");
+    }
+}
+
+#[test]
+fn what_is_no_go_program_is_refused() {
+    let own = fs::read(std::env::current_exe().expect("this test is a file")).expect("it can be read");
+    assert_eq!(Symbols::open(own).expect_err("a Rust program"), NotGo::NoTable);
+    assert!(matches!(Symbols::open(b"#!/bin/sh\n".to_vec()).expect_err("a script"), NotGo::Elf(_)));
+}
