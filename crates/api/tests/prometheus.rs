@@ -202,7 +202,7 @@ async fn histograms_have_their_own_fields() {
         positive: Buckets::from_sorted([(0, 1.0), (2, 2.0)]),
         ..Histogram::default()
     };
-    let run = SampleRun::Histograms { t_ms: vec![1_000], values: vec![Arc::new(histogram)] };
+    let run = SampleRun::histograms(vec![1_000], vec![Arc::new(histogram)]);
     let world = world(Memory::default().run(&[("__name__", "h")], run));
     let shown = json!({ "count": "3", "sum": "6.5", "buckets": [[0, "0.5", "1", "1"], [0, "2", "4", "2"]] });
     let metric = json!({ "__name__": "h" });
@@ -563,7 +563,7 @@ async fn long_answers_come_in_pieces_and_compressed_for_those_who_ask() {
     let mut memory = Memory::default();
     for n in 0..5_000 {
         memory.series.push((Labels::new([("__name__", "m"), ("n", &*n.to_string())]), vec![]));
-        let run = SampleRun::Floats { t_ms: vec![0], values: vec![0.0] };
+        let run = SampleRun::floats(vec![0], vec![0.0]);
         memory.series.last_mut().unwrap().1.push(run);
     }
     let world = world(memory);

@@ -277,7 +277,9 @@ fn remembered(alert: &str, t_ms: TimeMs, around: Surroundings<'_>) -> Result<BTr
     for series in around.source.select(&select).map_err(|error| chain(&error))? {
         let mut last = None;
         for run in series.runs {
-            if let homeostat_model::SampleRun::Floats { t_ms: times, values } = run.map_err(|error| chain(&error))? {
+            if let homeostat_model::SampleRun::Floats { t_ms: times, values, .. } =
+                run.map_err(|error| chain(&error))?
+            {
                 let within = times.iter().zip(values.iter()).filter(|(t, _)| (select.start_ms..=t_ms).contains(*t));
                 last = within.max_by_key(|(t, _)| **t).map(|(t, value)| (*t, *value)).or(last);
             }

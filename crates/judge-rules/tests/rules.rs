@@ -36,7 +36,7 @@ impl SeriesSource for Store {
         let series = chosen.map(|(labels, samples)| {
             let (t_ms, values) = samples.range(select.start_ms..=select.end_ms).map(|(t, value)| (*t, *value)).unzip();
             let run: (Vec<TimeMs>, Vec<f64>) = (t_ms, values);
-            let runs = (!run.0.is_empty()).then(|| Ok(SampleRun::Floats { t_ms: run.0, values: run.1 }));
+            let runs = (!run.0.is_empty()).then(|| Ok(SampleRun::floats(run.0, run.1)));
             SelectedSeries { labels: labels.clone(), runs: Box::new(runs.into_iter()) }
         });
         Ok(series.collect())

@@ -11,6 +11,10 @@ pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
 /// Milliseconds since 1970 (UTC). Any `i64` is accepted: data from before 1970 is data.
 pub type TimeMs = i64;
 
+/// The start of a sample that does not say since when it counts. A counter that began at this very instant cannot say so;
+/// Prometheus has it the same way.
+pub const START_UNKNOWN: TimeMs = 0;
+
 /// The marker that ends a series.
 pub fn stale_marker() -> f64 {
     f64::from_bits(STALE_NAN_BITS)
@@ -52,7 +56,7 @@ pub struct Sample {
 /// A run of samples of one series, of one kind, in order of time without two at the same instant. Columns rather than
 /// pairs: decoders fill them and window functions read them without a branch per sample.
 ///
-/// Invariant: times and values have the same length.
+/// Invariant: times and values have the same length, and so have starts unless they are empty.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SampleRun {
     /// Numbers.
@@ -61,6 +65,8 @@ pub enum SampleRun {
         t_ms: Vec<TimeMs>,
         /// The value at each time.
         values: Vec<f64>,
+        /// Since when each counts, [`START_UNKNOWN`] where it is not known; empty when it is of none.
+        starts: Vec<TimeMs>,
     },
     /// Native histograms.
     Histograms {
@@ -68,14 +74,33 @@ pub enum SampleRun {
         t_ms: Vec<TimeMs>,
         /// The value at each time.
         values: Vec<Arc<Histogram>>,
+        /// Since when each counts, [`START_UNKNOWN`] where it is not known; empty when it is of none.
+        starts: Vec<TimeMs>,
     },
 }
 
 impl SampleRun {
+    /// Numbers that do not say since when they count.
+    pub fn floats(t_ms: Vec<TimeMs>, values: Vec<f64>) -> Self {
+        Self::Floats { t_ms, values, starts: Vec::new() }
+    }
+
+    /// Native histograms that do not say since when they count.
+    pub fn histograms(t_ms: Vec<TimeMs>, values: Vec<Arc<Histogram>>) -> Self {
+        Self::Histograms { t_ms, values, starts: Vec::new() }
+    }
+
     /// The times of all samples, ascending.
     pub fn times(&self) -> &[TimeMs] {
         match self {
             Self::Floats { t_ms, .. } | Self::Histograms { t_ms, .. } => t_ms,
+        }
+    }
+
+    /// Since when the samples count: as many as times, or none when no sample says.
+    pub fn starts(&self) -> &[TimeMs] {
+        match self {
+            Self::Floats { starts, .. } | Self::Histograms { starts, .. } => starts,
         }
     }
 

@@ -3,9 +3,9 @@
 //! Of two samples at the same time the one of the earlier sequence stays; callers put what was written first before.
 //! Sequences that do not overlap are passed on as they are.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use homeostat_model::{Histogram, SampleRun, TimeMs};
+use homeostat_model::{Histogram, SampleRun, TimeMs, sample::START_UNKNOWN};
 use homeostat_promql::SourceError;
 
 /// Runs of one sequence, in order of time.
@@ -30,49 +30,61 @@ fn remove(mut run: SampleRun, gone: &[(TimeMs, TimeMs)]) -> SampleRun {
         let from = run.times().partition_point(|t| t < start_ms);
         let to = run.times().partition_point(|t| t <= end_ms).max(from);
         match &mut run {
-            SampleRun::Floats { t_ms, values } => {
+            SampleRun::Floats { t_ms, values, starts } => {
                 t_ms.drain(from..to);
                 values.drain(from..to);
+                remove_starts(starts, from..to);
             }
-            SampleRun::Histograms { t_ms, values } => {
+            SampleRun::Histograms { t_ms, values, starts } => {
                 t_ms.drain(from..to);
                 values.drain(from..to);
+                remove_starts(starts, from..to);
             }
         }
     }
     run
 }
 
-/// Floats between two instants.
+fn remove_starts(starts: &mut Vec<TimeMs>, range: Range<usize>) {
+    if !starts.is_empty() {
+        starts.drain(range);
+    }
+}
+
+/// Floats between two instants; of starts there are none, or as many as of times.
 pub(crate) fn floats_within(
     mut t_ms: Vec<TimeMs>,
     mut values: Vec<f64>,
+    mut starts: Vec<TimeMs>,
     start_ms: TimeMs,
     end_ms: TimeMs,
 ) -> Option<SampleRun> {
-    cut(&mut t_ms, &mut values, start_ms, end_ms);
-    (!t_ms.is_empty()).then_some(SampleRun::Floats { t_ms, values })
+    cut(&mut t_ms, &mut values, &mut starts, start_ms, end_ms);
+    (!t_ms.is_empty()).then_some(SampleRun::Floats { t_ms, values, starts })
 }
 
 /// Histograms between two instants.
 pub(crate) fn histograms_within(
     mut t_ms: Vec<TimeMs>,
     mut values: Vec<Arc<Histogram>>,
+    mut starts: Vec<TimeMs>,
     start_ms: TimeMs,
     end_ms: TimeMs,
 ) -> Option<SampleRun> {
-    cut(&mut t_ms, &mut values, start_ms, end_ms);
-    (!t_ms.is_empty()).then_some(SampleRun::Histograms { t_ms, values })
+    cut(&mut t_ms, &mut values, &mut starts, start_ms, end_ms);
+    (!t_ms.is_empty()).then_some(SampleRun::Histograms { t_ms, values, starts })
 }
 
-fn cut<V>(t_ms: &mut Vec<TimeMs>, values: &mut Vec<V>, start_ms: TimeMs, end_ms: TimeMs) {
+fn cut<V>(t_ms: &mut Vec<TimeMs>, values: &mut Vec<V>, starts: &mut Vec<TimeMs>, start_ms: TimeMs, end_ms: TimeMs) {
     let to = t_ms.partition_point(|t| *t <= end_ms);
     t_ms.truncate(to);
     values.truncate(to);
+    starts.truncate(to);
     let from = t_ms.partition_point(|t| *t < start_ms);
     if from > 0 {
         t_ms.drain(..from);
         values.drain(..from);
+        remove_starts(starts, 0..from);
     }
 }
 
@@ -214,13 +226,15 @@ fn first_input(inputs: &[Input<'_>]) -> Option<(usize, TimeMs)> {
 fn part(run: &SampleRun, from: usize, count: usize) -> SampleRun {
     let range = from..from + count;
     match run {
-        SampleRun::Floats { t_ms, values } => SampleRun::Floats {
+        SampleRun::Floats { t_ms, values, starts } => SampleRun::Floats {
             t_ms: t_ms.get(range.clone()).unwrap_or_default().to_vec(),
-            values: values.get(range).unwrap_or_default().to_vec(),
+            values: values.get(range.clone()).unwrap_or_default().to_vec(),
+            starts: starts.get(range).unwrap_or_default().to_vec(),
         },
-        SampleRun::Histograms { t_ms, values } => SampleRun::Histograms {
+        SampleRun::Histograms { t_ms, values, starts } => SampleRun::Histograms {
             t_ms: t_ms.get(range.clone()).unwrap_or_default().to_vec(),
-            values: values.get(range).unwrap_or_default().to_vec(),
+            values: values.get(range.clone()).unwrap_or_default().to_vec(),
+            starts: starts.get(range).unwrap_or_default().to_vec(),
         },
     }
 }
@@ -229,17 +243,35 @@ fn part(run: &SampleRun, from: usize, count: usize) -> SampleRun {
 fn append(out: &mut SampleRun, run: &SampleRun, from: usize, count: usize) -> bool {
     let range = from..from + count;
     match (out, run) {
-        (SampleRun::Floats { t_ms, values }, SampleRun::Floats { t_ms: more_t, values: more }) => {
+        (
+            SampleRun::Floats { t_ms, values, starts },
+            SampleRun::Floats { t_ms: more_t, values: more, starts: more_starts },
+        ) => {
+            append_starts(starts, t_ms.len(), more_starts.get(range.clone()).unwrap_or_default(), count);
             t_ms.extend_from_slice(more_t.get(range.clone()).unwrap_or_default());
             values.extend_from_slice(more.get(range).unwrap_or_default());
         }
-        (SampleRun::Histograms { t_ms, values }, SampleRun::Histograms { t_ms: more_t, values: more }) => {
+        (
+            SampleRun::Histograms { t_ms, values, starts },
+            SampleRun::Histograms { t_ms: more_t, values: more, starts: more_starts },
+        ) => {
+            append_starts(starts, t_ms.len(), more_starts.get(range.clone()).unwrap_or_default(), count);
             t_ms.extend_from_slice(more_t.get(range.clone()).unwrap_or_default());
             values.extend_from_slice(more.get(range).unwrap_or_default());
         }
         _ => return false,
     }
     true
+}
+
+/// Appends the starts of `count` samples to those of `len`; either may have none.
+pub(crate) fn append_starts(starts: &mut Vec<TimeMs>, len: usize, more: &[TimeMs], count: usize) {
+    if starts.is_empty() && more.is_empty() {
+        return;
+    }
+    starts.resize(len, START_UNKNOWN);
+    starts.extend_from_slice(more);
+    starts.resize(len + count, START_UNKNOWN);
 }
 
 #[cfg(test)]
@@ -266,14 +298,24 @@ mod tests {
                 let times: Vec<TimeMs> = times.iter().copied().collect();
                 let runs: Vec<_> = times
                     .chunks(chop)
-                    .map(|t| Ok(SampleRun::Floats { t_ms: t.to_vec(), values: vec![at as f64; t.len()] }))
+                    .map(|t| Ok(SampleRun::Floats {
+                        t_ms: t.to_vec(),
+                        values: vec![at as f64; t.len()],
+                        // Odd ones say nothing: starts come and go with their samples.
+                        starts: if at % 2 == 0 { t.iter().map(|t| t - 100).collect() } else { Vec::new() },
+                    }))
                     .collect();
                 Box::new(runs.into_iter()) as Runs<'_>
             });
             let mut merged = Vec::new();
             for run in Merge::runs(sequences.collect()) {
-                let Ok(SampleRun::Floats { t_ms, values }) = run else { panic!("floats only") };
+                let Ok(SampleRun::Floats { t_ms, values, starts }) = run else { panic!("floats only") };
                 prop_assert!(!t_ms.is_empty());
+                prop_assert!(starts.is_empty() || starts.len() == t_ms.len());
+                for (at, (t, value)) in t_ms.iter().zip(&values).enumerate() {
+                    let expected = if (*value as usize).is_multiple_of(2) { t - 100 } else { START_UNKNOWN };
+                    prop_assert_eq!(starts.get(at).copied().unwrap_or(START_UNKNOWN), expected);
+                }
                 merged.extend(t_ms.into_iter().zip(values));
             }
             prop_assert_eq!(merged, expected.into_iter().collect::<Vec<_>>());

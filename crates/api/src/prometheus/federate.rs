@@ -99,7 +99,7 @@ fn newest(
             let mut last = None;
             for run in series.runs {
                 last = match run? {
-                    SampleRun::Floats { t_ms, values } => t_ms.last().copied().zip(values.last().copied()),
+                    SampleRun::Floats { t_ms, values, .. } => t_ms.last().copied().zip(values.last().copied()),
                     SampleRun::Histograms { .. } => None,
                 };
             }

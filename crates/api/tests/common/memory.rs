@@ -35,7 +35,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn floats(mut self, labels: &[(&str, &str)], samples: &[(TimeMs, f64)]) -> Self {
         let (t_ms, values) = samples.iter().copied().unzip();
-        self.series.push((Labels::new(labels.iter().copied()), vec![SampleRun::Floats { t_ms, values }]));
+        self.series.push((Labels::new(labels.iter().copied()), vec![SampleRun::floats(t_ms, values)]));
         self.series.sort_by(|a, b| a.0.cmp(&b.0));
         self
     }
@@ -98,14 +98,14 @@ impl SeriesSource for Source<'_> {
 fn cut(run: &SampleRun, start_ms: TimeMs, end_ms: TimeMs) -> SampleRun {
     let within = |t_ms: &TimeMs| (start_ms..=end_ms).contains(t_ms);
     match run {
-        SampleRun::Floats { t_ms, values } => {
+        SampleRun::Floats { t_ms, values, .. } => {
             let (t_ms, values) = t_ms.iter().zip(values).filter(|(t, _)| within(t)).unzip();
-            SampleRun::Floats { t_ms, values }
+            SampleRun::floats(t_ms, values)
         }
-        SampleRun::Histograms { t_ms, values } => {
+        SampleRun::Histograms { t_ms, values, .. } => {
             let kept = t_ms.iter().zip(values).filter(|(t, _)| within(t));
             let (t_ms, values) = kept.map(|(t, value)| (*t, value.clone())).unzip();
-            SampleRun::Histograms { t_ms, values }
+            SampleRun::histograms(t_ms, values)
         }
     }
 }

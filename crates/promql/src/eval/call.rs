@@ -22,8 +22,7 @@ pub(super) fn rows(ev: &Evaluator<'_>, call: &Call, span: ByteSpan, sink: &mut S
     match (name, call.args.as_slice()) {
         ("vector", [scalar]) => sink(&mut ev.scalar(scalar)?.into_series(ev.steps.count)),
         ("timestamp", [vector]) => timestamps(ev, vector, sink),
-        // Samples of our sources say nothing of when their counters began.
-        ("start_timestamp", _) => Ok(()),
+        ("start_timestamp", [vector]) => start_timestamps(ev, vector, sink),
         ("absent", [vector]) => absent::absent(ev, vector, sink),
         ("absent_over_time", [range]) => absent::absent_over_time(ev, range, sink),
         ("label_replace", args) => label_functions::label_replace(ev, args, sink),
@@ -64,6 +63,16 @@ fn timestamps(ev: &Evaluator<'_>, vector: &Expr, sink: &mut Sink<'_>) -> Result<
         },
         sink,
     )
+}
+
+/// `start_timestamp(v)`: since when the samples of a selector count, 0 where they do not say; of anything else nothing.
+fn start_timestamps(ev: &Evaluator<'_>, vector: &Expr, sink: &mut Sink<'_>) -> Result<(), EvalError> {
+    let ExprKind::Vector(selector) = &vector.unwrap_parens().kind else { return Ok(()) };
+    let shift = ev.shifted(&selector.shift)?;
+    selector::taken(ev, &selector.matchers, shift, Take::StartSeconds, &mut |series| {
+        ev.without_name(series);
+        sink(series)
+    })
 }
 
 /// A vector with one series without labels.

@@ -7,7 +7,11 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, SampleRun, TimeMs, histogram::ResetHint, sample::is_stale};
+use homeostat_model::{
+    Histogram, SampleRun, TimeMs,
+    histogram::ResetHint,
+    sample::{START_UNKNOWN, is_stale},
+};
 
 use super::{
     budget::Held,
@@ -86,8 +90,11 @@ pub(super) trait Visitor {
 pub(super) struct Columns {
     floats_t: Vec<TimeMs>,
     floats: Vec<f64>,
+    /// Empty until a sample says since when it counts; then as many as floats. Likewise for histograms.
+    float_starts: Vec<TimeMs>,
     histograms_t: Vec<TimeMs>,
     histograms: Vec<Arc<Histogram>>,
+    histogram_starts: Vec<TimeMs>,
     float_window: Slot,
     histogram_window: Slot,
     held: Held,
@@ -123,8 +130,10 @@ impl Columns {
         Self {
             floats_t: Vec::new(),
             floats: Vec::new(),
+            float_starts: Vec::new(),
             histograms_t: Vec::new(),
             histograms: Vec::new(),
+            histogram_starts: Vec::new(),
             float_window: Slot::default(),
             histogram_window: Slot::default(),
             held: Held::new(&ev.query.budget),
@@ -134,8 +143,10 @@ impl Columns {
     fn clear(&mut self) {
         self.floats_t.clear();
         self.floats.clear();
+        self.float_starts.clear();
         self.histograms_t.clear();
         self.histograms.clear();
+        self.histogram_starts.clear();
         self.float_window = Slot::default();
         self.histogram_window = Slot::default();
     }
@@ -216,8 +227,10 @@ impl Columns {
         let window = Window {
             floats_t: self.float_window.cut(&self.floats_t),
             floats: self.float_window.cut(&self.floats),
+            float_starts: self.float_window.cut(&self.float_starts),
             histograms_t: self.histogram_window.cut(&self.histograms_t),
             histograms: self.histogram_window.cut(&self.histograms),
+            histogram_starts: self.histogram_window.cut(&self.histogram_starts),
             start_ms: end_ms.saturating_sub(windows.range_ms),
             end_ms,
             range_ms: windows.range_ms,
@@ -231,9 +244,14 @@ impl Columns {
     fn append(&mut self, run: &SampleRun, after_ms: TimeMs) -> Result<(), EvalError> {
         let from = run.times().partition_point(|t_ms| *t_ms <= after_ms);
         let times = run.times().get(from..).unwrap_or_default();
+        let starts = run.starts().get(from..).unwrap_or_default();
         match run {
             SampleRun::Floats { values, .. } => {
                 let values = values.get(from..).unwrap_or_default();
+                if !starts.is_empty() || !self.float_starts.is_empty() {
+                    let living = (0..).zip(values).filter(|(_, value)| !is_stale(**value)).map(|(at, _)| at);
+                    append_starts(&mut self.float_starts, self.floats.len(), living, starts);
+                }
                 if values.iter().any(|value| is_stale(*value)) {
                     let living = times.iter().zip(values).filter(|(_, value)| !is_stale(**value));
                     for (t_ms, value) in living {
@@ -247,6 +265,10 @@ impl Columns {
             }
             SampleRun::Histograms { values, .. } => {
                 let values = values.get(from..).unwrap_or_default();
+                if !starts.is_empty() || !self.histogram_starts.is_empty() {
+                    let living = (0..).zip(values).filter(|(_, value)| !is_stale(value.sum)).map(|(at, _)| at);
+                    append_starts(&mut self.histogram_starts, self.histograms.len(), living, starts);
+                }
                 let living = times.iter().zip(values).filter(|(_, value)| !is_stale(value.sum));
                 for (t_ms, value) in living {
                     self.histograms_t.push(*t_ms);
@@ -260,7 +282,8 @@ impl Columns {
     fn account(&mut self) -> Result<(), EvalError> {
         let histograms = self.histograms.iter().map(|histogram| histogram_samples(histogram)).sum::<u64>();
         let samples = self.floats.len() as u64 + histograms;
-        self.held.set(samples, samples * 16)
+        let starts = self.float_starts.len() + self.histogram_starts.len();
+        self.held.set(samples, samples * 16 + starts as u64 * 8)
     }
 
     /// Drops samples at or before an instant, once they are more than half of all: each is moved at most once then.
@@ -269,15 +292,23 @@ impl Columns {
         if old > self.floats_t.len() / 2 {
             self.floats_t.drain(..old);
             self.floats.drain(..old);
+            self.float_starts.drain(..old.min(self.float_starts.len()));
             self.float_window = Slot::default();
         }
         let old = gallop(&self.histograms_t, until_ms);
         if old > self.histograms_t.len() / 2 {
             self.histograms_t.drain(..old);
             self.histograms.drain(..old);
+            self.histogram_starts.drain(..old.min(self.histogram_starts.len()));
             self.histogram_window = Slot::default();
         }
     }
+}
+
+/// Appends the starts at some places of a run to a column beside `len` samples; the run may have none.
+fn append_starts(column: &mut Vec<TimeMs>, len: usize, places: impl Iterator<Item = usize>, starts: &[TimeMs]) {
+    column.resize(len, START_UNKNOWN);
+    column.extend(places.map(|at| starts.get(at).copied().unwrap_or(START_UNKNOWN)));
 }
 
 /// The steps of a subquery may leave out the sample at which a counter was reset, or repeat it: what its hint says is

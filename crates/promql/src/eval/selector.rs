@@ -5,7 +5,7 @@
 //!
 //! Source: prometheus.io/docs/prometheus/latest/querying/basics, "Staleness"; the lookback is open at its left end.
 
-use homeostat_model::{SampleRun, SampleValue, TimeMs};
+use homeostat_model::{SampleRun, SampleValue, TimeMs, sample::START_UNKNOWN};
 
 use super::{
     duration::Shifted,
@@ -29,6 +29,8 @@ pub(super) enum Take {
     Value,
     /// Its time in seconds.
     Seconds,
+    /// Since when it counts, in seconds; 0 where it does not say.
+    StartSeconds,
     /// The time of a number in milliseconds; a histogram is an error. For info metrics.
     InfoMillis,
 }
@@ -120,11 +122,11 @@ fn pick(
     take: Take,
     series: &mut Series,
 ) -> Result<(), EvalError> {
-    let mut last: Option<(TimeMs, SampleValue)> = None;
+    let mut last: Option<Picked> = None;
     let mut step = 0;
-    let mut settle = |t_ms: TimeMs, value: &SampleValue, step: usize, looked_ms: TimeMs| {
-        if looked_ms.saturating_sub(t_ms) < lookback_ms && !value.is_stale() {
-            put(series, step, take, t_ms, value);
+    let mut settle = |picked: &Picked, step: usize, looked_ms: TimeMs| {
+        if looked_ms.saturating_sub(picked.t_ms) < lookback_ms && !picked.value.is_stale() {
+            put(series, step, take, picked);
         }
     };
     for run in runs {
@@ -139,13 +141,13 @@ fn pick(
             }
             match until.checked_sub(1) {
                 Some(at) => {
-                    if let Some((t_ms, value)) = sample(&run, at) {
-                        settle(t_ms, &value, step, looked_ms);
+                    if let Some(picked) = sample(&run, at) {
+                        settle(&picked, step, looked_ms);
                     }
                 }
                 None => {
-                    if let Some((t_ms, value)) = &last {
-                        settle(*t_ms, value, step, looked_ms);
+                    if let Some(picked) = &last {
+                        settle(picked, step, looked_ms);
                     }
                 }
             }
@@ -154,32 +156,41 @@ fn pick(
         }
         last = sample(&run, times.len().saturating_sub(1)).or(last);
     }
-    let Some((t_ms, value)) = last else { return Ok(()) };
-    while step < looked_at.count && looked_at.time(step).saturating_sub(t_ms) < lookback_ms {
-        settle(t_ms, &value, step, looked_at.time(step));
+    let Some(picked) = last else { return Ok(()) };
+    while step < looked_at.count && looked_at.time(step).saturating_sub(picked.t_ms) < lookback_ms {
+        settle(&picked, step, looked_at.time(step));
         step += 1;
     }
     Ok(())
 }
 
-fn put(series: &mut Series, step: usize, take: Take, t_ms: TimeMs, value: &SampleValue) {
+/// A sample that was found.
+struct Picked {
+    t_ms: TimeMs,
+    start_ms: TimeMs,
+    value: SampleValue,
+}
+
+fn put(series: &mut Series, step: usize, take: Take, picked: &Picked) {
+    let Picked { t_ms, start_ms, value } = picked;
     match take {
         Take::Value => series.push(step, value.clone()),
-        Take::Seconds => series.push_float(step, t_ms as f64 / 1000.0),
+        Take::Seconds => series.push_float(step, *t_ms as f64 / 1000.0),
+        Take::StartSeconds => series.push_float(step, *start_ms as f64 / 1000.0),
         Take::InfoMillis => match value {
-            SampleValue::Float(_) => series.push_float(step, t_ms as f64),
+            SampleValue::Float(_) => series.push_float(step, *t_ms as f64),
             SampleValue::Histogram(_) => series.push(step, value.clone()),
         },
     }
 }
 
-fn sample(run: &SampleRun, at: usize) -> Option<(TimeMs, SampleValue)> {
-    Some(match run {
-        SampleRun::Floats { t_ms, values } => (*t_ms.get(at)?, SampleValue::Float(*values.get(at)?)),
-        SampleRun::Histograms { t_ms, values } => {
-            (*t_ms.get(at)?, SampleValue::Histogram(std::sync::Arc::clone(values.get(at)?)))
-        }
-    })
+fn sample(run: &SampleRun, at: usize) -> Option<Picked> {
+    let value = match run {
+        SampleRun::Floats { values, .. } => SampleValue::Float(*values.get(at)?),
+        SampleRun::Histograms { values, .. } => SampleValue::Histogram(std::sync::Arc::clone(values.get(at)?)),
+    };
+    let start_ms = run.starts().get(at).copied().unwrap_or(START_UNKNOWN);
+    Some(Picked { t_ms: *run.times().get(at)?, start_ms, value })
 }
 
 /// How many times are looked at one by one before jumping: from one step to the next there are seldom more.

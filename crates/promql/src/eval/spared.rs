@@ -72,7 +72,7 @@ impl Evaluator<'_> {
 pub(super) type Runs<'r> = Box<dyn Iterator<Item = Result<SampleRun, SourceError>> + Send + 'r>;
 
 fn spared(run: SampleRun, before: &mut Option<Arc<Histogram>>) -> SampleRun {
-    let SampleRun::Histograms { t_ms, values } = run else { return run };
+    let SampleRun::Histograms { t_ms, values, starts } = run else { return run };
     let values = values.into_iter().map(|value| {
         if is_stale(value.sum) {
             return value;
@@ -81,5 +81,5 @@ fn spared(run: SampleRun, before: &mut Option<Arc<Histogram>>) -> SampleRun {
         *before = Some(value);
         spared
     });
-    SampleRun::Histograms { t_ms, values: values.collect() }
+    SampleRun::Histograms { t_ms, values: values.collect(), starts }
 }

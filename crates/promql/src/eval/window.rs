@@ -29,10 +29,14 @@ pub struct Window<'a> {
     pub floats_t: &'a [TimeMs],
     /// Their values; as many as times.
     pub floats: &'a [f64],
+    /// Since when they count; empty when none says, else as many as times.
+    pub float_starts: &'a [TimeMs],
     /// Times of the histograms.
     pub histograms_t: &'a [TimeMs],
     /// Their values; as many as times.
     pub histograms: &'a [Arc<Histogram>],
+    /// Since when they count; empty when none says, else as many as times.
+    pub histogram_starts: &'a [TimeMs],
     /// Left end of the window as written, exclusive: `end_ms - range_ms`.
     pub start_ms: TimeMs,
     /// Right end of the window, inclusive: the step's time with `offset` and `@` applied.

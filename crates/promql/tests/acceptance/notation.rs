@@ -126,6 +126,26 @@ pub(crate) fn labels(line: &str) -> Result<(Labels, &str), String> {
     }
 }
 
+/// All offsets of a sequence such as `_ -30s-1mx2`, written out.
+pub(crate) fn offsets(text: &str) -> Result<Vec<Option<i64>>, String> {
+    static GAP: LazyLock<Regex> = LazyLock::new(|| regex(r"^_(?:x(\d+))?$"));
+    static OFFSET: LazyLock<Regex> = LazyLock::new(|| regex(r"^([+-]?[0-9a-wyz]+)(?:([+-][0-9a-wyz]+)?x(\d+))?$"));
+    let mut out = Vec::new();
+    for item in text.split_whitespace() {
+        if let Some(gap) = GAP.captures(item) {
+            let times = gap.get(1).map_or(1, |times| times.as_str().parse().unwrap_or(0));
+            out.extend(std::iter::repeat_n(None, times));
+            continue;
+        }
+        let parts = OFFSET.captures(item).ok_or_else(|| format!("no offset: {item:?}"))?;
+        let signed = |text: &str| duration(text.strip_prefix('+').unwrap_or(text));
+        let (first, step) = (signed(&parts[1])?, parts.get(2).map_or(Ok(0), |step| signed(step.as_str()))?);
+        let times: i64 = parts.get(3).map_or(0, |times| times.as_str().parse().unwrap_or(0));
+        out.extend((0..=times).map(|at| Some(first + at * step)));
+    }
+    Ok(out)
+}
+
 /// All items of a sequence, written out.
 pub(crate) fn items(text: &str) -> Result<Vec<Item>, String> {
     static GAP: LazyLock<Regex> = LazyLock::new(|| regex(r"^_(?:x(\d+))?$"));

@@ -12,7 +12,7 @@ use homeostat_model::{
 };
 use regex::Regex;
 
-use super::notation::{Item, duration, is_number, items, labels, number, unquote};
+use super::notation::{Item, duration, is_number, items, labels, number, offsets, unquote};
 
 /// A command of a script.
 pub(crate) enum Command {
@@ -25,8 +25,8 @@ pub(crate) enum Command {
 pub(crate) struct Load {
     pub(crate) step_ms: i64,
     pub(crate) series: Vec<(Labels, Vec<Item>)>,
-    /// Series whose samples say when their counters began.
-    pub(crate) with_starts: Vec<Labels>,
+    /// Of series whose samples say since when they count: how long before the sample, in milliseconds.
+    pub(crate) starts: BTreeMap<Labels, Vec<Option<i64>>>,
 }
 
 /// What a text must be.
@@ -111,10 +111,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
 
 fn load(line: &str, body: &[&str]) -> Result<Load, String> {
     let head = LOAD.captures(line).ok_or("malformed load")?;
-    let mut load = Load { step_ms: duration(&head[2])?, series: Vec::new(), with_starts: Vec::new() };
+    let mut load = Load { step_ms: duration(&head[2])?, series: Vec::new(), starts: BTreeMap::new() };
     for line in body {
         if let Some(started) = WITH_START.captures(line) {
-            load.with_starts.push(labels(&started[1])?.0);
+            let (_, rest) = line.split_at(started[0].len());
+            load.starts.insert(labels(&started[1])?.0, offsets(rest)?);
             continue;
         }
         let (labels, rest) = labels(line)?;

@@ -92,13 +92,13 @@ impl ChunkReader {
                 let (mut rest, mut values) = (bytes, Vec::with_capacity(places.len()));
                 let read = values::decode_some(&mut rest, count, places, &mut self.values, &mut values);
                 read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
-                Ok(floats_within(t_ms.clone(), values, start_ms, end_ms))
+                Ok(floats_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
             }
             (ChunkKind::Floats, None) => {
                 let (mut rest, mut values) = (bytes, Vec::with_capacity(count));
                 let read = values::decode(&mut rest, count, &mut self.values, &mut values);
                 read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
-                Ok(floats_within(t_ms.clone(), values, start_ms, end_ms))
+                Ok(floats_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
             }
             (ChunkKind::Histograms, places) => {
                 let mut values = Vec::with_capacity(count);
@@ -106,7 +106,7 @@ impl ChunkReader {
                 if let Some(places) = places {
                     values = places.iter().filter_map(|at| values.get(*at as usize).cloned()).collect();
                 }
-                Ok(histograms_within(t_ms.clone(), values, start_ms, end_ms))
+                Ok(histograms_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
             }
         }
     }

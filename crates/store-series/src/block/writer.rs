@@ -208,14 +208,14 @@ impl BlockWriter {
     fn run(&mut self, pending: &mut Pending, run: &SampleRun) -> io::Result<u32> {
         let mut chunks = 0;
         match run {
-            SampleRun::Floats { t_ms, values } => {
+            SampleRun::Floats { t_ms, values, .. } => {
                 if !pending.histograms.is_empty() {
                     chunks += self.drain(pending)?;
                 }
                 pending.t_ms.extend_from_slice(t_ms);
                 pending.floats.extend_from_slice(values);
             }
-            SampleRun::Histograms { t_ms, values } => {
+            SampleRun::Histograms { t_ms, values, .. } => {
                 if !pending.floats.is_empty() {
                     chunks += self.drain(pending)?;
                 }

@@ -149,15 +149,15 @@ impl HeadSeries {
                 (t_ms, values) = (Vec::with_capacity(count), Vec::with_capacity(count));
                 pages.iter().rev().for_each(|page| page.decode(&mut t_ms, &mut values));
             }
-            runs.extend(floats_within(t_ms, values, start_ms, end_ms));
+            runs.extend(floats_within(t_ms, values, Vec::new(), start_ms, end_ms));
         }
         let late = self.late.unwrap_or_default();
         for histograms in [self.histograms, late.histograms] {
             let (t_ms, values) = histograms.into_iter().unzip();
-            runs.extend(histograms_within(t_ms, values, start_ms, end_ms));
+            runs.extend(histograms_within(t_ms, values, Vec::new(), start_ms, end_ms));
         }
         let (t_ms, values) = late.floats.into_iter().unzip();
-        runs.extend(floats_within(t_ms, values, start_ms, end_ms));
+        runs.extend(floats_within(t_ms, values, Vec::new(), start_ms, end_ms));
         runs
     }
 }

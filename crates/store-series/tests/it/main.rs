@@ -81,10 +81,10 @@ fn try_collect(selected: Vec<SelectedSeries<'_>>) -> Result<Found, SourceError> 
             let run = run?;
             assert!(!run.is_empty(), "an empty run");
             match run {
-                SampleRun::Floats { t_ms, values } => {
+                SampleRun::Floats { t_ms, values, .. } => {
                     samples.extend(t_ms.into_iter().zip(values.iter().map(|value| Seen::Float(value.to_bits()))));
                 }
-                SampleRun::Histograms { t_ms, values } => {
+                SampleRun::Histograms { t_ms, values, .. } => {
                     samples.extend(t_ms.into_iter().zip(values.iter().map(|h| Seen::Histogram(h.count.to_bits()))));
                 }
             }

@@ -1,11 +1,15 @@
 //! How often a window's value changed, and how often a counter was reset.
 //!
 //! Both compare each sample with the one before, of whichever kind: going from numbers to histograms or back is a change
-//! and a reset. `anchored` windows begin with the last sample at or before their left end.
+//! and a reset. `anchored` windows begin with the last sample at or before their left end. A counter is also reset where a
+//! sample counts from later on than the one before it was taken (`starts`).
 
 use homeostat_model::SampleValue;
 
-use super::merged::{Either, from_anchor, in_order};
+use super::{
+    merged::{Either, from_anchor, in_order},
+    starts::Began,
+};
 use crate::{
     eval::window::{Place, Window},
     histogram::{detect_reset, equal},
@@ -13,11 +17,11 @@ use crate::{
 };
 
 pub(super) fn changes(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
-    count_pairs(window, floats_differ, |before, after| !equal(after, before))
+    count_pairs(window, floats_differ, |before, after| !equal(after, before), |_, _| false)
 }
 
 pub(super) fn resets(window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
-    count_pairs(window, fell, |before, after| detect_reset(after, before))
+    count_pairs(window, fell, |before, after| detect_reset(after, before), Began::is_reset_since)
 }
 
 /// A value differs from another unless both are `NaN`.
@@ -31,23 +35,26 @@ pub(super) fn fell(before: f64, after: f64) -> bool {
     after < before
 }
 
-/// How many samples, compared with the one before, count: of the same kind those that are said to, others always.
+/// How many samples, compared with the one before, count: of the same kind those that are said to by their values or
+/// their starts, others always.
 fn count_pairs(
     window: &Window<'_>,
     float_counts: impl Fn(f64, f64) -> bool,
     histogram_counts: impl Fn(&homeostat_model::Histogram, &homeostat_model::Histogram) -> bool,
+    starts_count: impl Fn(Began, Began) -> bool,
 ) -> Option<SampleValue> {
     let window = from_anchor(window)?;
-    let count = if window.histograms.is_empty() {
+    let count = if window.histograms.is_empty() && window.float_starts.is_empty() {
         let pairs = window.floats.iter().zip(window.floats.iter().skip(1));
         pairs.map(|(before, after)| usize::from(float_counts(*before, *after))).sum::<usize>()
     } else {
         let pairs = in_order(&window).zip(in_order(&window).skip(1));
         pairs
-            .filter(|pair| match pair {
+            .filter(|((began, before), (began_after, after))| match (before, after) {
+                (Either::Float(_), Either::Histogram(_)) | (Either::Histogram(_), Either::Float(_)) => true,
+                _ if starts_count(*began, *began_after) => true,
                 (Either::Float(before), Either::Float(after)) => float_counts(*before, *after),
                 (Either::Histogram(before), Either::Histogram(after)) => histogram_counts(before, after),
-                (Either::Float(_), Either::Histogram(_)) | (Either::Histogram(_), Either::Float(_)) => true,
             })
             .count()
     };

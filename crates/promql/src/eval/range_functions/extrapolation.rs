@@ -41,8 +41,7 @@ impl Coverage {
     pub(super) fn factor(self, counter: Option<CounterStart>) -> f64 {
         let sampled_s = seconds(self.first_ms, self.last_ms);
         let distance_s = sampled_s / (self.samples - 1) as f64;
-        let to_end = |gap_s: f64| if gap_s >= distance_s * NEAR { distance_s / 2.0 } else { gap_s };
-        let mut before_s = to_end(seconds(self.start_ms, self.first_ms));
+        let mut before_s = to_end(seconds(self.start_ms, self.first_ms), distance_s);
         if let Some(CounterStart { first, counted }) = counter
             && counted > 0.0
             && first >= 0.0
@@ -52,9 +51,41 @@ impl Coverage {
                 before_s = to_zero_s;
             }
         }
-        let after_s = to_end(seconds(self.last_ms, self.end_ms));
+        let after_s = to_end(seconds(self.last_ms, self.end_ms), distance_s);
         (sampled_s + before_s + after_s) / sampled_s
     }
+}
+
+/// Where the samples of a counter lie that began within the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beginning {
+    /// When it began, at zero; before its first sample.
+    pub(super) zero_ms: TimeMs,
+    /// Right end of the window.
+    pub(super) end_ms: TimeMs,
+    /// The first sample.
+    pub(super) first_ms: TimeMs,
+    /// The last sample; may be the first one.
+    pub(super) last_ms: TimeMs,
+    /// How many samples, at least 1.
+    pub(super) samples: usize,
+}
+
+impl Beginning {
+    /// The factor from what was counted until the last sample to the whole window: nothing was counted before the
+    /// beginning. With a single sample it is not known how far apart samples are, and nothing is added behind it.
+    pub(super) fn factor(self) -> f64 {
+        let counted_s = seconds(self.zero_ms, self.last_ms);
+        let distances = self.samples.saturating_sub(1).max(1) as f64;
+        let distance_s = seconds(self.first_ms, self.last_ms) / distances;
+        let after_s = to_end(seconds(self.last_ms, self.end_ms), distance_s);
+        (counted_s + after_s) / counted_s
+    }
+}
+
+/// How far to go from a sample towards an end.
+fn to_end(gap_s: f64, distance_s: f64) -> f64 {
+    if gap_s >= distance_s * NEAR { distance_s / 2.0 } else { gap_s }
 }
 
 fn seconds(from_ms: TimeMs, to_ms: TimeMs) -> f64 {

@@ -12,9 +12,10 @@ use homeostat_model::{
 };
 
 use super::{
-    extrapolation::{CounterStart, Coverage},
+    extrapolation::{Beginning, CounterStart, Coverage},
     findings::{Finding, Findings, is_gauge},
     rate::{Kind, Reach},
+    starts,
 };
 use crate::{
     ast::Extend,
@@ -32,20 +33,50 @@ pub(super) struct HistogramWindow<'a> {
     pub(super) t_ms: &'a [TimeMs],
     /// The value at each time.
     pub(super) values: &'a [Arc<Histogram>],
+    /// Since when each counts; may be empty.
+    pub(super) starts: &'a [TimeMs],
 }
 
 /// The extrapolated increase or difference over the whole window, divided by `per_s`; `None` with fewer than two
-/// samples, or without a layout that all have.
+/// samples, unless a counter began within the window, or without a layout that all have.
 pub(super) fn increase(
     window: HistogramWindow<'_>,
     kind: Kind,
     per_s: f64,
     findings: &mut Findings,
 ) -> Option<Histogram> {
-    let pairs = window.values.iter().zip(window.values.iter().skip(1)).enumerate();
-    let resets = pairs.filter(|(_, (before, after))| kind == Kind::Counter && detect_reset(after, before));
+    let HistogramWindow { start_ms, t_ms, values, starts, .. } = window;
+    let pairs = values.iter().zip(values.iter().skip(1)).zip(starts::resets(t_ms, starts)).enumerate();
+    let resets =
+        pairs.filter(|(_, ((before, after), reset))| kind == Kind::Counter && (*reset || detect_reset(after, before)));
     let resets: Vec<_> = resets.map(|(index, _)| index + 1).collect();
-    increase_with_resets(window, kind, &resets, per_s, findings)
+    match starts::beginning(t_ms, starts, start_ms) {
+        Some(zero_ms) if kind == Kind::Counter => increase_from(zero_ms, window, &resets, per_s, findings),
+        _ => increase_with_resets(window, kind, &resets, per_s, findings),
+    }
+}
+
+/// The increase of a counter that began within the window.
+fn increase_from(
+    zero_ms: TimeMs,
+    window: HistogramWindow<'_>,
+    resets: &[usize],
+    per_s: f64,
+    findings: &mut Findings,
+) -> Option<Histogram> {
+    let HistogramWindow { end_ms, t_ms, values, .. } = window;
+    let (first, (first_ms, last_ms)) = (values.first()?, t_ms.first().zip(t_ms.last())?);
+    let mut result = if values.len() > 1 {
+        let mut result = between_samples(values, Kind::Counter, resets, findings)?;
+        findings.added(add(&mut result, first))?;
+        result
+    } else {
+        Histogram { reset_hint: ResetHint::Gauge, ..Histogram::clone(first) }
+    };
+    let beginning = Beginning { zero_ms, end_ms, first_ms: *first_ms, last_ms: *last_ms, samples: values.len() };
+    scale(&mut result, beginning.factor() / per_s);
+    result.reset_hint = ResetHint::Gauge;
+    Some(result)
 }
 
 /// As [`increase`], given the indices of the samples before which a counter was reset, ascending.
@@ -129,7 +160,7 @@ pub(super) fn extended_increase(
     per_s: f64,
     findings: &mut Findings,
 ) -> Option<Histogram> {
-    let HistogramWindow { start_ms, end_ms, t_ms, values } = window;
+    let HistogramWindow { start_ms, end_ms, t_ms, values, .. } = window;
     let reach = Reach::of(t_ms, start_ms, end_ms, extend)?;
     check_layouts(values.get(reach.first..=reach.last)?, kind, findings)?;
     let sample = |index: usize| Some((*t_ms.get(index)?, &**values.get(index)?));
@@ -232,11 +263,12 @@ pub(super) fn interpolate(
     Some(result)
 }
 
-/// The step between two samples next to each other: their difference, after a counter's reset all of the second. `None`
-/// without a layout that both have.
+/// The step between two samples next to each other: their difference, after a counter's reset, which their starts may
+/// show, all of the second. `None` without a layout that both have.
 pub(super) fn step(
     before: &Histogram,
     last: &Histogram,
+    starts_reset: bool,
     kind: Kind,
     per_s: f64,
     findings: &mut Findings,
@@ -246,7 +278,7 @@ pub(super) fn step(
         Kind::Gauge => findings.see(!is_gauge(before) || !is_gauge(last), Finding::NotAGauge),
     }
     let mut result = last.clone();
-    let counts_from_zero = kind == Kind::Counter && detect_reset(last, before);
+    let counts_from_zero = kind == Kind::Counter && (starts_reset || detect_reset(last, before));
     if !counts_from_zero {
         findings.subtracted(sub(&mut result, before))?;
     }

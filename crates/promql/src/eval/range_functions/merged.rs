@@ -2,6 +2,8 @@
 
 use homeostat_model::{Histogram, TimeMs};
 
+use super::starts::Began;
+
 use crate::{ast::Extend, eval::window::Window};
 
 /// A sample of either kind.
@@ -33,25 +35,28 @@ pub(super) fn from_anchor<'a>(window: &Window<'a>) -> Option<Window<'a>> {
     Some(Window {
         floats_t: window.floats_t.get(floats..)?,
         floats: window.floats.get(floats..)?,
+        float_starts: window.float_starts.get(floats..).unwrap_or_default(),
         histograms_t: window.histograms_t.get(histograms..)?,
         histograms: window.histograms.get(histograms..)?,
+        histogram_starts: window.histogram_starts.get(histograms..).unwrap_or_default(),
         ..*window
     })
 }
 
-/// All samples of a window in order of time.
-pub(super) fn in_order<'a>(window: &Window<'a>) -> impl Iterator<Item = Either<'a>> {
-    let mut floats = window.floats_t.iter().zip(window.floats).peekable();
-    let mut histograms = window.histograms_t.iter().zip(window.histograms).peekable();
+/// All samples of a window in order of time, each with its time and since when it counts.
+pub(super) fn in_order<'a>(window: &Window<'a>) -> impl Iterator<Item = (Began, Either<'a>)> {
+    let floats = Began::all(window.floats_t, window.float_starts).zip(window.floats);
+    let histograms = Began::all(window.histograms_t, window.histogram_starts).zip(window.histograms);
+    let (mut floats, mut histograms) = (floats.peekable(), histograms.peekable());
     std::iter::from_fn(move || {
         let float_is_next = match (floats.peek(), histograms.peek()) {
-            (Some((float_ms, _)), Some((histogram_ms, _))) => float_ms < histogram_ms,
+            (Some((float, _)), Some((histogram, _))) => float.t_ms < histogram.t_ms,
             (float, _) => float.is_some(),
         };
         if float_is_next {
-            floats.next().map(|(_, value)| Either::Float(*value))
+            floats.next().map(|(began, value)| (began, Either::Float(*value)))
         } else {
-            histograms.next().map(|(_, histogram)| Either::Histogram(histogram))
+            histograms.next().map(|(began, histogram)| (began, Either::Histogram(histogram)))
         }
     })
 }
@@ -65,7 +70,7 @@ mod tests {
 
     fn shown(window: &Window<'_>) -> String {
         in_order(window)
-            .map(|sample| match sample {
+            .map(|(_, sample)| match sample {
                 Either::Float(value) => format!("{value} "),
                 Either::Histogram(histogram) => format!("h{} ", histogram.count),
             })

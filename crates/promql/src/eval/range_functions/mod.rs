@@ -28,6 +28,7 @@ mod sliding;
 mod slopes;
 pub mod smoothed;
 pub(crate) mod spread;
+mod starts;
 #[cfg(test)]
 mod test_windows;
 #[cfg(test)]

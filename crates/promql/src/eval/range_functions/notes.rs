@@ -2,6 +2,7 @@
 //!
 //! Source of the texts: `util/annotations/annotations.go` of Prometheus; clients and its acceptance suite compare them.
 
+use super::starts::any_overlap;
 use crate::{
     eval::window::{Place, Window},
     note::Notes,
@@ -20,6 +21,17 @@ pub(super) fn ignored_histograms(window: &Window<'_>, place: &Place<'_>, notes: 
     if !window.floats.is_empty() && !window.histograms.is_empty() {
         let what = "ignored histograms in a range containing both floats and histograms for metric name";
         notes.info(place.arg(0), format!("{what} {}", quote(place.metric)));
+    }
+}
+
+/// Warns of samples that count again, from another start on, what the sample before them has counted; not of a window with
+/// both kinds, to which the function has no answer.
+pub(super) fn overlapping_starts(window: &Window<'_>, place: &Place<'_>, notes: &mut Notes) {
+    let overlap = window.histograms.is_empty() && any_overlap(window.floats_t, window.float_starts)
+        || window.floats.is_empty() && any_overlap(window.histograms_t, window.histogram_starts);
+    if overlap {
+        let what = "detected overlapping start timestamps for metric name";
+        notes.warn(place.arg(0), format!("{what} {}", quote(place.metric)));
     }
 }
 

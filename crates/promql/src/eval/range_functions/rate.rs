@@ -4,12 +4,16 @@
 //! `smoothed`) also see samples around the window: they begin at the last sample before it, or interpolate at both ends,
 //! and need no extrapolation.
 //!
-//! A counter that is smaller than before was reset, and what it had counted until then is added.
+//! A counter that is smaller than before was reset, and what it had counted until then is added. In the plain way samples
+//! may also say since when they count (`starts`): that shows more resets, and where a counter began.
 //! Not here: histograms (`histogram_rate`).
 
 use homeostat_model::TimeMs;
 
-use super::extrapolation::{CounterStart, Coverage};
+use super::{
+    extrapolation::{Beginning, CounterStart, Coverage},
+    starts::{self, Began},
+};
 use crate::ast::Extend;
 
 /// Whether a decrease is a reset.
@@ -33,11 +37,16 @@ pub(super) struct FloatWindow<'a> {
     pub(super) t_ms: &'a [TimeMs],
     /// The value at each time.
     pub(super) values: &'a [f64],
+    /// Since when each counts; may be empty.
+    pub(super) starts: &'a [TimeMs],
 }
 
 /// The extrapolated increase (`Counter`) or difference (`Gauge`) over the whole window, divided by `per_s`; `None` with
-/// fewer than two samples.
+/// fewer than two samples, unless a counter began within the window.
 pub(super) fn increase(window: FloatWindow<'_>, kind: Kind, per_s: f64) -> Option<f64> {
+    if kind == Kind::Counter && !window.starts.is_empty() {
+        return increase_by_starts(window, per_s);
+    }
     if kind == Kind::Gauge || !is_ever_reset(window.values) {
         return increase_with_lost(window, kind, std::iter::empty(), per_s);
     }
@@ -64,6 +73,23 @@ pub(super) fn increase_with_lost(
     };
     let counter = (kind == Kind::Counter).then_some(CounterStart { first: *first, counted });
     Some(counted * (coverage.factor(counter) / per_s))
+}
+
+/// The increase of a counter whose samples say since when they count. One that began within the window was at zero then:
+/// nothing is guessed about the time before.
+fn increase_by_starts(window: FloatWindow<'_>, per_s: f64) -> Option<f64> {
+    let FloatWindow { start_ms, end_ms, t_ms, values, starts } = window;
+    let resets = starts::resets(t_ms, starts);
+    let pairs = values.iter().zip(values.iter().skip(1)).zip(resets);
+    let lost = pairs.filter(|((before, after), reset)| *reset || after < before).map(|((before, _), _)| *before);
+    let Some(zero_ms) = starts::beginning(t_ms, starts, start_ms) else {
+        return increase_with_lost(window, Kind::Counter, lost, per_s);
+    };
+    let (first, last) = values.first().zip(values.last())?;
+    let (first_ms, last_ms) = t_ms.first().zip(t_ms.last())?;
+    let counted = lost.fold(last - first, |sum, before| sum + before) + first;
+    let beginning = Beginning { zero_ms, end_ms, first_ms: *first_ms, last_ms: *last_ms, samples: values.len() };
+    Some(counted * (beginning.factor() / per_s))
 }
 
 /// Resets are rare: a pass without a branch per sample finds out whether there is any.
@@ -125,12 +151,18 @@ pub(super) struct Step {
     pub(super) apart_ms: i64,
 }
 
-/// The step between the last two numbers; `None` with fewer.
-pub(super) fn step(t_ms: &[TimeMs], values: &[f64], kind: Kind) -> Option<Step> {
+/// The step between the last two numbers, of whose starts there may be none; `None` with fewer numbers.
+pub(super) fn step(t_ms: &[TimeMs], values: &[f64], starts: &[TimeMs], kind: Kind) -> Option<Step> {
     let ([.., before_ms, last_ms], [.., before, last]) = (t_ms, values) else { return None };
-    let was_reset = kind == Kind::Counter && last < before;
+    let was_reset = kind == Kind::Counter && (last < before || last_is_reset(t_ms, starts));
     let moved = if was_reset { *last } else { last - before };
     Some(Step { moved, apart_ms: last_ms.saturating_sub(*before_ms) })
+}
+
+/// Returns true when a counter was reset between the last two samples, as their starts say.
+pub(super) fn last_is_reset(t_ms: &[TimeMs], starts: &[TimeMs]) -> bool {
+    let ([.., before_ms, last_ms], [.., before, last]) = (t_ms, starts) else { return false };
+    Began { t_ms: *before_ms, start_ms: *before }.is_reset_since(Began { t_ms: *last_ms, start_ms: *last })
 }
 
 /// Which samples an extended window begins and ends with.
@@ -177,7 +209,7 @@ mod tests {
     use crate::ast::Extend::{self, Anchored, Smoothed};
 
     fn window<'a>(start_ms: TimeMs, end_ms: TimeMs, t_ms: &'a [TimeMs], values: &'a [f64]) -> FloatWindow<'a> {
-        FloatWindow { start_ms, end_ms, t_ms, values }
+        FloatWindow { start_ms, end_ms, t_ms, values, starts: &[] }
     }
 
     #[test]
@@ -207,12 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_began_in_the_window_is_not_carried_back() {
+        let of = |t_ms: &[TimeMs], values: &[f64], starts: &[TimeMs]| {
+            increase(FloatWindow { starts, ..window(0, 60_000, t_ms, values) }, Kind::Counter, 1.0)
+        };
+        assert_eq!(of(&[40_000, 50_000, 60_000], &[5.0, 6.0, 7.0], &[30_000; 3]), Some(7.0));
+        // A single sample is enough, and nothing is added behind it.
+        assert_eq!(of(&[40_000], &[5.0], &[30_000]), Some(5.0));
+        assert_eq!(of(&[40_000], &[5.0], &[-1]), None);
+        // Behind two samples it goes on: 7 in 20 s, and 10 s more.
+        assert_eq!(of(&[40_000, 50_000], &[5.0, 7.0], &[30_000; 2]), Some(10.5));
+        // A reset that values do not show, and deltas.
+        assert_eq!(of(&[20_000, 40_000, 60_000], &[5.0, 6.0, 7.0], &[-9, -9, 50_000]), Some(12.0));
+        assert_eq!(of(&[20_000, 40_000, 60_000], &[5.0, 6.0, 7.0], &[1, 20_000, 40_000]), Some(18.0));
+    }
+
+    #[test]
     fn the_last_step_counts_from_zero_after_a_reset() {
         let step = |moved, apart_ms| Some(Step { moved, apart_ms });
-        assert_eq!(super::step(&[0, 10, 30], &[1.0, 2.0, 5.0], Kind::Counter), step(3.0, 20));
-        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Counter), step(2.0, 20));
-        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], Kind::Gauge), step(-3.0, 20));
-        assert_eq!(super::step(&[0], &[1.0], Kind::Gauge), None);
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 2.0, 5.0], &[], Kind::Counter), step(3.0, 20));
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], &[], Kind::Counter), step(2.0, 20));
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 5.0, 2.0], &[], Kind::Gauge), step(-3.0, 20));
+        assert_eq!(super::step(&[0], &[1.0], &[], Kind::Gauge), None);
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 2.0, 5.0], &[-5, -5, 20], Kind::Counter), step(5.0, 20));
+        assert_eq!(super::step(&[0, 10, 30], &[1.0, 2.0, 5.0], &[-5, -5, 20], Kind::Gauge), step(3.0, 20));
     }
 
     const T_MS: [TimeMs; 4] = [0, 60_000, 120_000, 180_000];

@@ -35,6 +35,9 @@ pub(super) fn delta(window: &Window<'_>, _: &[f64], place: &Place<'_>, notes: &m
 
 /// What was counted or moved in the window, divided by `per_s`.
 fn moved(window: &Window<'_>, kind: Kind, per_s: f64, place: &Place<'_>, notes: &mut Notes) -> Answer {
+    if kind == Kind::Counter && window.extend == Extend::None {
+        notes::overlapping_starts(window, place, notes);
+    }
     match (window.floats.is_empty(), window.histograms.is_empty()) {
         (false, true) => floats_moved(window, kind, per_s).map(SampleValue::Float),
         (true, false) => telling(place, notes, |findings| histograms_moved(window, kind, per_s, findings)),
@@ -47,8 +50,8 @@ fn moved(window: &Window<'_>, kind: Kind, per_s: f64, place: &Place<'_>, notes: 
 }
 
 fn floats_moved(window: &Window<'_>, kind: Kind, per_s: f64) -> Option<f64> {
-    let Window { start_ms, end_ms, floats_t: t_ms, floats: values, .. } = *window;
-    let floats = FloatWindow { start_ms, end_ms, t_ms, values };
+    let Window { start_ms, end_ms, floats_t: t_ms, floats: values, float_starts: starts, .. } = *window;
+    let floats = FloatWindow { start_ms, end_ms, t_ms, values, starts };
     match window.extend {
         Extend::None => rate::increase(floats, kind, per_s),
         extend @ (Extend::Anchored | Extend::Smoothed) => {
@@ -58,8 +61,8 @@ fn floats_moved(window: &Window<'_>, kind: Kind, per_s: f64) -> Option<f64> {
 }
 
 fn histograms_moved(window: &Window<'_>, kind: Kind, per_s: f64, findings: &mut Findings) -> Option<Histogram> {
-    let Window { start_ms, end_ms, histograms_t: t_ms, histograms: values, .. } = *window;
-    let histograms = HistogramWindow { start_ms, end_ms, t_ms, values };
+    let Window { start_ms, end_ms, histograms_t: t_ms, histograms: values, histogram_starts: starts, .. } = *window;
+    let histograms = HistogramWindow { start_ms, end_ms, t_ms, values, starts };
     match window.extend {
         Extend::None => histogram_rate::increase(histograms, kind, per_s, findings),
         extend @ (Extend::Anchored | Extend::Smoothed) => {
@@ -106,7 +109,7 @@ fn last_step(
         _ => false,
     };
     if two_later_than(window.floats_t, window.histograms_t) {
-        let step = rate::step(window.floats_t, window.floats, kind)?;
+        let step = rate::step(window.floats_t, window.floats, window.float_starts, kind)?;
         return Some(SampleValue::Float(step.moved / per_s(step.apart_ms)));
     }
     if two_later_than(window.histograms_t, window.floats_t) {
@@ -114,7 +117,8 @@ fn last_step(
             return None;
         };
         let per_s = per_s(last_ms.saturating_sub(*before_ms));
-        return telling(place, notes, |findings| histogram_rate::step(before, last, kind, per_s, findings));
+        let reset = rate::last_is_reset(window.histograms_t, window.histogram_starts);
+        return telling(place, notes, |findings| histogram_rate::step(before, last, reset, kind, per_s, findings));
     }
     if !window.floats.is_empty() && !window.histograms.is_empty() {
         notes::mixed_kinds(place, notes);

@@ -23,8 +23,10 @@ pub(super) fn window(start_ms: TimeMs, end_ms: TimeMs) -> Window<'static> {
     Window {
         floats_t: &[],
         floats: &[],
+        float_starts: &[],
         histograms_t: &[],
         histograms: &[],
+        histogram_starts: &[],
         start_ms,
         end_ms,
         range_ms: end_ms - start_ms,
@@ -64,7 +66,7 @@ impl Columns {
     }
 
     /// A window with only the samples that lie in it.
-    pub(super) fn cut<'a>(&'a self, window: Window<'_>) -> Window<'a> {
+    pub(super) fn cut<'a>(&'a self, window: Window<'a>) -> Window<'a> {
         let inside = |t_ms: &[TimeMs]| {
             t_ms.partition_point(|at| *at <= window.start_ms)..t_ms.partition_point(|at| *at <= window.end_ms)
         };

@@ -64,7 +64,8 @@ impl Memory for Moves {
     }
 
     fn knows(&self, window: &Window<'_>) -> bool {
-        let only_histograms = window.floats.is_empty() && window.extend == Extend::None;
+        let plain = window.extend == Extend::None && window.histogram_starts.is_empty();
+        let only_histograms = window.floats.is_empty() && plain;
         only_histograms || self.numbers.knows(window)
     }
 
@@ -83,7 +84,7 @@ impl Memory for Moves {
         let resets = self.reset_indices(t_ms);
         let per_s = if self.numbers.per_second { in_seconds(window.range_ms) } else { 1.0 };
         telling(place, notes, |findings| {
-            let histograms = HistogramWindow { start_ms, end_ms, t_ms, values };
+            let histograms = HistogramWindow { start_ms, end_ms, t_ms, values, starts: &[] };
             histogram_rate::increase_with_resets(histograms, Kind::Counter, &resets, per_s, findings)
         })
     }

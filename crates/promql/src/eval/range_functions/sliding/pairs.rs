@@ -56,8 +56,10 @@ impl Pairs {
     }
 }
 
+/// Returns true for numbers alone, which do not say since when they count.
 fn only_numbers(window: &Window<'_>) -> bool {
-    window.extend == Extend::None && window.histograms.is_empty() && window.floats.len() >= WORTH_REMEMBERING
+    let plain = window.extend == Extend::None && window.float_starts.is_empty();
+    plain && window.histograms.is_empty() && window.floats.len() >= WORTH_REMEMBERING
 }
 
 /// `changes` and `resets`.
@@ -119,7 +121,7 @@ impl Memory for Rates {
     fn answer(&mut self, window: &Window<'_>, _: &[f64], _: &Place<'_>, _: &mut Notes) -> Option<SampleValue> {
         self.resets.slide(window);
         let Window { start_ms, end_ms, floats_t: t_ms, floats: values, .. } = *window;
-        let floats = FloatWindow { start_ms, end_ms, t_ms, values };
+        let floats = FloatWindow { start_ms, end_ms, t_ms, values, starts: &[] };
         let lost = self.resets.found.iter().map(|(_, before)| *before);
         let per_s = if self.per_second { in_seconds(window.range_ms) } else { 1.0 };
         rate::increase_with_lost(floats, Kind::Counter, lost, per_s).map(SampleValue::Float)
