@@ -204,11 +204,45 @@ fn test(name: &str, compared: Compared, good: &[Weights], bad: &[Weights], optio
         (samples.max(0) as f64, window.sum as f64)
     };
     let (good, bad): (Vec<_>, Vec<_>) = (good.iter().map(count).collect(), bad.iter().map(count).collect());
+    let spread = spread(&good, &bad)?;
+    let Spread { base: p_good, now: p_bad, .. } = spread;
+    if p_good.max(p_bad) < options.effect_min / 5.0 {
+        return None;
+    }
+    let (t, degrees) = ((p_bad - p_good) / spread.deviation(), spread.degrees);
+    let way = match (p_good == 0.0, p_bad == 0.0) {
+        (true, _) => Way::New,
+        (_, true) => Way::Vanished,
+        _ if p_good < p_bad => Way::More,
+        _ => Way::Less,
+    };
+    let p_value = student_two_sided(t, degrees);
+    Some(Moved { function: name.to_owned(), compared, way, good: p_good, bad: p_bad, p_value, q_value: 1.0 })
+}
+
+/// Shares of two sides and how much their difference varies by chance. See the module for the formula.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    base: f64,
+    now: f64,
+    variance: f64,
+    degrees: f64,
+}
+
+impl Spread {
+    /// Standard deviation of the difference.
+    pub(crate) fn deviation(&self) -> f64 {
+        self.variance.sqrt()
+    }
+}
+
+/// From windows of (samples that count, all samples); `None` when a side is empty, or everything counts.
+pub(crate) fn spread(good: &[(f64, f64)], bad: &[(f64, f64)]) -> Option<Spread> {
     let sums = |windows: &[(f64, f64)]| windows.iter().fold((0.0, 0.0), |(x, n), window| (x + window.0, n + window.1));
-    let ((x_good, n_good), (x_bad, n_bad)) = (sums(&good), sums(&bad));
+    let ((x_good, n_good), (x_bad, n_bad)) = (sums(good), sums(bad));
     let (p_good, p_bad) = (x_good / n_good, x_bad / n_bad);
     let p = (x_good + x_bad) / (n_good + n_bad);
-    if p_good.max(p_bad) < options.effect_min / 5.0 || 1.0 <= p {
+    if n_good <= 0.0 || n_bad <= 0.0 || p <= 0.0 || 1.0 <= p {
         return None;
     }
     let variance = p * (1.0 - p);
@@ -218,18 +252,10 @@ fn test(name: &str, compared: Compared, good: &[Weights], bad: &[Weights], optio
     let windows = (good.len() + bad.len()) as f64;
     let prior = 1.0 + CORRELATION_PRIOR * (n_good + n_bad) / windows;
     let degrees = PRIOR_DEGREES + windows - 2.0;
-    let spread = PRIOR_DEGREES * prior + within(&good, p_good) + within(&bad, p_bad);
+    let spread = PRIOR_DEGREES * prior + within(good, p_good) + within(bad, p_bad);
     // Shares of independent samples vary as much by themselves; less is chance.
     let dispersion = (spread / degrees).max(1.0);
-    let t = (p_bad - p_good) / (dispersion * variance * (1.0 / n_good + 1.0 / n_bad)).sqrt();
-    let way = match (p_good == 0.0, p_bad == 0.0) {
-        (true, _) => Way::New,
-        (_, true) => Way::Vanished,
-        _ if p_good < p_bad => Way::More,
-        _ => Way::Less,
-    };
-    let p_value = student_two_sided(t, degrees);
-    Some(Moved { function: name.to_owned(), compared, way, good: p_good, bad: p_bad, p_value, q_value: 1.0 })
+    Some(Spread { base: p_good, now: p_bad, variance: dispersion * variance * (1.0 / n_good + 1.0 / n_bad), degrees })
 }
 
 /// Benjamini and Hochberg's adjusted probabilities.

@@ -1,4 +1,5 @@
-//! Says which functions moved between two profiles, and which did not beyond noise.
+//! Says which functions moved between two profiles, and which did not beyond noise; which pattern the change follows, and
+//! which known case it resembles.
 //!
 //! Two profiles of one behaviour differ by a fifth or more of their mass when they hold some hundred samples; a diff that
 //! paints every difference is read as news where there is none. Here a function counts as moved when a test says so that
@@ -7,7 +8,31 @@
 //!
 //! Not here: sums and pictures (`profile`), causes (`explain-cause`), where profiles come from.
 
+mod case;
+mod census;
+mod comparison;
+mod concept;
+mod counted;
 mod diff;
+mod evidence;
+mod frame;
+mod paths;
+mod retrieve;
 mod special;
+#[cfg(test)]
+mod testing;
+mod thresholds;
+mod vector;
 
+pub use case::{BadLibrary, Case, Library, NO_FAULT, line};
+pub use census::Census;
+pub use comparison::{Comparison, Share, View};
+pub use concept::Concept;
+pub use counted::Counted;
 pub use diff::{Compared, Diff, DiffOptions, Moved, Side, Way, diff};
+pub use evidence::Evidence;
+pub use frame::{APPLICATION, Origin, Place, place};
+pub use paths::{Path, Paths};
+pub use retrieve::{Index, Neighbour, Retrieved, patterns};
+pub use thresholds::Threshold;
+pub use vector::{Vector, vector};
