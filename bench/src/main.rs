@@ -1,13 +1,15 @@
 //! Side-by-side measurements of Homeostat and its peers: same machine, same input, one table and one JSON file each.
 //!
 //! `reaction`: from the first bad response of a bad release to traffic moved away and to the webhook, beside Prometheus
-//! with Alertmanager. `gateway`: CPU of one request beside nginx. `series`: the metrics store beside Prometheus and VictoriaMetrics. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
+//! with Alertmanager. `gateway`: CPU of one request beside nginx. `series`: the metrics store beside Prometheus and VictoriaMetrics.
+//! `explain`: how often the named cause of a change is right, beside the classical pipeline. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
 //!
 //! Not here: benchmarks of single functions; those sit beside the code they measure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program speaks to a terminal")]
 
 mod child;
 mod client;
+mod explain;
 mod figures;
 mod gateway;
 mod machine;
@@ -39,6 +41,8 @@ enum Command {
     Gateway(gateway::Args),
     /// Metrics: intake, memory, disk and queries beside Prometheus and VictoriaMetrics.
     Series(series::Args),
+    /// Names of causes against a corpus of programs with faults, known programs and unknown ones apart.
+    Explain(explain::Args),
     /// One shop process, started by the measurements.
     #[command(hide = true)]
     Shop(ShopArgs),
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Reaction(args) => reaction::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Series(args) => series::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Shop(args) => homeostat_shop::args::run(args, CancellationToken::new()).map_err(Into::into),
     };
     match outcome {

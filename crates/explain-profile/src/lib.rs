@@ -8,13 +8,17 @@
 //!
 //! Not here: sums and pictures (`profile`), causes (`explain-cause`), where profiles come from.
 
+mod baseline;
 mod case;
 mod census;
+mod cluster;
 mod comparison;
 mod concept;
 mod counted;
+mod detect;
 mod diff;
 mod evidence;
+mod explain;
 mod frame;
 mod paths;
 mod retrieve;
@@ -24,13 +28,17 @@ mod testing;
 mod thresholds;
 mod vector;
 
+pub use baseline::{Words, groups, majority};
 pub use case::{BadLibrary, Case, Library, NO_FAULT, line};
 pub use census::Census;
+pub use cluster::{Distances, EPISODES_MAX, group, group_cases};
 pub use comparison::{Comparison, Share, View};
 pub use concept::Concept;
 pub use counted::Counted;
+pub use detect::{DETECTORS, Detector, Finding};
 pub use diff::{Compared, Diff, DiffOptions, Moved, Side, Way, diff};
 pub use evidence::Evidence;
+pub use explain::{Explanation, Named, Outcome, PATTERNS_MAX, Signs, explain, explain_with};
 pub use frame::{APPLICATION, Origin, Place, place};
 pub use paths::{Path, Paths};
 pub use retrieve::{Index, Neighbour, Retrieved, patterns};

@@ -31,3 +31,60 @@ pub(crate) const AGREEMENT_MIN: Threshold = threshold(
     0.45,
     "development programs, each against the others: below, the second pattern is as often right",
 );
+
+/// Samples on each side below which cases are not asked: a vector of fewer is mostly empty.
+pub(crate) const SAMPLES_MIN: Threshold =
+    threshold("samples_min", 800.0, "two standard deviations of a share of 5 % are then 2.2 points");
+
+/// Share of CPU time that has to be added somewhere to say that something moved.
+pub(crate) const MOVED_MIN: Threshold =
+    threshold("moved_min", 0.04, "normal episodes of development programs add less against each other");
+
+/// Strength of a detector that is told though nothing measurable got worse.
+pub(crate) const SPEAK_WITHOUT_HARM: Threshold =
+    threshold("speak_without_harm", 4.0, "a deploy or a new endpoint brings work of its own; only an excess is news");
+
+/// By which factor a metric has to grow to be harm.
+pub(crate) const HARM: &[Threshold] = &[
+    threshold("p99_ms", 1.5, "the slowest of a hundred differ by a third from run to run on a busy machine"),
+    threshold("p50_ms", 1.3, "medians of development programs differ by less from run to run"),
+    threshold(
+        "cpu_ms_per_request",
+        1.25,
+        "requests of one kind cost the same within a tenth; twice the load makes them cheaper",
+    ),
+    threshold("goroutines", 2.0, "goroutines follow connections; twice as many are held by something"),
+    threshold("threads", 2.0, "as for goroutines"),
+    threshold("resident_bytes", 1.6, "memory follows load within a half in development programs"),
+    threshold("runqueue_wait_ms_per_s", 2.5, "waiting for a processor differs by half on a busy machine"),
+];
+
+/// A pattern that follows from another one.
+pub(crate) struct Symptom {
+    /// What it follows from.
+    pub(crate) cause: &'static str,
+    /// What follows.
+    pub(crate) follows: &'static str,
+    /// Score of the cause from which on the other one steps behind.
+    pub(crate) from_score: f64,
+}
+
+const fn symptom(cause: &'static str, follows: &'static str, from_score: f64) -> Symptom {
+    Symptom { cause, follows, from_score }
+}
+
+/// What follows from what: whoever waits for a device or a terminal often holds a lock meanwhile, and whoever works on text
+/// makes garbage.
+pub(crate) const SYMPTOMS: &[Symptom] = &[
+    symptom("fsync", "lock_contention", 0.5),
+    symptom("fsync", "sync_logging", 0.5),
+    symptom("sync_logging", "lock_contention", 0.5),
+    symptom("regex", "gc_pressure", 0.5),
+    symptom("reflection_serialisation", "gc_pressure", 0.5),
+    symptom("map_growth", "gc_pressure", 0.5),
+    symptom("connection_churn", "n_plus_one", 0.5),
+    symptom("connection_churn", "goroutine_leak", 0.6),
+    symptom("regex", "quadratic", 0.5),
+    symptom("reflection_serialisation", "quadratic", 0.5),
+    symptom("gc_pressure", "quadratic", 0.6),
+];

@@ -90,6 +90,15 @@ pub(crate) fn shape(comparison: &Comparison) -> [(&'static str, f64); 3] {
     [("x:one_function", root(top)), ("x:new_functions", root(fresh)), ("x:own_code", root(all))]
 }
 
+/// Share of CPU time that was added anywhere, beyond noise.
+pub(crate) fn added_all(comparison: &Comparison) -> f64 {
+    let own =
+        comparison.now.cpu.keys.keys().filter(|key| {
+            key.starts_with("a:") || (key.starts_with("s:") && key.strip_prefix("s:") != Some(APPLICATION))
+        });
+    own.map(|key| comparison.share(key).beyond(NOISE_DEVIATIONS).max(0.0)).sum()
+}
+
 /// Whether two programs can have the key.
 fn transferable(key: &str) -> bool {
     let of_app = key.strip_prefix("t:") == Some(APPLICATION);

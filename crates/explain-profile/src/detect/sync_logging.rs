@@ -1,0 +1,33 @@
+//! Every request writes to a log and waits for it.
+
+use super::{Detector, Look, any, over};
+use crate::{concept::Concept, thresholds::threshold};
+
+pub(super) const DETECTOR: Detector = Detector {
+    pattern: "sync_logging",
+    meaning: "requests write log lines themselves and wait for the file or terminal",
+    looks_at: "CPU time in logging and in writes to files, and write calls of a request",
+    confirm: "count lines a second in the log and write calls (`strace -c -f -e write`); lower the level or log from a queue",
+    limits: &[
+        threshold(
+            "log_share",
+            0.025,
+            "a line for each request stays below a hundredth or two in development programs; debug logging takes more",
+        ),
+        threshold("file_share", 0.04, "handlers that write no files spend nothing there"),
+        threshold("writes_factor", 1.6, "one more write for each request where there was one for the answer"),
+    ],
+    look,
+};
+
+fn look(look: &mut Look<'_>) -> f64 {
+    let log = look.added(Concept::Log) / look.limit("log_share");
+    let file = look.added(Concept::WriteFile) / look.limit("file_share");
+    let writes = over(look.grew("writes_per_request"), look.limit("writes_factor"));
+    // A log that is written by hand is a file that is written to once more in each request.
+    let by_hand = match writes {
+        Some(writes) => (file * writes.min(1.0)).min(2.0 * writes),
+        None => 0.8 * file,
+    };
+    any(&[Some(log), Some(by_hand)])
+}

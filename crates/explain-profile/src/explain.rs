@@ -1,0 +1,234 @@
+//! What changed, in at most three named patterns, or that it is not known.
+//!
+//! ```text
+//! 1  did anything get worse? a deploy, more load, a new endpoint change a profile and harm nobody      -> benign
+//! 2  detectors speak first; a pattern that is known to follow from another one steps behind it
+//! 3  known cases rank what detectors said, and name what they did not
+//! 4  nobody speaks, and something moved                                                                -> unknown
+//! ```
+//!
+//! A score is 0 to 1: one half is a detector that just speaks, or cases that are just alike enough.
+//!
+//! Not here: changes with time and reach, other signals of an incident (`explain-cause`).
+
+use serde::Serialize;
+
+use crate::{
+    case::{Library, NO_FAULT},
+    comparison::Comparison,
+    detect::{DETECTORS, Finding},
+    paths::Path,
+    retrieve::{Index, Retrieved},
+    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SPEAK_WITHOUT_HARM, SYMPTOMS},
+    vector::{Vector, added_all},
+};
+
+/// Patterns that are named at most: a person checks three.
+pub const PATTERNS_MAX: usize = 3;
+
+/// How an explanation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// There is at least one pattern.
+    Named,
+    /// Something moved, and nobody knows it.
+    Unknown,
+    /// Something moved or not, and nothing got worse.
+    Benign,
+    /// Too little was measured to say anything.
+    NotEnoughEvidence,
+}
+
+/// A pattern with what speaks for it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named {
+    /// Its name.
+    pub pattern: String,
+    /// 0 to 1; see the module.
+    pub score: f64,
+    /// What it is, in a sentence.
+    pub meaning: String,
+    /// Numbers of both sides, and cases.
+    pub evidence: Vec<String>,
+    /// How to make sure.
+    pub next: String,
+}
+
+/// What is said about a change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// How it ends.
+    pub outcome: Outcome,
+    /// The most likely first; empty unless the outcome is `Named`.
+    pub patterns: Vec<Named>,
+    /// Samples of both sides.
+    pub samples: [f64; 2],
+    /// Share of CPU time that was added anywhere beyond noise.
+    pub moved: f64,
+    /// What was not measured and would have helped.
+    pub missing: Vec<String>,
+    /// What the library says, whether it was alike enough or not.
+    pub cases: Retrieved,
+}
+
+/// What was computed about a change, before any library is asked. Evaluation keeps it, for libraries differ by split.
+#[derive(Clone, Debug)]
+pub struct Signs {
+    /// What each detector saw.
+    pub findings: Vec<Finding>,
+    /// The change as a vector.
+    pub vector: Vector,
+    /// The stacks that were added most.
+    pub paths: Vec<Path>,
+    /// How much worse anything got: 1 is what matters; `None` when nothing that tells was measured.
+    pub harm: Option<f64>,
+    /// See [`Explanation`].
+    pub samples: [f64; 2],
+    /// See [`Explanation`].
+    pub moved: f64,
+    /// See [`Explanation`].
+    pub missing: Vec<String>,
+}
+
+impl Signs {
+    /// Looks at a change.
+    pub fn of(both: &Comparison, paths: Vec<Path>) -> Self {
+        Self {
+            findings: DETECTORS.iter().map(|detector| detector.look(both)).collect(),
+            vector: crate::vector(both),
+            paths,
+            harm: harm(both),
+            samples: [both.base.cpu.samples(), both.now.cpu.samples()],
+            moved: added_all(both),
+            missing: missing(both),
+        }
+    }
+}
+
+/// Explains a change with a library of cases.
+pub fn explain(signs: &Signs, library: &Library) -> Explanation {
+    explain_with(signs, &Index::of(library))
+}
+
+/// The same with a library that was made ready.
+pub fn explain_with(signs: &Signs, index: &Index<'_>) -> Explanation {
+    let cases = index.ask(&signs.vector, &signs.paths);
+    let mut patterns = named(signs, &cases);
+    let outcome = outcome(signs, &mut patterns);
+    patterns.truncate(PATTERNS_MAX);
+    let Signs { samples, moved, missing, .. } = signs;
+    Explanation { outcome, patterns, samples: *samples, moved: *moved, missing: missing.clone(), cases }
+}
+
+fn outcome(signs: &Signs, patterns: &mut Vec<Named>) -> Outcome {
+    let enough = SAMPLES_MIN.value <= signs.samples[0].min(signs.samples[1]);
+    let strongest = signs.findings.iter().map(|finding| finding.strength).fold(0.0, f64::max);
+    let harmless = signs.harm.is_some_and(|harm| harm < 1.0) && strongest < SPEAK_WITHOUT_HARM.value;
+    if harmless {
+        patterns.clear();
+        return Outcome::Benign;
+    }
+    if !patterns.is_empty() {
+        return Outcome::Named;
+    }
+    match (enough, signs.moved < MOVED_MIN.value) {
+        (false, _) if signs.harm.is_none() => Outcome::NotEnoughEvidence,
+        (_, true) if signs.harm.is_none_or(|harm| harm < 1.0) => Outcome::Benign,
+        _ => Outcome::Unknown,
+    }
+}
+
+/// Everything that speaks, the surest first.
+fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
+    let by_cases = cases.named();
+    let enough = SAMPLES_MIN.value <= signs.samples[0].min(signs.samples[1]);
+    let mut named: Vec<Named> = Vec::new();
+    for (finding, detector) in signs.findings.iter().zip(DETECTORS) {
+        if finding.strength < 1.0 {
+            continue;
+        }
+        let detected = finding.strength / (1.0 + finding.strength);
+        let voted = by_cases.filter(|(pattern, _)| *pattern == finding.pattern).map_or(0.0, |(_, sure)| sure);
+        named.push(Named {
+            pattern: finding.pattern.to_owned(),
+            score: 1.0 - (1.0 - detected) * (1.0 - voted / 2.0),
+            meaning: detector.meaning.to_owned(),
+            evidence: finding.evidence.clone(),
+            next: detector.confirm.to_owned(),
+        });
+    }
+    if let Some((pattern, sure)) = by_cases.filter(|(pattern, _)| *pattern != NO_FAULT && enough) {
+        let line = format!(
+            "like {} known cases of {pattern}, {:.0} % alike at best",
+            supporters(cases, pattern),
+            100.0 * cases.likeness
+        );
+        if let Some(there) = named.iter_mut().find(|there| there.pattern == pattern) {
+            there.evidence.push(line);
+        } else {
+            let detector = DETECTORS.iter().find(|detector| detector.pattern == pattern);
+            let seen = signs.findings.iter().find(|finding| finding.pattern == pattern);
+            let mut evidence = vec![line];
+            evidence.extend(seen.iter().flat_map(|finding| finding.evidence.iter().cloned()));
+            named.push(Named {
+                pattern: pattern.to_owned(),
+                score: sure,
+                meaning: detector
+                    .map_or_else(|| "a cause that was labelled before".to_owned(), |d| d.meaning.to_owned()),
+                evidence,
+                next: detector.map_or_else(
+                    || "compare with the cases that it resembles: `homeostat case show ID`".to_owned(),
+                    |d| d.confirm.to_owned(),
+                ),
+            });
+        }
+    }
+    // A pattern that follows from another one that speaks steps behind it.
+    let speaking: Vec<(String, f64)> = named.iter().map(|named| (named.pattern.clone(), named.score)).collect();
+    for there in &mut named {
+        let behind = SYMPTOMS.iter().any(|symptom| {
+            symptom.follows == there.pattern
+                && speaking.iter().any(|(pattern, score)| pattern == symptom.cause && symptom.from_score <= *score)
+        });
+        if behind {
+            there.score /= 2.0;
+        }
+    }
+    named.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.pattern.cmp(&b.pattern)));
+    named
+}
+
+fn supporters(cases: &Retrieved, pattern: &str) -> usize {
+    cases.neighbours.iter().filter(|neighbour| neighbour.pattern == pattern).count()
+}
+
+/// How much worse anything got, over what matters.
+fn harm(both: &Comparison) -> Option<f64> {
+    let ratios = HARM.iter().filter_map(|limit| Some(both.ratio(limit.name)?.max(1.0).ln() / limit.value.ln()));
+    let waiting = ["lock", "sync"].iter().filter_map(|reason| both.waiting(reason)).map(|(base, now)| now - base);
+    ratios.chain(waiting).reduce(f64::max)
+}
+
+fn missing(both: &Comparison) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (side, view) in [("base", &both.base), ("now", &both.now)] {
+        let samples = view.cpu.samples();
+        if samples < 5_000.0 {
+            missing.push(format!("the {side} side has {samples:.0} samples, 5000 are wanted"));
+        }
+    }
+    if both.census().is_none() {
+        missing.push(
+            "a census of both sides (who waits for what): lock contention and leaks hardly show in CPU samples"
+                .to_owned(),
+        );
+    }
+    if both.metric("cpu_ms_per_request").is_none() {
+        missing.push("requests and CPU seconds of both sides: without them more load looks like more work".to_owned());
+    }
+    if both.metric("p99_ms").is_none() {
+        missing.push("latencies of both sides: without them nobody knows whether anything got worse".to_owned());
+    }
+    missing
+}
