@@ -40,6 +40,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Renames within a directory, replacing the target atomically.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes durable what an earlier process wrote into a file. What that process was told is lost stays lost.
+    fn sync(&self, path: &Path) -> io::Result<()>;
     /// Removes a file; an absent one is fine.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
@@ -163,6 +165,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_data()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -40,6 +40,8 @@ pub struct Faults {
     pub stuck: bool,
     /// The power is lost in place of the change after so many, as the seed behind it decides: (changes, seed).
     pub power_loss_after: Option<(u64, u64)>,
+    /// The process is killed in place of the change after so many; everything written stays.
+    pub kill_after: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -131,10 +133,7 @@ impl SimDisk {
 
     /// Kills the process: handles and locks are dead, everything written stays.
     pub fn kill(&self) {
-        let mut state = self.lock_state();
-        state.locked.clear();
-        state.faults = Faults::default();
-        state.life += 1;
+        self.lock_state().kill();
         self.shared.1.notify_all();
     }
 
@@ -172,6 +171,15 @@ impl SimDisk {
             Some((left, _)) => *left -= 1,
             None => {}
         }
+        match &mut state.faults.kill_after {
+            Some(0) => {
+                state.kill();
+                self.shared.1.notify_all();
+                return Err(io::Error::other("the process was killed"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         if state.faults.read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
@@ -180,6 +188,12 @@ impl SimDisk {
 }
 
 impl State {
+    fn kill(&mut self) {
+        self.locked.clear();
+        self.faults = Faults::default();
+        self.life += 1;
+    }
+
     fn lose_power(&mut self, seed: u64) {
         let mut chance = Chance(seed | 1);
         for inode in &mut self.files {
@@ -204,6 +218,28 @@ impl State {
     fn inode(&mut self, path: &Path) -> io::Result<&mut Inode> {
         let index = self.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
         self.files.get_mut(index).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync(&mut self, inode: usize) -> io::Result<()> {
+        let fails = self.faults.failing_syncs > 0;
+        self.faults.failing_syncs = self.faults.failing_syncs.saturating_sub(1);
+        let Some(inode) = self.files.get_mut(inode) else { return Err(io::ErrorKind::NotFound.into()) };
+        let dirty = std::mem::take(&mut inode.dirty);
+        if fails {
+            return Err(io::Error::other("the device reported an error"));
+        }
+        for sector in dirty {
+            let end = ((sector + 1) * SECTOR_BYTES).min(inode.seen.len());
+            if inode.durable.len() < end {
+                inode.durable.resize(end, 0);
+            }
+            let range = sector * SECTOR_BYTES..end;
+            if let (Some(to), Some(from)) = (inode.durable.get_mut(range.clone()), inode.seen.get(range)) {
+                to.copy_from_slice(from);
+            }
+        }
+        self.syncs += 1;
+        Ok(())
     }
 
     fn used_bytes(&self) -> usize {
@@ -315,6 +351,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.changing(None)?;
+        let inode = state.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
+        state.sync(inode)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.changing(None)?.names.remove(path);
         Ok(())
@@ -371,24 +413,6 @@ impl DiskFile for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.changing(Some(self.life))?;
-        let fails = state.faults.failing_syncs > 0;
-        state.faults.failing_syncs = state.faults.failing_syncs.saturating_sub(1);
-        let Some(inode) = state.files.get_mut(self.inode) else { return Err(io::ErrorKind::NotFound.into()) };
-        let dirty = std::mem::take(&mut inode.dirty);
-        if fails {
-            return Err(io::Error::other("the device reported an error"));
-        }
-        for sector in dirty {
-            let end = ((sector + 1) * SECTOR_BYTES).min(inode.seen.len());
-            if inode.durable.len() < end {
-                inode.durable.resize(end, 0);
-            }
-            let range = sector * SECTOR_BYTES..end;
-            if let (Some(to), Some(from)) = (inode.durable.get_mut(range.clone()), inode.seen.get(range)) {
-                to.copy_from_slice(from);
-            }
-        }
-        state.syncs += 1;
-        Ok(())
+        state.sync(self.inode)
     }
 }

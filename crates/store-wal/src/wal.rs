@@ -126,6 +126,7 @@ impl Wal {
         if let Some(TornTail { segment, offset, bytes }) = recovered.torn_tail {
             tracing::info!(dir = %dir.display(), segment, offset, bytes, "the last run ended within a commit; the log goes on before it");
         }
+        sync_newest(&*disk, dir, &recovered.survey)?;
         let shared = Arc::new(Shared::new(options, recovered.next_seq, known_segments(&recovered.survey)));
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -244,6 +245,15 @@ fn remove_leftovers(disk: &dyn Disk, dir: &Path) {
             disk.remove(&dir.join(name)).ok();
         }
     }
+}
+
+/// What a killed process wrote may be in the system's memory alone. Its records count as durable from now on, and the next
+/// segment says so, so they have to be. A sealed segment ended in order, and one before the newest was synced before its
+/// successor began.
+fn sync_newest(disk: &dyn Disk, dir: &Path, survey: &Survey) -> Result<(), OpenError> {
+    let Some(newest) = survey.segments.last().filter(|newest| newest.walk.end != End::Sealed) else { return Ok(()) };
+    let path = dir.join(file_name(newest.number));
+    disk.sync(&path).map_err(|source| OpenError::Io { what: "sync", path, source })
 }
 
 fn torn_tail(survey: &Survey) -> Option<TornTail> {

@@ -74,6 +74,10 @@ impl Disk for OnRemove {
         self.disk.rename(from, to)
     }
 
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync(path)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         (self.hook.lock().unwrap_or_else(PoisonError::into_inner))(path);
         self.disk.remove(path)

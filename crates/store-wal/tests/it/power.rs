@@ -66,3 +66,22 @@ proptest! {
         prop_assert_eq!(recovered.next_seq, found.len() as u64 + 1);
     }
 }
+
+/// What a killed process had written without syncing it counts once the log is open again, and more is built on it.
+#[test]
+fn what_was_read_at_opening_survives_the_next_power_loss() {
+    for seed in 1..=12 {
+        let disk = SimDisk::default();
+        let (wal, _) = open(&disk, every_record());
+        append_numbered(&wal, 1..=2);
+        // Written, then killed in place of the sync.
+        disk.set(|faults| faults.kill_after = Some(1));
+        wal.append(b"record 3", Flush::Now).unwrap().wait(PATIENCE).unwrap_err();
+        let (again, recovered) = open(&disk, every_record());
+        assert_eq!(recovered.next_seq, 4);
+        append_numbered(&again, 4..=4);
+        disk.lose_power(seed);
+        drop((wal, again));
+        assert_eq!(contents(&disk), numbered(1..=4), "seed {seed}");
+    }
+}
