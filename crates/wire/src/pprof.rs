@@ -16,7 +16,10 @@ mod tables;
 
 use homeostat_model::profile::Profile;
 
-pub use self::{decode::decode, encode::encode};
+pub use self::{
+    decode::{decode, decode_within},
+    encode::encode,
+};
 use crate::{
     gzip::{self, GzipError},
     protobuf::ProtobufError,
@@ -33,11 +36,25 @@ pub struct PprofLimits {
     pub stacks_max: usize,
     /// Frames of all samples together: what reading costs.
     pub frames_walked_max: u64,
+    /// Columns. Programs have one to four; each has two texts of its own, and every sample a number for it.
+    pub columns_max: usize,
+    /// Bytes of one text. Names that compilers make of templates have some KiB.
+    pub text_bytes_max: usize,
+    /// Entries of all tables together; each takes up to 60 bytes while it is read, and as little as two in the message.
+    pub entries_max: usize,
 }
 
 impl Default for PprofLimits {
     fn default() -> Self {
-        Self { bytes_max: 64 << 20, stack_frames_max: 1 << 14, stacks_max: 1 << 22, frames_walked_max: 1 << 27 }
+        Self {
+            bytes_max: 64 << 20,
+            stack_frames_max: 1 << 14,
+            stacks_max: 1 << 22,
+            frames_walked_max: 1 << 27,
+            columns_max: 64,
+            text_bytes_max: 64 << 10,
+            entries_max: 1 << 22,
+        }
     }
 }
 
@@ -90,20 +107,22 @@ pub enum PprofError {
         what: &'static str,
         /// How much is taken.
         limit: u64,
-        /// Where the sample is that goes beyond it.
+        /// Where the entry is that goes beyond it.
         offset: usize,
     },
 }
 
 /// Reads a profile with or without gzip around it.
 pub fn read(bytes: &[u8], limits: &PprofLimits) -> Result<Profile, PprofError> {
+    read_within(bytes, &mut { *limits })
+}
+
+/// Reads a profile as [`read`] does and takes off `room` what it needed, so that several profiles share one limit.
+pub fn read_within(bytes: &[u8], room: &mut PprofLimits) -> Result<Profile, PprofError> {
     if gzip::is_gzip(bytes) {
-        return decode(&gzip::unpack(bytes, limits.bytes_max)?, limits);
+        return decode_within(&gzip::unpack(bytes, room.bytes_max)?, room);
     }
-    if limits.bytes_max < bytes.len() {
-        return Err(GzipError::TooLarge { limit: limits.bytes_max }.into());
-    }
-    decode(bytes, limits)
+    decode_within(bytes, room)
 }
 
 /// Writes a profile as files and servers have it: with gzip around it.

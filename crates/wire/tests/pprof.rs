@@ -188,3 +188,54 @@ fn depth_and_size_are_bounded_before_they_are_paid_for() {
     let small = PprofLimits { bytes_max: 1 << 10, ..limits };
     assert_eq!(error(&packed, &small), "it unpacks to more than the 1024 bytes that are taken");
 }
+
+#[test]
+fn columns_texts_and_entries_are_bounded_and_a_text_is_checked_once() {
+    let limits = PprofLimits::default();
+    let sample = |out: &mut Vec<u8>| put_packed_uints(2, [1], out);
+    // One text of a megabyte in a million columns would be a terabyte.
+    let mut columns = profile_of(1, sample);
+    put_text(6, &"x".repeat(1 << 20), &mut columns);
+    for _ in 0..64 {
+        put_message(1, &mut columns, |out| put_uint(1, 2, out));
+    }
+    assert!(error(&gzip::pack(&columns), &limits).ends_with("more than the 64 columns that are taken"));
+    let mut long = profile_of(1, |out| {
+        sample(out);
+        put_message(3, out, |out| put_uint(1, 2, out));
+    });
+    put_text(6, &"x".repeat(1 << 20), &mut long);
+    assert!(error(&long, &limits).ends_with("more than the 65536 bytes in a text that are taken"));
+    let mut many = profile_of(1, sample);
+    for _ in 0..100 {
+        put_text(6, "", &mut many);
+    }
+    let few = PprofLimits { entries_max: 100, ..limits };
+    assert!(error(&many, &few).ends_with("more than the 100 entries of all tables that are taken"));
+    // Thousands of labels that share one long text: it is checked once.
+    let mut shared = profile_of(1, sample);
+    put_text(6, &"\u{e9}".repeat(32 << 10), &mut shared);
+    for _ in 0..20_000 {
+        put_message(2, &mut shared, |out| {
+            put_packed_uints(2, [1], out);
+            put_message(3, out, |out| [1, 2].iter().for_each(|field| put_uint(*field, 2, out)));
+        });
+    }
+    assert_eq!(pprof::read(&shared, &limits).unwrap().rows().len(), 2);
+}
+
+#[test]
+fn several_profiles_share_what_one_may_need() {
+    let mut room = PprofLimits { stacks_max: 1_000, ..PprofLimits::default() };
+    let message = profile_of(1, |out| {
+        put_packed_uints(1, std::iter::repeat_n(1, 300), out);
+        put_packed_uints(2, [1], out);
+    });
+    for _ in 0..3 {
+        pprof::read_within(&gzip::pack(&message), &mut room).unwrap();
+    }
+    assert_eq!((64 << 20) - room.bytes_max, 3 * message.len());
+    assert_eq!((1 << 27) - room.frames_walked_max, 900);
+    let refused = pprof::read_within(&message, &mut room).unwrap_err();
+    assert!(refused.to_string().contains("different stacks that are taken"), "{refused}");
+}

@@ -6,37 +6,74 @@ use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text
 
 use super::{
     PprofError, PprofLimits,
-    tables::{Location, RawType, Tables},
+    tables::{Location, RawType, Tables, too_many},
 };
-use crate::protobuf::Reader;
+use crate::{gzip::GzipError, protobuf::Reader};
+
+/// Labels of one sample; programs have a handful.
+const LABELS_MAX: usize = 256;
 
 /// Reads a message without gzip around it.
 pub fn decode(message: &[u8], limits: &PprofLimits) -> Result<Profile, PprofError> {
-    let tables = Tables::read(message)?;
+    decode_within(message, &mut { *limits })
+}
+
+/// Reads a message as [`decode`] does and takes off `room` what it needed, so that several profiles share one limit.
+pub fn decode_within(message: &[u8], room: &mut PprofLimits) -> Result<Profile, PprofError> {
+    let limit = room.bytes_max;
+    room.bytes_max = limit.checked_sub(message.len()).ok_or(GzipError::TooLarge { limit })?;
+    let tables = Tables::read(message, room)?;
     if tables.types.is_empty() {
         return Err(PprofError::NoTypes);
     }
-    let types: Result<_, _> = tables.types.iter().map(|raw| value_type(&tables, *raw)).collect();
+    let types: Result<_, _> = tables.types.iter().map(|raw| value_type(&tables, *raw, room)).collect();
     let mut profile = Profile::new(types?);
     (profile.started_ns, profile.duration_ns, profile.period) = (tables.time_ns, tables.duration_ns, tables.period);
     if let Some(raw) = tables.period_type {
-        profile.period_type = value_type(&tables, raw)?;
+        profile.period_type = value_type(&tables, raw, room)?;
     }
     if tables.default_type != 0 {
-        let kind = tables.text(tables.default_type, 0)?;
+        let kind = tables.text(tables.default_type, room.text_bytes_max, 0)?;
         let column = profile.column(&kind).unwrap_or(profile.default_type());
         profile.set_default_type(column);
     }
-    let places = Places::of(&tables, &mut profile)?;
-    let mut samples = Samples { tables: &tables, places, limits, walked: 0, sample: Sample::default() };
+    let mut texts = Texts { tables: &tables, known: vec![None; tables.texts()], bytes_max: room.text_bytes_max };
+    let places = Places::of(&mut texts, &mut profile)?;
+    let mut samples = Samples { texts, places, limits: room, walked: 0, sample: Sample::default() };
     for sample in &tables.samples {
         samples.add(*sample, &mut profile)?;
     }
+    let walked = samples.walked;
+    room.frames_walked_max = room.frames_walked_max.saturating_sub(walked);
+    room.stacks_max = room.stacks_max.saturating_sub(profile.stacks().len());
+    room.entries_max = room.entries_max.saturating_sub(tables.entries);
     Ok(profile)
 }
 
-fn value_type(tables: &Tables<'_>, (kind, unit): RawType) -> Result<ValueType, PprofError> {
-    Ok(ValueType::new(&tables.text(kind, 0)?, &tables.text(unit, 0)?))
+fn value_type(tables: &Tables<'_>, (kind, unit): RawType, limits: &PprofLimits) -> Result<ValueType, PprofError> {
+    let text = |index| tables.text(index, limits.text_bytes_max, 0);
+    Ok(ValueType::new(&text(kind)?, &text(unit)?))
+}
+
+/// Texts of the message with their ids in the profile: each is checked and kept once, however many point to it.
+struct Texts<'a> {
+    tables: &'a Tables<'a>,
+    known: Vec<Option<Text>>,
+    bytes_max: usize,
+}
+
+impl Texts<'_> {
+    fn get(&mut self, index: u64, offset: usize, profile: &mut Profile) -> Result<Text, PprofError> {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(Some(text)) = self.known.get(at) {
+            return Ok(*text);
+        }
+        let text = profile.intern(&self.tables.text(index, self.bytes_max, offset)?);
+        if let Some(slot) = self.known.get_mut(at) {
+            *slot = Some(text);
+        }
+        Ok(text)
+    }
 }
 
 /// Frames of each location, from the outermost inwards, in one list.
@@ -46,11 +83,11 @@ struct Places {
 }
 
 impl Places {
-    fn of(tables: &Tables<'_>, profile: &mut Profile) -> Result<Self, PprofError> {
+    fn of(texts: &mut Texts<'_>, profile: &mut Profile) -> Result<Self, PprofError> {
         let mut places = Self { frames: Vec::new(), ranges: BTreeMap::new() };
-        for (id, location) in &tables.locations {
+        for (id, location) in &texts.tables.locations {
             let from = places.frames.len();
-            places.push(tables, location, profile)?;
+            places.push(texts, location, profile)?;
             if places.ranges.insert(*id, from..places.frames.len()).is_some() {
                 return Err(PprofError::Twice { what: "location", id: *id, offset: location.offset });
             }
@@ -58,10 +95,10 @@ impl Places {
         Ok(places)
     }
 
-    fn push(&mut self, tables: &Tables<'_>, location: &Location, profile: &mut Profile) -> Result<(), PprofError> {
+    fn push(&mut self, texts: &mut Texts<'_>, location: &Location, profile: &mut Profile) -> Result<(), PprofError> {
         let Location { mapping, address, lines, offset } = location;
-        let mapping = tables.mapping(*mapping, *offset)?;
-        let module = profile.intern(&tables.text(mapping.file, *offset)?);
+        let mapping = texts.tables.mapping(*mapping, *offset)?;
+        let module = texts.get(mapping.file, *offset, profile)?;
         let place = address.wrapping_sub(mapping.start).wrapping_add(mapping.file_offset);
         let unknown =
             Frame { function: Text::EMPTY, file: Text::EMPTY, line: 0, module, address: place, inlined: false };
@@ -70,8 +107,8 @@ impl Places {
         }
         // The innermost function comes first in the message; all but the last are inlined into their successor.
         for (index, (function, line)) in lines.iter().enumerate().rev() {
-            let function = tables.function(*function, *offset)?;
-            let name = profile.intern(&tables.text(function.name, *offset)?);
+            let function = texts.tables.function(*function, *offset)?;
+            let name = texts.get(function.name, *offset, profile)?;
             let inlined = index + 1 < lines.len();
             if name == Text::EMPTY {
                 // Which of several functions the address belongs to, nobody knows.
@@ -79,7 +116,7 @@ impl Places {
                 self.frames.push(Frame { inlined, address, ..unknown });
                 continue;
             }
-            let file = profile.intern(&tables.text(function.file, *offset)?);
+            let file = texts.get(function.file, *offset, profile)?;
             let line = u32::try_from(*line).unwrap_or(0);
             self.frames.push(Frame { function: name, file, line, module, address: 0, inlined });
         }
@@ -101,7 +138,7 @@ struct Sample {
 }
 
 struct Samples<'a> {
-    tables: &'a Tables<'a>,
+    texts: Texts<'a>,
     places: Places,
     limits: &'a PprofLimits,
     walked: u64,
@@ -132,9 +169,21 @@ impl Samples<'_> {
         labels.clear();
         while let Some(field) = message.field()? {
             match field.number {
-                1 => field.uints(|id| locations.push(id))?,
-                2 => field.uints(|value| values.push(value as i64))?,
-                3 => labels.push(label(self.tables, field.message()?, profile)?),
+                // What goes beyond is refused, so it need not be kept.
+                1 => field.uints(|id| {
+                    if locations.len() <= self.limits.stack_frames_max {
+                        locations.push(id);
+                    }
+                })?,
+                2 => field.uints(|value| {
+                    if values.len() <= self.limits.columns_max {
+                        values.push(value as i64);
+                    }
+                })?,
+                3 if labels.len() == LABELS_MAX => {
+                    return Err(too_many("labels of a sample", LABELS_MAX, field.offset));
+                }
+                3 => labels.push(label(&mut self.texts, field.message()?, profile)?),
                 _ => {}
             }
         }
@@ -168,7 +217,7 @@ impl Samples<'_> {
 }
 
 fn label(
-    tables: &Tables<'_>,
+    texts: &mut Texts<'_>,
     mut message: Reader<'_>,
     profile: &mut Profile,
 ) -> Result<(Text, LabelValue), PprofError> {
@@ -183,11 +232,11 @@ fn label(
             _ => {}
         }
     }
-    let name = profile.intern(&tables.text(name, offset)?);
+    let name = texts.get(name, offset, profile)?;
     let value = if text == 0 {
-        LabelValue::Number { value: number, unit: profile.intern(&tables.text(unit, offset)?) }
+        LabelValue::Number { value: number, unit: texts.get(unit, offset, profile)? }
     } else {
-        LabelValue::Text(profile.intern(&tables.text(text, offset)?))
+        LabelValue::Text(texts.get(text, offset, profile)?)
     };
     Ok((name, value))
 }

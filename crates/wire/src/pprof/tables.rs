@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::PprofError;
+use super::{PprofError, PprofLimits};
 use crate::protobuf::Reader;
 
 /// A function.
@@ -37,6 +37,8 @@ pub(super) type RawType = (u64, u64);
 #[derive(Debug, Default)]
 pub(super) struct Tables<'a> {
     texts: Vec<&'a [u8]>,
+    /// Of all tables together.
+    pub(super) entries: usize,
     pub(super) types: Vec<RawType>,
     pub(super) samples: Vec<Reader<'a>>,
     mappings: BTreeMap<u64, Mapping>,
@@ -49,19 +51,43 @@ pub(super) struct Tables<'a> {
     pub(super) default_type: u64,
 }
 
+/// How many entries there still may be.
+struct Room {
+    left: usize,
+    limit: usize,
+}
+
+impl Room {
+    fn take(&mut self, offset: usize) -> Result<(), PprofError> {
+        self.left = self.left.checked_sub(1).ok_or(too_many("entries of all tables", self.limit, offset))?;
+        Ok(())
+    }
+}
+
+pub(super) fn too_many(what: &'static str, limit: usize, offset: usize) -> PprofError {
+    PprofError::TooMany { what, limit: limit as u64, offset }
+}
+
 impl<'a> Tables<'a> {
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, PprofError> {
+    pub(super) fn read(message: &'a [u8], limits: &PprofLimits) -> Result<Self, PprofError> {
         let mut tables = Self::default();
+        let mut room = Room { left: limits.entries_max, limit: limits.entries_max };
         let mut reader = Reader::new(message);
         while let Some(field) = reader.field()? {
+            if let 1..=6 = field.number {
+                room.take(field.offset)?;
+            }
             match field.number {
+                1 if tables.types.len() == limits.columns_max => {
+                    return Err(too_many("columns", limits.columns_max, field.offset));
+                }
                 1 => tables.types.push(value_type(field.message()?)?),
                 2 => tables.samples.push(field.message()?),
                 3 => {
                     let (id, mapping) = mapping(field.message()?)?;
                     put(&mut tables.mappings, "mapping", id, mapping, field.offset)?;
                 }
-                4 => tables.locations.push(location(field.message()?)?),
+                4 => tables.locations.push(location(field.message()?, &mut room)?),
                 5 => {
                     let (id, function) = function(field.message()?)?;
                     put(&mut tables.functions, "function", id, function, field.offset)?;
@@ -75,17 +101,29 @@ impl<'a> Tables<'a> {
                 _ => {}
             }
         }
+        tables.entries = room.limit - room.left;
         Ok(tables)
     }
 
-    /// A text; what is no UTF-8 in it is replaced.
-    pub(super) fn text(&self, index: u64, offset: usize) -> Result<Cow<'a, str>, PprofError> {
+    /// How many texts there are.
+    pub(super) fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// A text of at most so many bytes; what is no UTF-8 in it is replaced. Costs what it is long.
+    pub(super) fn text(&self, index: u64, bytes_max: usize, offset: usize) -> Result<Cow<'a, str>, PprofError> {
         if index == 0 {
             return Ok(Cow::Borrowed(""));
         }
         let text = usize::try_from(index).ok().and_then(|index| self.texts.get(index));
         let text = text.ok_or(PprofError::Dangling { what: "text", id: index, offset })?;
-        Ok(String::from_utf8_lossy(text))
+        let fits =
+            |len: usize| if len <= bytes_max { Ok(()) } else { Err(too_many("bytes in a text", bytes_max, offset)) };
+        fits(text.len())?;
+        let text = String::from_utf8_lossy(text);
+        // Replacements are longer than what they replace.
+        fits(text.len())?;
+        Ok(text)
     }
 
     /// A function; 0 is the one that nobody knows.
@@ -150,14 +188,17 @@ fn mapping(mut message: Reader<'_>) -> Result<(u64, Mapping), PprofError> {
     Ok((id, mapping))
 }
 
-fn location(mut message: Reader<'_>) -> Result<(u64, Location), PprofError> {
+fn location(mut message: Reader<'_>, room: &mut Room) -> Result<(u64, Location), PprofError> {
     let (mut id, mut location) = (0, Location { offset: message.offset(), ..Location::default() });
     while let Some(field) = message.field()? {
         match field.number {
             1 => id = field.uint()?,
             2 => location.mapping = field.uint()?,
             3 => location.address = field.uint()?,
-            4 => location.lines.push(line(field.message()?)?),
+            4 => {
+                room.take(field.offset)?;
+                location.lines.push(line(field.message()?)?);
+            }
             _ => {}
         }
     }

@@ -67,6 +67,10 @@ pub fn read_stacks(
             if limit <= depth {
                 return Err(BadStacks::TooMany { line: line_number, what: "frames of a stack", limit: limit as u64 });
             }
+            let limit = limits.text_bytes_max;
+            if limit < name.len() {
+                return Err(BadStacks::TooMany { line: line_number, what: "bytes of a name", limit: limit as u64 });
+            }
             let (function, none) = (profile.intern(name), Text::EMPTY);
             at = profile
                 .push_frame(at, Frame { function, file: none, line: 0, module: none, address: 0, inlined: false });
@@ -97,6 +101,8 @@ mod tests {
         for bad in ["main", "main x", "main 1.5", "<html>"] {
             assert!(matches!(read(bad, TextFormat::Folded), Err(BadStacks::Line { line: 1, .. })), "{bad}");
         }
+        let long = format!("{} 1", "x".repeat((64 << 10) + 1));
+        assert!(matches!(read(&long, TextFormat::Folded), Err(BadStacks::TooMany { what: "bytes of a name", .. })));
         assert!(matches!(read("a;b;c;d;e 1", TextFormat::Folded), Err(BadStacks::TooMany { .. })));
         let many = (0..9).map(|n| format!("f{n} 1")).collect::<Vec<_>>().join("\n");
         assert!(matches!(read(&many, TextFormat::Folded), Err(BadStacks::TooMany { what: "stacks", .. })));
