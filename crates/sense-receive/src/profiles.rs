@@ -233,16 +233,13 @@ fn read_push(bytes: &[u8], kind: Connect, is_packed: bool, limits: &PprofLimits)
         Connect::Json => decode_push_json(bytes),
     };
     let samples = samples.map_err(|error| Problem::of(Kind::Unreadable, &error))?;
-    let mut room = limits.bytes_max;
-    samples.into_iter().map(|sample| read_sample(sample, limits, &mut room)).collect()
+    // All profiles of a request share what one may unpack to and consist of.
+    let mut room = *limits;
+    samples.into_iter().map(|sample| read_sample(&sample, &mut room)).collect()
 }
 
-fn read_sample(sample: PushSample, limits: &PprofLimits, room: &mut usize) -> Result<(Labels, Profile), Problem> {
-    // All profiles of a request share what one may unpack to.
-    let bytes =
-        if packed::is_gzip(&sample.profile) { gzip::unpack(&sample.profile, *room)? } else { sample.profile.into() };
-    *room = room.saturating_sub(bytes.len());
-    let profile = pprof::read(&bytes, limits).map_err(|error| unreadable(&error))?;
+fn read_sample(sample: &PushSample, room: &mut PprofLimits) -> Result<(Labels, Profile), Problem> {
+    let profile = pprof::read_within(&sample.profile, room).map_err(|error| unreadable(&error))?;
     let mut labels = LabelsBuilder::default();
     for (name, value) in &sample.labels {
         labels.set(name, value);
