@@ -114,6 +114,7 @@ pub struct Profile {
     stacks: Stacks,
     label_sets: Vec<Box<[(Text, LabelValue)]>>,
     label_ids: BTreeMap<Box<[(Text, LabelValue)]>, LabelSet>,
+    label_pairs: usize,
     rows: HashMap<(Stack, LabelSet), usize, FixedState>,
     keys: Vec<(Stack, LabelSet)>,
     values: Vec<i64>,
@@ -134,6 +135,7 @@ impl Profile {
             stacks: Stacks::default(),
             label_ids: [(none.clone(), LabelSet::NONE)].into(),
             label_sets: vec![none],
+            label_pairs: 0,
             rows: HashMap::default(),
             keys: Vec::new(),
             values: Vec::new(),
@@ -202,6 +204,7 @@ impl Profile {
             return *id;
         }
         let id = LabelSet(u32::try_from(self.label_sets.len()).unwrap_or(u32::MAX));
+        self.label_pairs += labels.len();
         self.label_sets.push(labels.clone());
         self.label_ids.insert(labels, id);
         id
@@ -216,6 +219,11 @@ impl Profile {
     pub fn label_sets(&self) -> impl ExactSizeIterator<Item = (LabelSet, &[(Text, LabelValue)])> {
         // The count was checked when the sets were kept.
         self.label_sets.iter().enumerate().map(|(index, labels)| (LabelSet(index as u32), &**labels))
+    }
+
+    /// Labels of all sets together.
+    pub const fn label_pairs(&self) -> usize {
+        self.label_pairs
     }
 
     /// Adds numbers to a row, column by column; those that are missing count as zero, those beyond are ignored. Sums

@@ -21,12 +21,13 @@ impl Text {
 pub struct Strings {
     texts: Vec<Arc<str>>,
     ids: BTreeMap<Arc<str>, Text>,
+    bytes: usize,
 }
 
 impl Default for Strings {
     fn default() -> Self {
         let empty: Arc<str> = Arc::from("");
-        Self { texts: vec![Arc::clone(&empty)], ids: [(empty, Text::EMPTY)].into() }
+        Self { texts: vec![Arc::clone(&empty)], ids: [(empty, Text::EMPTY)].into(), bytes: 0 }
     }
 }
 
@@ -39,6 +40,7 @@ impl Strings {
         // Four billion texts do not fit into memory.
         let id = Text(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
         let text: Arc<str> = Arc::from(text);
+        self.bytes += text.len();
         self.texts.push(Arc::clone(&text));
         self.ids.insert(text, id);
         id
@@ -57,6 +59,11 @@ impl Strings {
     /// All texts by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.texts.iter().map(AsRef::as_ref)
+    }
+
+    /// Bytes of all texts together.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many there are, at least one.

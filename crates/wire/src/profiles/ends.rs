@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! header   magic `HSTATPRF`, version u16 LE, reserved u16 = 0
-//! trailer  offset of the footer u64 LE, its length u32 LE, CRC-32C of these 12 bytes and the version u32 LE, magic
+//! trailer  offset of the footer u64 LE, its length u32 LE, version u16 LE, reserved u16 = 0,
+//!          CRC-32C of these 16 bytes u32 LE, magic
 //! ```
 //!
 //! A file without a whole trailer was never finished.
@@ -18,7 +19,7 @@ pub const VERSION: u16 = 1;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 12;
 /// Bytes of the trailer.
-pub const TRAILER_BYTES: usize = 24;
+pub const TRAILER_BYTES: usize = 28;
 
 /// Why bytes are not the beginning or the end of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -67,7 +68,9 @@ pub fn encode_trailer(footer: PageRef) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(TRAILER_BYTES);
     bytes.extend_from_slice(&footer.offset.to_le_bytes());
     bytes.extend_from_slice(&footer.len.to_le_bytes());
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), &VERSION.to_le_bytes());
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes.extend_from_slice(&MAGIC);
     bytes
@@ -76,17 +79,21 @@ pub fn encode_trailer(footer: PageRef) -> Vec<u8> {
 /// Where the footer of a file of `file_bytes` lies; `bytes` end where the file ends.
 pub fn decode_trailer(bytes: &[u8], file_bytes: u64) -> Result<PageRef, EndsError> {
     let (_, trailer) = bytes.split_last_chunk::<TRAILER_BYTES>().ok_or(EndsError::Magic)?;
-    let &[o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, c0, c1, c2, c3, ref magic @ ..] = trailer;
+    let (fields, rest) = trailer.split_first_chunk::<16>().ok_or(EndsError::Magic)?;
+    let (&stored, magic) = rest.split_first_chunk::<4>().ok_or(EndsError::Magic)?;
     if *magic != MAGIC {
         return Err(EndsError::Magic);
     }
-    let stored = u32::from_le_bytes([c0, c1, c2, c3]);
-    let (offset, len) = ([o0, o1, o2, o3, o4, o5, o6, o7], [l0, l1, l2, l3]);
-    let sums = [&offset[..], &len, &VERSION.to_le_bytes()];
-    let computed = sums.into_iter().fold(0, crc32c::crc32c_append);
+    let (stored, computed) = (u32::from_le_bytes(stored), crc32c::crc32c(fields));
     if stored != computed {
         return Err(EndsError::Checksum { stored, computed });
     }
+    let &[o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, v0, v1, _, _] = fields;
+    match u16::from_le_bytes([v0, v1]) {
+        VERSION => {}
+        found => return Err(EndsError::Version { found }),
+    }
+    let (offset, len) = ([o0, o1, o2, o3, o4, o5, o6, o7], [l0, l1, l2, l3]);
     let footer = PageRef { offset: u64::from_le_bytes(offset), len: u32::from_le_bytes(len) };
     let fits = HEADER_BYTES as u64 <= footer.offset && footer.end() == file_bytes.saturating_sub(TRAILER_BYTES as u64);
     if fits { Ok(footer) } else { Err(EndsError::Place) }
@@ -104,13 +111,18 @@ mod tests {
         let footer = PageRef { offset: 100, len: 50 };
         let trailer = encode_trailer(footer);
         assert_eq!(trailer.len(), TRAILER_BYTES);
-        assert_eq!(decode_trailer(&trailer, 174), Ok(footer));
-        assert_eq!(decode_trailer(&trailer, 175), Err(EndsError::Place));
+        assert_eq!(decode_trailer(&trailer, 178), Ok(footer));
+        assert_eq!(decode_trailer(&trailer, 179), Err(EndsError::Place));
         for bit in 0..trailer.len() * 8 {
             let mut flipped = trailer.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode_trailer(&flipped, 174).is_err(), "{bit}");
+            assert!(decode_trailer(&flipped, 178).is_err(), "{bit}");
         }
-        assert_eq!(decode_trailer(&trailer[1..], 174), Err(EndsError::Magic));
+        let mut newer = trailer.clone();
+        newer[12] = 2;
+        let sum = crc32c::crc32c(&newer[..16]).to_le_bytes();
+        newer[16..20].copy_from_slice(&sum);
+        assert_eq!(decode_trailer(&newer, 178), Err(EndsError::Version { found: 2 }));
+        assert_eq!(decode_trailer(&trailer[1..], 178), Err(EndsError::Magic));
     }
 }

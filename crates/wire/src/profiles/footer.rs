@@ -9,7 +9,10 @@
 //! part   offset u, bytes u           text   bytes u, UTF-8
 //! ```
 
-use homeostat_model::{Labels, profile::ValueType};
+use homeostat_model::{
+    Labels,
+    profile::{Profile, ValueType},
+};
 
 use crate::{
     series::{Malformed, frame::PageRef, reader::Reader},
@@ -73,6 +76,25 @@ pub struct PageEntry {
     pub max_ns: i64,
     /// Profiles.
     pub profiles: u64,
+}
+
+impl Subject {
+    /// What the profiles of a series have in common with this one.
+    pub fn of(labels: Labels, profile: &Profile) -> Self {
+        Self {
+            labels,
+            types: profile.types().to_vec(),
+            default_type: profile.default_type(),
+            period_type: profile.period_type.clone(),
+            period: profile.period,
+        }
+    }
+
+    /// Bytes of all its texts, with ten for each pair of them: more than a footer needs.
+    pub fn bytes(&self) -> usize {
+        let types = self.types.iter().chain([&self.period_type]);
+        self.labels.as_packed().len() + types.map(|counted| counted.kind.len() + counted.unit.len() + 10).sum::<usize>()
+    }
 }
 
 impl Footer {

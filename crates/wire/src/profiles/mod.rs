@@ -23,6 +23,6 @@ pub use footer::{Footer, PageEntry, Partition, Series, Subject};
 pub use part::{PART_BYTES_MAX, PartError, open_part, put_part};
 pub use record::{RecordError, decode_record, encode_record};
 pub use rows::{Entries, Entry, Rows, put_entry};
-pub use symbols::{decode_symbols, encode_symbols};
+pub use symbols::{decode_symbols, encode_symbols, symbols_bytes_max};
 
 pub use crate::series::{Malformed, frame::PageRef};

@@ -33,6 +33,12 @@ pub enum PartError {
         /// As read.
         found: u8,
     },
+    /// It is more than a part can hold.
+    #[error("{len} bytes are more than the {PART_BYTES_MAX} of a part")]
+    TooLarge {
+        /// How many.
+        len: usize,
+    },
     /// It does not unpack to what it says it does.
     #[error("it does not unpack to the {len} bytes that it announces")]
     Content {
@@ -41,8 +47,11 @@ pub enum PartError {
     },
 }
 
-/// Appends a part; gives its place in `out`.
-pub fn put_part(content: &[u8], out: &mut Vec<u8>) -> PageRef {
+/// Appends a part; gives its place in `out`. What could not be read again is not written.
+pub fn put_part(content: &[u8], out: &mut Vec<u8>) -> Result<PageRef, PartError> {
+    if PART_BYTES_MAX < content.len() {
+        return Err(PartError::TooLarge { len: content.len() });
+    }
     let packed = lz4_flex::block::compress(content);
     let (codec, bytes) = if packed.len() < content.len() { (LZ4, packed.as_slice()) } else { (PLAIN, content) };
     let mut payload = Vec::with_capacity(bytes.len() + 8);
@@ -50,7 +59,7 @@ pub fn put_part(content: &[u8], out: &mut Vec<u8>) -> PageRef {
     varint::put(content.len() as u64, &mut payload);
     payload.extend_from_slice(bytes);
     let offset = out.len() as u64;
-    PageRef { offset, len: put_frame(&payload, out) }
+    Ok(PageRef { offset, len: put_frame(&payload, out) })
 }
 
 /// The content of a part that fills `bytes`.
@@ -77,7 +86,7 @@ mod tests {
     fn parts_come_back_and_lies_are_refused() {
         for content in [&b""[..], b"x", &[7; 5000], b"abcdefgh"] {
             let mut out = vec![1, 2, 3];
-            let at = put_part(content, &mut out);
+            let at = put_part(content, &mut out).unwrap();
             assert_eq!((at.offset, at.end()), (3, out.len() as u64));
             assert_eq!(open_part(&out[3..]).unwrap(), content);
             for byte in 3..out.len() {

@@ -25,42 +25,38 @@ pub enum RecordError {
     /// What is around it.
     #[error(transparent)]
     Part(#[from] PartError),
+    /// It is of a version that is not known here.
+    #[error("version {found} of a record is not known here (only {VERSION} is); a newer program has written it")]
+    Version {
+        /// As read.
+        found: u64,
+    },
     /// What is in it.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
 
-/// What the profiles of a series have in common with this one.
-pub(super) fn subject_of(labels: Labels, profile: &Profile) -> Subject {
-    Subject {
-        labels,
-        types: profile.types().to_vec(),
-        default_type: profile.default_type(),
-        period_type: profile.period_type.clone(),
-        period: profile.period,
-    }
-}
-
-/// Writes a profile with its labels.
-pub fn encode_record(labels: &Labels, profile: &Profile) -> Vec<u8> {
+/// Writes a profile with its labels; one that is too large for a part is refused.
+pub fn encode_record(labels: &Labels, profile: &Profile) -> Result<Vec<u8>, PartError> {
     let mut content = Vec::new();
     put(VERSION, &mut content);
-    put_subject(&subject_of(labels.clone(), profile), &mut content);
+    put_subject(&Subject::of(labels.clone(), profile), &mut content);
     let symbols = encode_symbols(profile);
     put(symbols.len() as u64, &mut content);
     content.extend_from_slice(&symbols);
     put_entry(0, profile.started_ns, profile.duration_ns, &Rows::of(profile), &mut content);
     let mut out = Vec::new();
-    put_part(&content, &mut out);
-    out
+    put_part(&content, &mut out)?;
+    Ok(out)
 }
 
 /// Reads a profile with its labels.
 pub fn decode_record(bytes: &[u8]) -> Result<(Labels, Profile), RecordError> {
     let content = open_part(bytes)?;
     let mut reader = Reader::new(&content);
-    if reader.number()? != VERSION {
-        return Err(reader.error("a version that is not known here").into());
+    match reader.number()? {
+        VERSION => {}
+        found => return Err(RecordError::Version { found }),
     }
     let subject = read_subject(&mut reader)?;
     let wrong = reader.error("symbols are missing");
@@ -82,15 +78,9 @@ pub fn decode_record(bytes: &[u8]) -> Result<(Labels, Profile), RecordError> {
 impl Rows {
     /// The rows of a profile, sorted by stack and labels.
     pub fn of(profile: &Profile) -> Self {
-        let mut sorted: Vec<_> = profile.rows().collect();
-        sorted.sort_unstable_by_key(|row| (row.stack, row.labels));
-        let column = |index: usize| sorted.iter().map(|row| row.values.get(index).copied().unwrap_or(0)).collect();
-        Self {
-            // The tables of a profile count in 32 bits.
-            stacks: sorted.iter().map(|row| row.stack.index() as u32).collect(),
-            labels: sorted.iter().map(|row| row.labels.index() as u32).collect(),
-            columns: (0..profile.types().len()).map(column).collect(),
-        }
+        // The tables of a profile count in 32 bits.
+        let rows = profile.rows().map(|row| (row.stack.index() as u32, row.labels.index() as u32, row.values));
+        Self::sorted(rows.collect(), profile.types().len())
     }
 
     /// Adds the rows to a profile whose tables they point into; `None` when they point elsewhere.
@@ -104,5 +94,17 @@ impl Rows {
             profile.add(stack, *sets.get(*labels as usize)?, &values);
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_newer_program_is_told_as_that() {
+        let mut out = Vec::new();
+        put_part(&[2, 0, 0], &mut out).unwrap();
+        assert_eq!(decode_record(&out).unwrap_err(), RecordError::Version { found: 2 });
     }
 }

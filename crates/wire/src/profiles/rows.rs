@@ -35,6 +35,19 @@ pub struct Rows {
     pub columns: Vec<Vec<i64>>,
 }
 
+impl Rows {
+    /// Rows as stack, labels and values, in any order. Values that are missing count as zero.
+    pub fn sorted(mut rows: Vec<(u32, u32, &[i64])>, columns: usize) -> Self {
+        rows.sort_unstable_by_key(|row| (row.0, row.1));
+        let column = |index: usize| rows.iter().map(|row| row.2.get(index).copied().unwrap_or(0)).collect();
+        Self {
+            stacks: rows.iter().map(|row| row.0).collect(),
+            labels: rows.iter().map(|row| row.1).collect(),
+            columns: (0..columns).map(column).collect(),
+        }
+    }
+}
+
 /// One profile of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {

@@ -51,6 +51,16 @@ pub fn encode_symbols(symbols: &Profile) -> Vec<u8> {
     out
 }
 
+/// What the tables of a profile take at most, as [`encode_symbols`] writes them and as their texts are long: each number has
+/// five bytes at most where it counts entries, ten where it is anything else. Below [`super::PART_BYTES_MAX`] they can be read
+/// again.
+pub fn symbols_bytes_max(symbols: &Profile) -> usize {
+    let (stacks, strings) = (symbols.stacks(), symbols.strings());
+    let texts = strings.bytes() + 10 * strings.len();
+    let labels = 5 * symbols.label_sets().len() + 21 * symbols.label_pairs();
+    texts + 31 * stacks.frames().len() + 10 * stacks.len() + labels + 20
+}
+
 /// Writes all texts, sorted; gives the new number of each.
 fn put_texts(symbols: &Profile, out: &mut Vec<u8>) -> Vec<u64> {
     let mut sorted: Vec<(&str, usize)> = symbols.strings().iter().enumerate().map(|(id, text)| (text, id)).collect();
