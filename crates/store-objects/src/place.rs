@@ -122,6 +122,11 @@ impl Place {
         Ok(Self { store, prefix, url: url.to_owned(), dir: Some(dir.to_owned()) })
     }
 
+    /// A place in memory or in a test, with objects of its own. `url` is how it is called in messages.
+    pub fn of(store: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self { store, prefix: String::new(), url: url.to_owned(), dir: None }
+    }
+
     /// The objects.
     pub fn store(&self) -> &dyn ObjectStore {
         &*self.store

@@ -30,6 +30,20 @@ pub enum OpenError {
         /// The answer.
         source: Box<object_store::Error>,
     },
+    /// What an object of this log holds cannot be asked now; without it profiles would count twice.
+    #[error("cannot read which profiles {object} holds")]
+    Footer {
+        /// The object.
+        object: String,
+        /// The answer.
+        source: Box<object_store::Error>,
+    },
+    /// A newer program has written into this log.
+    #[error("a newer program has written {what}; run that one, or move the log's directory away to begin anew")]
+    Newer {
+        /// What.
+        what: String,
+    },
     /// The log's number cannot be read.
     #[error("{path} does not hold the log's number; restore it, or move the log's directory away to begin anew")]
     LogId {
@@ -49,8 +63,8 @@ pub enum NotStored {
         /// What is wrong with that.
         what: &'static str,
     },
-    /// Its labels.
-    #[error("the labels have {bytes} bytes, more than the {limit} that are taken")]
+    /// Its labels and types.
+    #[error("the labels and types have {bytes} bytes, more than the {limit} that are taken")]
     Labels {
         /// How many they have.
         bytes: usize,
@@ -66,8 +80,8 @@ pub enum NotStored {
         /// How many there may be.
         limit: usize,
     },
-    /// It is larger than a record of the log may be.
-    #[error("the profile has {bytes} bytes after packing, more than a record of the log can have")]
+    /// It is larger than what can be kept and read again.
+    #[error("the profile has {bytes} bytes, more than can be kept of one")]
     TooLarge {
         /// How many.
         bytes: usize,
@@ -84,13 +98,28 @@ pub struct Damage {
     pub object: String,
     /// Where in it the damaged part begins.
     pub offset: u64,
+    /// Whose fault it is.
+    pub kind: DamageKind,
     /// What is wrong.
     pub what: String,
 }
 
+/// Why bytes are no part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DamageKind {
+    /// They are not what was written.
+    Damaged,
+    /// A newer program has written them.
+    Newer,
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is damaged at byte {} and left out: {}", self.object, self.offset, self.what)
+        let Self { object, offset, kind, what } = self;
+        match kind {
+            DamageKind::Damaged => write!(f, "{object} is damaged at byte {offset} and left out from there: {what}"),
+            DamageKind::Newer => write!(f, "{object} is left out: {what}"),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use homeostat_wire::profiles::PART_BYTES_MAX;
+
 /// Length of a shard: an hour that is asked for touches two objects at most, and what a service writes in it is some
 /// hundred KiB, worth a request to a bucket.
 pub const SHARD_MS: i64 = 2 * 3600 * 1000;
@@ -22,8 +24,17 @@ pub const PAGE_BYTES: usize = 256 << 10;
 /// Series of a shard: a fleet of ten thousand programs with ten kinds of profile each.
 pub const SERIES_MAX: usize = 100_000;
 
-/// Bytes of a series' labels together.
+/// Bytes of a series' labels and types together.
 pub const LABELS_BYTES_MAX: usize = 16 << 10;
+
+/// Symbols of a service in one object: beyond it the shard becomes an object early. Half of what can be read again.
+pub const SYMBOLS_BYTES_MAX: usize = 128 << 20;
+const _: () = assert!(2 * SYMBOLS_BYTES_MAX <= PART_BYTES_MAX);
+
+/// Footer of an object as it is counted while profiles come in: beyond it the shard becomes an object early.
+pub const FOOTER_BYTES_FULL: usize = 32 << 20;
+const _: () = assert!(2 * FOOTER_BYTES_FULL as u64 <= FOOTER_BYTES_MAX && FOOTER_BYTES_MAX <= PART_BYTES_MAX as u64);
+const _: () = assert!(4 * LABELS_BYTES_MAX <= FOOTER_BYTES_FULL);
 
 /// Stacks of a merged profile: some 40 bytes each in memory, 160 MiB.
 pub const MERGED_STACKS_MAX: usize = 1 << 22;
@@ -34,16 +45,22 @@ pub const SERIES_SHOWN_MAX: usize = 100_000;
 /// Points of a series of totals.
 pub const POINTS_MAX: usize = 11_000;
 
+/// Points of all series of totals together: some 60 bytes each in memory.
+pub const POINTS_ALL_MAX: usize = 1 << 20;
+const _: () = assert!(POINTS_MAX <= POINTS_ALL_MAX);
+
 /// Size at which a segment of the log ends; only whole ones are forgotten.
 pub const LOG_SEGMENT_BYTES: u64 = 8 << 20;
 
-/// Footers kept in memory: a hundred services are some ten KiB of footer.
-pub const FOOTERS_MAX: usize = 2_048;
+/// Footers kept in memory, as they are unpacked: a hundred services are some ten KiB, so thousands of objects fit; one of the
+/// largest fits as well.
+pub const FOOTERS_BYTES_MAX: u64 = 64 << 20;
+const _: () = assert!(FOOTER_BYTES_MAX <= FOOTERS_BYTES_MAX);
 
 /// What is read of an object's end at once: nearly every footer.
 pub const TAIL_BYTES: u64 = 64 << 10;
 
-/// Largest footer: [`SERIES_MAX`] series with some hundred bytes of labels each.
+/// Largest footer that is read: twice what a shard may bring.
 pub const FOOTER_BYTES_MAX: u64 = 64 << 20;
 
 /// How often shards are looked at.

@@ -48,8 +48,9 @@ impl ProfileStore {
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let store = self.clone();
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            // Not given up on a stop: an object that is half sent would be sent again.
-            let done = tokio::task::spawn_blocking(move || store.maintain(millis(since))).await;
+            // An object that is half sent is not given up on a stop: it would be sent again. The next one is not begun.
+            let stopping = stop.clone();
+            let done = tokio::task::spawn_blocking(move || store.maintain_until(millis(since), &stopping)).await;
             if done.is_err() {
                 tracing::error!("looking after profiles has failed; this is our fault, please report it");
             }
@@ -59,22 +60,29 @@ impl ProfileStore {
     /// Writes the shards that are over or too large for memory, removes what is too old, and lets the log forget. Reads and
     /// writes on the calling thread. What fails is logged and tried again the next time.
     pub fn maintain(&self, now_ms: i64) {
+        self.maintain_until(now_ms, &CancellationToken::new());
+    }
+
+    fn maintain_until(&self, now_ms: i64, stop: &CancellationToken) {
         let _only_one = self.maintaining();
         self.begin_rolling(|shard| (shard.start_ms + SHARD_MS).max(shard.opened_ms) + GRACE_MS <= now_ms);
-        if self.options().head_bytes_max < self.read().bytes() {
+        // What is on its way into objects already is not helped by sending more of them.
+        if self.options().head_bytes_max < self.read().open.values().map(Shard::bytes).sum() {
             let largest = self.read().open.values().max_by_key(|shard| shard.bytes()).map(|shard| shard.start_ms);
             self.begin_rolling(|shard| Some(shard.start_ms) == largest);
         }
-        self.finish_rolling();
-        self.expire(now_ms);
-        self.list_again(now_ms);
+        self.finish_rolling(stop);
+        self.expire(now_ms, stop);
+        if !stop.is_cancelled() {
+            self.list_again(now_ms);
+        }
     }
 
     /// Writes all shards, whether they are over or not.
     pub fn flush(&self) {
         let _only_one = self.maintaining();
         self.begin_rolling(|_| true);
-        self.finish_rolling();
+        self.finish_rolling(&CancellationToken::new());
     }
 
     /// From now on these shards take no profiles; the next one begins another.
@@ -86,9 +94,9 @@ impl ProfileStore {
         state.rolling.extend(taken.map(Arc::new));
     }
 
-    fn finish_rolling(&self) {
+    fn finish_rolling(&self, stop: &CancellationToken) {
         let rolling = self.read().rolling.clone();
-        for shard in rolling {
+        for shard in rolling.into_iter().take_while(|_| !stop.is_cancelled()) {
             if let Err(problem) = self.roll(&shard) {
                 tracing::warn!(problem, start_ms = shard.start_ms, "profiles of two hours stay in memory for now");
             }
@@ -105,13 +113,12 @@ impl ProfileStore {
     }
 
     fn roll(&self, shard: &Arc<Shard>) -> Result<(), String> {
-        let (Some(first), Some(last)) = (shard.records.first(), shard.records.last()) else { return Ok(()) };
+        let Some(name) = shard.name(self.log()) else { return Ok(()) };
         // A number that is not durable may be given again after a crash.
         if let Some(ticket) = &shard.ticket {
             let _durable = ticket.wait(LOG_WAIT).map_err(|error| chain(&error))?;
         }
-        let name = BlockName { start_ms: shard.start_ms, log: self.log(), first: *first, last: *last };
-        let bytes = encode(self.log(), shard);
+        let bytes = encode(self.log(), shard).map_err(|error| chain(&error))?;
         let len = bytes.len() as u64;
         let path = self.blocks().object(name);
         let put = self.blocks().place.store().put(&path, PutPayload::from(bytes));
@@ -125,12 +132,12 @@ impl ProfileStore {
     }
 
     /// Removes whole shards of which everything is older than what is kept.
-    fn expire(&self, now_ms: i64) {
+    fn expire(&self, now_ms: i64, stop: &CancellationToken) {
         let Some(retention) = self.options().retention else { return };
         let oldest_ms = now_ms.saturating_sub(millis(retention));
         let old: Vec<BlockName> =
             self.read().blocks.keys().filter(|name| name.end_ms() <= oldest_ms).copied().collect();
-        for name in old {
+        for name in old.into_iter().take_while(|_| !stop.is_cancelled()) {
             let path = self.blocks().object(name);
             match self.blocks().wait(self.blocks().place.store().delete(&path)) {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {
@@ -149,8 +156,12 @@ impl ProfileStore {
             return;
         }
         match self.blocks().list() {
-            Ok(found) => {
+            Ok(mut found) => {
                 let mut state = self.write();
+                // Written, though we were not told: as long as they are in memory they are answered from there.
+                for name in state.rolling.iter().filter_map(|shard| shard.name(self.log())) {
+                    found.remove(&name);
+                }
                 (state.blocks, state.listed_ms) = (found, now_ms);
             }
             Err(error) => tracing::warn!(error = chain(&error), "profiles that others wrote may be missing"),

@@ -23,7 +23,7 @@ use homeostat_wire::profiles::{
 use crate::{
     block::Block,
     error::{Damage, QueryError},
-    head::Shard,
+    head,
     limits::{POINTS_MAX, SERIES_SHOWN_MAX, SHARD_MS},
     store::ProfileStore,
     sum::{Summing, Totals},
@@ -147,17 +147,13 @@ impl ProfileStore {
             let limit = SERIES_SHOWN_MAX;
             if found.len() <= limit { Ok(()) } else { Err(QueryError::TooMuch { what: "series", limit }) }
         };
-        let blocks = {
-            let state = self.read();
-            for shard in state.shards().filter(|shard| query.meets_shard(shard.start_ms)) {
-                for (subject, series) in shard.partitions.values().flat_map(|partition| &partition.series) {
-                    if series.pages.iter().any(|page| query.meets(page.min_ns, page.max_ns)) {
-                        take(subject)?;
-                    }
-                }
+        let (heads, blocks) = self.concerned(query);
+        for (subject, series) in heads.iter().flat_map(|partition| &partition.series) {
+            if series.pages.iter().any(|page| query.meets(page.min_ns, page.max_ns)) {
+                take(subject)?;
             }
-            state.blocks_in(|start_ms| query.meets_shard(start_ms))
-        };
+        }
+        drop(heads);
         for block in blocks {
             query.go_on()?;
             match self.blocks().footer(block)? {
@@ -175,16 +171,19 @@ impl ProfileStore {
         Ok((found.into_values().collect(), self.told(damage)))
     }
 
+    /// Services in memory and objects of the time that is asked for, at one instant: each profile is in one of them.
+    fn concerned(&self, query: &Query) -> (Vec<Arc<head::Partition>>, Vec<Block>) {
+        let state = self.read();
+        let shards = state.shards().filter(|shard| query.meets_shard(shard.start_ms));
+        let heads = shards.flat_map(|shard| shard.partitions.values().cloned()).collect();
+        (heads, state.blocks_in(|start_ms| query.meets_shard(start_ms)))
+    }
+
     fn walk<V: Visit>(&self, query: &Query, visit: &mut V) -> Result<Vec<Damage>, QueryError> {
-        let (rolling, blocks) = {
-            let state = self.read();
-            for shard in state.open.values().filter(|shard| query.meets_shard(shard.start_ms)) {
-                walk_shard(query, shard, visit)?;
-            }
-            (state.rolling.clone(), state.blocks_in(|start_ms| query.meets_shard(start_ms)))
-        };
-        for shard in rolling.iter().filter(|shard| query.meets_shard(shard.start_ms)) {
-            walk_shard(query, shard, visit)?;
+        let (heads, blocks) = self.concerned(query);
+        // One by one, so that a service which was walked over need not be copied for what comes meanwhile.
+        for partition in heads {
+            walk_head(query, &partition, visit)?;
         }
         let mut damage = BTreeSet::new();
         for block in blocks {
@@ -237,7 +236,8 @@ impl ProfileStore {
         for (series, page) in wanted {
             query.go_on()?;
             let content = match self.blocks().part(block, page.part)? {
-                None => return Ok(()),
+                // It is gone; what was visited of it still needs its symbols.
+                None => break,
                 Some(Ok(content)) => content,
                 Some(Err(found)) => {
                     damage.insert(found);
@@ -260,23 +260,18 @@ impl ProfileStore {
     }
 }
 
-fn walk_shard<V: Visit>(query: &Query, shard: &Shard, visit: &mut V) -> Result<(), QueryError> {
-    for partition in shard.partitions.values() {
-        query.go_on()?;
-        let mut found = false;
-        for (subject, series) in partition.series.iter().filter(|(subject, _)| query.wants(subject)) {
-            for page in series.pages.iter().filter(|page| query.meets(page.min_ns, page.max_ns)) {
-                found = true;
-                if let Err(what) = walk_page(query, subject, &page.bytes, Some(&partition.symbols), visit) {
-                    tracing::error!(what, labels = %subject.labels, "profiles in memory are not readable; this is our fault, please report it");
-                }
+fn walk_head<V: Visit>(query: &Query, partition: &head::Partition, visit: &mut V) -> Result<(), QueryError> {
+    let mut found = false;
+    for (subject, series) in partition.series.iter().filter(|(subject, _)| query.wants(subject)) {
+        for page in series.pages.iter().filter(|page| query.meets(page.min_ns, page.max_ns)) {
+            query.go_on()?;
+            found = true;
+            if let Err(what) = walk_page(query, subject, &page.bytes, Some(&partition.symbols), visit) {
+                tracing::error!(what, labels = %subject.labels, "profiles in memory are not readable; this is our fault, please report it");
             }
         }
-        if found {
-            visit.service(Some(&partition.symbols))?;
-        }
     }
-    Ok(())
+    if found { visit.service(Some(&partition.symbols)) } else { Ok(()) }
 }
 
 fn walk_page<V: Visit>(

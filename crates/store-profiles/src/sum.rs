@@ -11,7 +11,7 @@ use homeostat_wire::profiles::{Entry, Rows, Subject};
 
 use crate::{
     error::QueryError,
-    limits::MERGED_STACKS_MAX,
+    limits::{MERGED_STACKS_MAX, POINTS_ALL_MAX},
     query::{Columns, Group, Visit},
 };
 
@@ -105,11 +105,13 @@ pub(crate) struct Totals<'a> {
     from_ms: i64,
     step_ms: i64,
     groups: HashMap<Labels, BTreeMap<i64, i64>>,
+    /// Of all groups.
+    points: usize,
 }
 
 impl<'a> Totals<'a> {
     pub(crate) fn new(columns: Columns, by: &'a [String], from_ms: i64, step_ms: i64) -> Self {
-        Self { columns, by, from_ms, step_ms, groups: HashMap::new() }
+        Self { columns, by, from_ms, step_ms, groups: HashMap::new(), points: 0 }
     }
 
     pub(crate) fn finish(self) -> Vec<Group> {
@@ -134,12 +136,21 @@ impl Visit for Totals<'_> {
         let labels = subject.labels.filtered(|name| by.iter().any(|wanted| wanted == name));
         let after_ms = (entry.started_ns / 1_000_000).saturating_sub(self.from_ms);
         let step = self.from_ms.saturating_add(after_ms - after_ms.rem_euclid(self.step_ms));
-        let point = self.groups.entry(labels).or_default().entry(step).or_default();
+        let points = &mut self.points;
+        // One more is refused at the end of the service, and need not be kept until then.
+        if POINTS_ALL_MAX < *points {
+            return Ok(());
+        }
+        let point = self.groups.entry(labels).or_default().entry(step).or_insert_with(|| {
+            *points += 1;
+            0
+        });
         *point = point.saturating_add(total);
         Ok(())
     }
 
     fn service(&mut self, _symbols: Option<&Profile>) -> Result<(), QueryError> {
-        Ok(())
+        let limit = POINTS_ALL_MAX;
+        if self.points <= limit { Ok(()) } else { Err(QueryError::TooMuch { what: "points", limit }) }
     }
 }

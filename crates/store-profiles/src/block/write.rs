@@ -1,35 +1,36 @@
 //! A shard as the bytes of one object.
 
 use homeostat_wire::profiles::{
-    Footer, PageEntry, Partition, Series, encode_header, encode_symbols, encode_trailer, put_part,
+    Footer, PageEntry, PartError, Partition, Series, encode_header, encode_symbols, encode_trailer, put_part,
 };
 
 use crate::head::{self, Shard};
 
-/// The whole object: symbols and pages service by service, then what lies where.
-pub(crate) fn encode(log: u64, shard: &Shard) -> Vec<u8> {
+/// The whole object: symbols and pages service by service, then what lies where. A shard that took no more than
+/// [`Shard::fits`] allows is never too large.
+pub(crate) fn encode(log: u64, shard: &Shard) -> Result<Vec<u8>, PartError> {
     let mut out = encode_header().to_vec();
-    let partitions = shard.partitions.iter().map(|(service, head)| {
-        let symbols = put_part(&encode_symbols(&head.symbols), &mut out);
+    let mut partitions = Vec::with_capacity(shard.partitions.len());
+    for (service, head) in &shard.partitions {
+        let symbols = put_part(&encode_symbols(&head.symbols), &mut out)?;
         let mut sorted: Vec<_> = head.series.iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| (&a.labels, &a.types).cmp(&(&b.labels, &b.types)));
-        let series = sorted.into_iter().map(|(subject, series)| {
-            let pages = series.pages.iter().map(|page| put_page(page, &mut out)).collect();
-            Series { subject: subject.clone(), pages }
-        });
-        let series = series.collect();
-        Partition { service: service.clone(), symbols, series }
-    });
-    let partitions = partitions.collect();
+        let mut series = Vec::with_capacity(sorted.len());
+        for (subject, found) in sorted {
+            let pages = found.pages.iter().map(|page| put_page(page, &mut out)).collect::<Result<_, _>>()?;
+            series.push(Series { subject: subject.clone(), pages });
+        }
+        partitions.push(Partition { service: service.clone(), symbols, series });
+    }
     let footer = Footer { log, records: runs(&shard.records), partitions };
-    let footer = put_part(&footer.encode(), &mut out);
+    let footer = put_part(&footer.encode(), &mut out)?;
     out.extend_from_slice(&encode_trailer(footer));
-    out
+    Ok(out)
 }
 
-fn put_page(page: &head::Page, out: &mut Vec<u8>) -> PageEntry {
-    let part = put_part(&page.bytes, out);
-    PageEntry { part, min_ns: page.min_ns, max_ns: page.max_ns, profiles: page.profiles }
+fn put_page(page: &head::Page, out: &mut Vec<u8>) -> Result<PageEntry, PartError> {
+    let part = put_part(&page.bytes, out)?;
+    Ok(PageEntry { part, min_ns: page.min_ns, max_ns: page.max_ns, profiles: page.profiles })
 }
 
 /// Ascending numbers as runs of first and one behind the last.

@@ -1,17 +1,8 @@
 //! Crashes between the steps of a roll: nothing is lost, nothing counts twice.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use crate::support::{Bench, HOUR, T0, cpu, profile, push, shown};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
-    }
-}
+use crate::support::{Bench, HOUR, T0, copy, cpu, profile, push, shown};
 
 #[test]
 fn an_object_that_is_there_before_its_records_are_forgotten_counts_once() {
@@ -42,11 +33,17 @@ fn an_object_that_was_begun_is_cleared_away() {
     let whole = fs::read_dir(&shard).unwrap().next().unwrap().unwrap().path();
     drop(store);
     // What a kill within the writing of a second object leaves.
-    let begun = shard.join("0000000000000001-0000000000000001-0000000000000002.profiles#1");
-    fs::write(&begun, &fs::read(&whole).unwrap()[..20]).unwrap();
+    let name = whole.file_name().unwrap().to_str().unwrap();
+    let begun = shard.join(format!("{name}#1"));
+    // Another store's, which may be at it.
+    let foreign = shard.join("0000000000000001-0000000000000001-0000000000000002.profiles#1");
+    for path in [&begun, &foreign] {
+        fs::write(path, &fs::read(&whole).unwrap()[..20]).unwrap();
+    }
     fs::write(shard.join("notes.txt"), "not ours").unwrap();
     let (store, found) = bench.open();
-    assert_eq!((found.blocks, begun.exists(), shard.join("notes.txt").exists()), (1, false, true));
+    assert_eq!((found.blocks, begun.exists(), foreign.exists()), (1, false, true));
+    assert!(shard.join("notes.txt").exists());
     let merged = store.merge(&cpu("shop", T0, T0 + HOUR)).unwrap();
     assert_eq!((shown(&merged).as_str(), merged.damage.len()), ("1 profiles: one 1", 0));
 }

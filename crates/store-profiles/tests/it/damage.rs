@@ -60,7 +60,7 @@ fn a_cut_or_missing_object_is_no_answer() {
     drop(store);
     // The log forgets nothing of its newest segment: without it only the object is left.
     fs::remove_dir_all(bench.dir.path().join("log")).unwrap();
-    for len in [0, 1, 11, 12, 100, whole.len() - 24, whole.len() - 1] {
+    for len in [0, 1, 11, 12, 100, whole.len() - 28, whole.len() - 1] {
         fs::write(&path, &whole[..len]).unwrap();
         let (store, _) = bench.open();
         let merged = store.merge(&cpu("shop", T0, T0 + HOUR)).unwrap();

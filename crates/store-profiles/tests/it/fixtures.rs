@@ -7,18 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Bench, HOUR, T0, cpu, open, profile, push, shown};
+use crate::support::{Bench, HOUR, T0, copy, cpu, open, profile, push, shown};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if from.is_dir() { copy(&from, &to) } else { assert!(fs::copy(from, to).is_ok()) }
-    }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 #![cfg(test)]
 
+mod bucket;
 mod crash;
 mod damage;
 mod fixtures;
 mod keep;
+mod newer;
+mod outage;
 mod private;
 mod support;

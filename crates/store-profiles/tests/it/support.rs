@@ -1,6 +1,6 @@
 //! A store on a temporary directory, and profiles to fill it with.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use homeostat_model::{
     Labels,
@@ -43,6 +43,15 @@ pub(crate) fn open(
 ) -> (ProfileStore, Recovery) {
     let place = Place::directory(&dir.join("objects"), "the test's directory").unwrap();
     ProfileStore::open(&dir.join("log"), place, options, runtime, now_ms).unwrap()
+}
+
+/// Copies a directory with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() { copy(&from, &to) } else { assert!(fs::copy(from, to).is_ok()) }
+    }
 }
 
 /// A profile of these stacks, outermost function first, in samples; each sample is 10 ms of CPU.
