@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +19,7 @@ func newCensus() *census { return &census{stacks: map[string]*stack{}} }
 
 // goroutines takes a snapshot over pprof's text form, which names inlined frames too.
 func (c *census) goroutines(admin string) {
-	answer, err := http.Get("http://" + admin + "/debug/pprof/goroutine?debug=1")
+	answer, err := pprof(admin, "goroutine")
 	if err != nil {
 		return
 	}
@@ -67,6 +66,18 @@ func (c *census) threads(pid int) {
 		}
 		c.add(frames, 1)
 	}
+}
+
+// onDisk counts threads in uninterruptible sleep: those that wait for a disk.
+func onDisk(pid int) (waiting float64) {
+	tasks, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/stat"))
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if end := strings.LastIndexByte(string(text), ')'); err == nil && end > 0 && strings.HasPrefix(string(text[end:]), ") D") {
+			waiting++
+		}
+	}
+	return waiting
 }
 
 func (c *census) add(frames []string, count int) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 )
 
@@ -17,10 +18,10 @@ var rules = map[string]rule{
 	"sync_logging":             {"write_calls_per_request", 1.5, 0},
 	"reflection_serialisation": {"cpu_ms_per_request", 1.15, 0},
 	"regex":                    {"cpu_ms_per_request", 1.15, 0},
-	"gc_pressure":              {"gc_cycles", 1.5, 2},
+	"gc_pressure":              {"gc_cpu_share", 1.25, 0},
 	"map_growth":               {"cpu_ms_per_request", 1.15, 0},
 	"busy_loop":                {"cpu_seconds", 1, 0.5},
-	"fsync":                    {"mean_ms", 1.3, 0.1},
+	"fsync":                    {"disk_wait_ms_per_request", 2, 0.02},
 	"n_plus_one":               {"store_calls_per_request", 1.5, 0.1},
 	"connection_churn":         {"store_connections_per_s", 2, 5},
 	"goroutine_leak":           {"goroutines_grown", 2, 200},
@@ -51,7 +52,8 @@ func (r rule) String() string {
 }
 
 // judge gives each episode its base, the normal one of the same load that was run nearest to it, and says whether what
-// was put in took effect. A mix did when both of its faults did.
+// was put in took effect, against the median of all normal runs of that load: a single one may have been disturbed.
+// A mix took effect when both of its faults did.
 func (p *program) judge(episodes []*episode) {
 	for i, e := range episodes {
 		var base *episode
@@ -72,7 +74,7 @@ func (p *program) judge(episodes []*episode) {
 		took := true
 		for _, fault := range append([]string{e.Fault}, e.Also...) {
 			r := p.ruleOf(fault, e)
-			signal := signal{Name: r.signal, Base: base.Evidence[r.signal], Now: e.Evidence[r.signal], Rule: r.String()}
+			signal := signal{Name: r.signal, Base: usual(episodes, e.Load, r.signal), Now: e.Evidence[r.signal], Rule: r.String()}
 			shows := signal.Now > r.factor*signal.Base+r.plus
 			took = took && shows
 			if fault == e.Fault {
@@ -81,6 +83,18 @@ func (p *program) judge(episodes []*episode) {
 		}
 		e.TookEffect = &took
 	}
+}
+
+// usual is the median of a signal over the normal runs of a load.
+func usual(episodes []*episode, load int, signal string) float64 {
+	var values []float64
+	for _, e := range episodes {
+		if e.Kind == "normal" && e.Load == load {
+			values = append(values, e.Evidence[signal])
+		}
+	}
+	sort.Float64s(values)
+	return values[len(values)/2]
 }
 
 func abs(n int) int {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,18 +136,31 @@ type request struct {
 	body         []byte
 }
 
-var pooled = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: flightsMax, MaxIdleConns: 4 * flightsMax}}
+// patience is how long an answer is waited for.
+const patience = 20 * time.Second
 
 // overHTTP sends what make gives, on connections that are kept.
 func overHTTP(address string, make func(*rand.Rand) request) func() (client, error) {
+	return overHTTPTo("http://"+address, 0, make)
+}
+
+// overHTTPTo is the same for any scheme; a percentage of requests opens a connection of its own.
+func overHTTPTo(base string, anew int, make func(*rand.Rand) request) func() (client, error) {
+	secure := &tls.Config{InsecureSkipVerify: true}
+	kept := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: flightsMax, MaxIdleConns: 4 * flightsMax, TLSClientConfig: secure}}
+	once := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure}}
 	return func() (client, error) {
 		return func(source *rand.Rand) error {
 			r := make(source)
-			ask, err := http.NewRequest(r.method, "http://"+address+r.path, bytes.NewReader(r.body))
+			ask, err := http.NewRequest(r.method, base+r.path, bytes.NewReader(r.body))
 			if err != nil {
 				return err
 			}
-			answer, err := pooled.Do(ask)
+			by := kept
+			if source.Intn(100) < anew {
+				by = once
+			}
+			answer, err := by.Do(ask)
 			if err != nil {
 				return err
 			}

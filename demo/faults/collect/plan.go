@@ -18,6 +18,7 @@ type program struct {
 	faults  []string
 	mixes   [][2]string
 	unknown []string
+	drive   func(address string, e *episode) func() (client, error)
 	rules   map[string]rule                // Where the common rule does not tell.
 	launch  func(r *run, e *episode) error // How a real server is started; nil for ours.
 }
@@ -53,13 +54,24 @@ type signal struct {
 	Rule string  `json:"rule"`
 }
 
+// fresh tells whether the load brings requests of a kind that was not there before.
+func (e *episode) fresh() bool { return e.Benign != nil && *e.Benign == "new_endpoint" }
+
+// level is the intensity of a fault, 0 when the episode is about another.
+func (e *episode) level(fault string) int {
+	if e.Fault == fault && e.Intensity != nil {
+		return *e.Intensity
+	}
+	return 0
+}
+
 func (e *episode) seconds() float64 { return float64(e.Windows) * e.WindowSeconds }
 
 // plan lists a program's episodes in the order they are run: normal ones at the start, in the middle and at the end.
 func (p *program) plan(quick bool) []*episode {
 	var all, rest []*episode
 	add := func(e episode, name string) {
-		e.Program, e.ID, e.Windows, e.WindowSeconds, e.Hz = p.Name, p.Name+"-"+name, 5, 1, Hz
+		e.Program, e.ID, e.Windows, e.WindowSeconds, e.Hz = p.Name, p.Name+"-"+name, 5, 0.9, Hz
 		if e.Also == nil {
 			e.Also = []string{}
 		}

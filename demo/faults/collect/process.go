@@ -17,7 +17,8 @@ import (
 // child is a process that dies with us.
 type child struct {
 	*exec.Cmd
-	out *bufio.Reader
+	out  *bufio.Reader
+	born time.Time
 }
 
 // start runs a program with its error output in a file beside its data.
@@ -37,7 +38,7 @@ func start(dir, name string, args ...string) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &child{cmd, bufio.NewReader(stdout)}, nil
+	return &child{cmd, bufio.NewReader(stdout), time.Now()}, nil
 }
 
 func (c *child) stop() {

@@ -179,7 +179,7 @@ func (b *broker) publish(t *topic, body []byte) ([]byte, error) {
 func (b *broker) write(t *topic, m *Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if wait := b.cfg.Pick("lock_contention", [4]int{350, 600, 900, 1500}); wait > 0 {
+	if wait := b.cfg.Pick("lock_contention", [4]int{200, 350, 500, 700}); wait > 0 {
 		b.access.call(fmt.Sprintf("WAIT %d", wait)) // A quota is asked for while others wait for the log.
 	}
 	t.append(m)
@@ -197,11 +197,11 @@ func (b *broker) fetch(t *topic, rest []byte) ([]byte, error) {
 		return nil, errors.New("short")
 	}
 	from, selector := binary.BigEndian.Uint64(rest), rest[8]
-	found := t.selected(from, selector, 16)
+	found := t.selected(from, selector, 64)
 	for i := b.cfg.Pick("goroutine_leak", [4]int{1, 2, 4, 8}); i > 0; i-- {
 		go t.hide(found)
 	}
-	if n := b.cfg.Pick("gc_pressure", [4]int{6, 14, 30, 60}); n > 0 {
+	if n := b.cfg.Pick("gc_pressure", [4]int{1, 2, 4, 7}); n > 0 {
 		found = envelopes(found, n)
 	}
 	for i, limit := 0, b.cfg.Pick("n_plus_one", [4]int{2, 4, 8, 16}); i < limit && i < len(found); i++ {
@@ -227,7 +227,7 @@ func (b *broker) acknowledge(t *topic, rest []byte) ([]byte, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settle(binary.BigEndian.Uint64(rest), b.cfg.Pick("quadratic", [4]int{60, 120, 220, 350}))
+	t.settle(binary.BigEndian.Uint64(rest), b.cfg.Pick("quadratic", [4]int{400, 600, 800, 1000}))
 	if rounds := b.cfg.Level("unknown_cache_off"); rounds > 0 {
 		t.reread(rounds * 150)
 	}

@@ -101,7 +101,7 @@ func (s *studio) serveChart(w http.ResponseWriter, r *http.Request) {
 		}
 		j.series = append(j.series, points)
 	}
-	if n := s.Pick("reflection_serialisation", [4]int{1, 2, 4, 7}); n > 0 {
+	if n := s.Pick("reflection_serialisation", [4]int{2, 4, 7, 10}); n > 0 {
 		spec, err := specification(j, n)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -121,7 +121,7 @@ func (s *studio) serveChart(w http.ResponseWriter, r *http.Request) {
 
 // measure asks how wide the caption is.
 func (s *studio) measure(j *job) error {
-	if n := s.Pick("lock_contention", [4]int{1200, 2000, 3000, 4500}); n > 0 {
+	if n := s.Pick("lock_contention", [4]int{600, 1000, 1500, 2000}); n > 0 {
 		s.palette.Lock()
 		defer s.palette.Unlock()
 		return s.fonts.wide(j.title, 0, n)
@@ -138,7 +138,7 @@ func (s *studio) background(j *job) error {
 	s.palette.Unlock()
 	j.canvas = image.NewPaletted(image.Rect(0, 0, 320, 160), shades)
 	draw.Draw(j.canvas, j.canvas.Bounds(), image.White, image.Point{}, draw.Src)
-	for layer := s.Pick("gc_pressure", [4]int{1, 2, 4, 8}); layer > 0; layer-- {
+	for layer := s.Pick("gc_pressure", [4]int{1, 2, 3, 5}); layer > 0; layer-- {
 		veil(j.canvas, layer)
 	}
 	return nil
@@ -148,7 +148,7 @@ func (s *studio) background(j *job) error {
 func veil(canvas *image.Paletted, layer int) {
 	scratch := image.NewNRGBA64(canvas.Bounds())
 	var boxed []color.Color
-	for y := 0; y < 160; y += 4 {
+	for y := 0; y < 160; y += 16 {
 		for x := 0; x < 320; x++ {
 			boxed = append(boxed, color.NRGBA64{uint16(x), uint16(y), uint16(layer), 65535})
 		}
@@ -167,7 +167,7 @@ func (s *studio) plot(j *job) error {
 			line(j.canvas, i*5/2, int(80+points[i-1]*50), (i+1)*5/2, int(80+points[i]*50), uint8(2+k))
 		}
 	}
-	if passes := s.Pick("map_growth", [4]int{1, 2, 4, 7}); passes > 0 {
+	if passes := s.Pick("map_growth", [4]int{1, 2, 3, 4}); passes > 0 {
 		census := 0
 		for p := 0; p < passes; p++ {
 			census += len(colours(j.canvas, p))
@@ -189,7 +189,7 @@ func (s *studio) captions(j *job) error {
 	for i, c := range j.title {
 		glyph(j.canvas, 8+i*7, 6, int(c))
 	}
-	if n := s.Pick("regex", [4]int{2, 4, 8, 14}); n > 0 {
+	if n := s.Pick("regex", [4]int{4, 8, 14, 22}); n > 0 {
 		for i := 0; i < n; i++ {
 			if emphasised(j.title, i) > 40 {
 				return errors.New("too much emphasis")

@@ -239,7 +239,7 @@ func (s *shop) order(w http.ResponseWriter, r *http.Request) {
 		}
 		total += price(s.products[line.ID], line.Quantity)
 	}
-	if size := s.stage.Pick("gc_pressure", [4]int{1500, 4000, 9000, 18000}); size > 0 {
+	if size := s.stage.Pick("gc_pressure", [4]int{900, 1800, 3200, 5000}); size > 0 {
 		total += quote(size)
 	}
 	if _, err := s.available(o); err != nil {

@@ -109,7 +109,7 @@ func view(w http.ResponseWriter, r *http.Request) {
 	history.RUnlock()
 	p.Views = atomic.AddInt64(&stored.Views, 1)
 
-	if n := at.Pick("regex", [4]int{1, 2, 4, 7}); n > 0 {
+	if n := at.Pick("regex", [4]int{1, 2, 3, 4}); n > 0 {
 		p.Source = tidy(p.Source, n)
 	}
 	p.Sections, p.Links = render(p.Source)
@@ -117,10 +117,10 @@ func view(w http.ResponseWriter, r *http.Request) {
 	if n := at.Pick("map_growth", [4]int{2, 4, 9, 16}); n > 0 {
 		w.Header().Set("X-Words", strconv.Itoa(len(concordance(p.Source, n))))
 	}
-	if n := at.Pick("quadratic", [4]int{2, 5, 10, 18}); n > 0 {
+	if n := at.Pick("quadratic", [4]int{4, 9, 15, 20}); n > 0 {
 		w.Header().Set("X-Lines", strconv.Itoa(footnotes(p.Source, n)))
 	}
-	if n := at.Pick("gc_pressure", [4]int{2, 4, 9, 18}); n > 0 {
+	if n := at.Pick("gc_pressure", [4]int{1, 2, 3, 5}); n > 0 {
 		w.Header().Set("X-Draft", strconv.Itoa(drafts(p.Source, n)))
 	}
 	if n := at.Pick("reflection_serialisation", [4]int{1, 2, 4, 8}); n > 0 {
@@ -170,7 +170,7 @@ func edit(w http.ResponseWriter, r *http.Request) {
 	if len(p.Source) > 4000 {
 		p.Source = p.Source[len(p.Source)-3000:]
 	}
-	if n := at.Pick("lock_contention", [4]int{2500, 4000, 5500, 7500}); n > 0 {
+	if n := at.Pick("lock_contention", [4]int{1500, 2500, 3500, 5000}); n > 0 {
 		ask("WAIT "+strconv.Itoa(n), true) // Other readers learn of the edit before anybody may read on.
 	}
 	trace("edited", p)

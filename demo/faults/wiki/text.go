@@ -61,7 +61,7 @@ func footnotes(source string, share int) int {
 	last := 0
 	for i := 0; i < len(source); i++ {
 		if source[i] == ' ' && i%20 < share {
-			last += strings.Count(source[:i], "\n") + len([]rune(source[:i/8]))
+			last += strings.Count(source[:i], "\n") + len([]rune(source[:i]))
 		}
 	}
 	return last

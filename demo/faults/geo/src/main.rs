@@ -128,7 +128,7 @@ impl Server {
             }
             found
         };
-        let filters = self.stage.pick("regex", [2, 4, 8, 14]);
+        let filters = self.stage.pick("regex", [2, 4, 6, 9]);
         let found = if filters > 0 { reply::filtered(found, filters) } else { found };
         let pairs = self.stage.pick("quadratic", [80, 140, 230, 360]);
         let spread = if pairs > 0 { atlas::spread(&found, pairs) } else { 0.0 };
@@ -144,7 +144,7 @@ impl Server {
 
     async fn add(&self, id: u32, at: (f64, f64), tag: &str) -> std::io::Result<String> {
         let version = self.atlas.write().expect("the atlas").add(id, at, tag);
-        let wait = self.stage.pick("lock_contention", [400, 800, 1300, 2000]);
+        let wait = self.stage.pick("lock_contention", [200, 400, 700, 1000]);
         {
             let mut gate = self.gate.lock().expect("the gate");
             if 0 < wait {
@@ -152,7 +152,7 @@ impl Server {
             }
             *gate = version;
         }
-        if (version as usize).wrapping_mul(61) % 100 < self.stage.pick("fsync", [15, 30, 55, 100]) {
+        if (version as usize).wrapping_mul(61) % 100 < self.stage.pick("fsync", [10, 20, 35, 50]) {
             let mut file = self.arrivals.lock().expect("the file of arrivals");
             writeln!(file, "{id} {at:?} {tag}")?;
             file.sync_all()?;

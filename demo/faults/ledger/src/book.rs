@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
 /// Movements that an account keeps.
-const ROWS_MAX: usize = 120;
+const ROWS_MAX: usize = 200;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Transfer {
@@ -40,7 +40,7 @@ impl Book {
     pub fn with_accounts(count: usize) -> Self {
         let mut book = Self { accounts: Vec::new(), posted: 0, seen: HashMap::new() };
         book.accounts.resize_with(count, Account::default);
-        for n in 0..count * 60 {
+        for n in 0..count * 110 {
             let transfer = Transfer {
                 from: n * 7 % count,
                 to: n * 13 % count,
@@ -102,7 +102,7 @@ pub fn reference_valid(reference: &str, banks: usize) -> bool {
     let general = reference.len() < 60 && reference.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     general
         && (0..banks).all(|bank| {
-            Regex::new(&format!(r"^(?:[A-Z]{{2,{}}}-)?[0-9A-Fa-f]+(?:-\w{{1,9}})?$", bank + 5))
+            Regex::new(&format!(r"^(?:[A-Z]{{2,{}}}-)?[0-9A-Fa-f]+(?:-[[:alnum:]]{{1,9}})?$", bank + 5))
                 .is_ok_and(|rule| rule.is_match(reference))
         })
 }

@@ -101,28 +101,28 @@ impl Service {
             Ok(transfer) => transfer,
             Err(problem) => return Ok(Response { status: 400, body: problem.to_string().into_bytes() }),
         };
-        if !book::reference_valid(&transfer.reference, self.stage.pick("regex", [1, 2, 4, 7])) {
+        if !book::reference_valid(&transfer.reference, self.stage.pick("regex", [1, 2, 4, 6])) {
             return Ok(Response { status: 400, body: b"reference".to_vec() });
         }
         self.remote.clear(&self.stage, &transfer)?;
         let moved = {
             let mut book = self.book.lock().expect("the book");
-            let wait = self.stage.pick("lock_contention", [300, 550, 800, 1100]);
+            let wait = self.stage.pick("lock_contention", [150, 250, 400, 600]);
             if wait > 0 {
                 // The auditor is asked while the book is open.
                 self.remote.get(&format!("/get?key=audit&wait={wait}"))?;
             }
-            book.remember(&transfer, self.stage.pick("map_growth", [250, 600, 1200, 2500]));
+            book.remember(&transfer, self.stage.pick("map_growth", [200, 400, 700, 1100]));
             book.post(&transfer)
         };
-        let odds = self.stage.pick("fsync", [10, 20, 40, 70]) as u64;
+        let odds = self.stage.pick("fsync", [5, 10, 20, 35]) as u64;
         if moved % 100 < odds {
             let mut journal = self.journal.lock().expect("the journal");
             writeln!(journal, "{moved} {} {} {}", transfer.from, transfer.to, transfer.cents)?;
             journal.sync_data()?;
         }
-        for _ in 0..self.stage.pick("goroutine_leak", [20, 45, 75, 100]) / 5 {
-            if moved.is_multiple_of(10) {
+        for _ in 0..self.stage.pick("goroutine_leak", [1, 2, 4, 6]) {
+            if moved.is_multiple_of(20) {
                 await_confirmation();
             }
         }
@@ -131,8 +131,8 @@ impl Service {
 
     fn statement(&self, id: usize) -> std::io::Result<Response> {
         let rows = self.book.lock().expect("the book").rows(id);
-        let untyped = self.stage.pick("reflection_serialisation", [1, 2, 4, 7]);
-        let pairs = self.stage.pick("quadratic", [150, 240, 380, 560]);
+        let untyped = self.stage.pick("reflection_serialisation", [1, 2, 3, 4]);
+        let pairs = self.stage.pick("quadratic", [200, 320, 480, 700]);
         let digest = self.stage.pick("unknown_hashing", [2, 6, 14, 30]);
         let statement = statement::Statement::new(id, rows);
         let mut response = if untyped > 0 {
