@@ -3,9 +3,9 @@
 #![no_main]
 
 use homeostat_wire::series::{
-    chunk_page::{CHUNK_SAMPLES_MAX, decode_times, encode_times, for_each_chunk, for_each_times},
+    chunk_page::{CHUNK_SAMPLES_MAX, ChunkKind, decode_times, encode_times, for_each_chunk, for_each_times},
     histogram::same_bits,
-    histograms, ints, values,
+    histograms, ints, starts, values,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -35,7 +35,23 @@ fn times(bytes: &[u8]) {
     }
 }
 
+/// Starts before a chunk's values.
+fn starts(bytes: &[u8], count: usize) {
+    let t_ms: Vec<i64> = (0..count as i64).map(|at| at * 15_000 - 7).collect();
+    let mut scratch = starts::Scratch::default();
+    for kind in [ChunkKind::Floats, ChunkKind::Histograms] {
+        let Some(column) = starts::decode(&mut &*bytes, count, -7, kind) else { continue };
+        let found = column.of(&t_ms, None);
+        assert!(found.is_empty() || found.len() == count);
+        let mut again = Vec::new();
+        starts::encode(&found, &t_ms, kind, &mut scratch, &mut again);
+        let read = starts::decode(&mut again.as_slice(), count, -7, kind).expect("what was written is read");
+        assert!(read.of(&t_ms, None) == found || found.iter().all(|start_ms| *start_ms == 0));
+    }
+}
+
 fn column(bytes: &[u8], count: usize) {
+    starts(bytes, count);
     let (mut scratch, mut floats) = (values::Scratch::default(), Vec::new());
     let decoded = values::decode(&mut &*bytes, count, &mut scratch, &mut floats);
     assert!(floats.len() <= count);

@@ -14,8 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     check_header(bytes).ok();
     open_frame(bytes).ok();
     Manifest::decode(bytes).ok();
-    if let Ok(footer_at) = decode_trailer(bytes) {
-        assert_eq!(decode_trailer(&encode_trailer(footer_at)), Ok(footer_at));
+    if let Ok((footer_at, version)) = decode_trailer(bytes) {
+        assert_eq!(decode_trailer(&encode_trailer(footer_at, version)), Ok((footer_at, version)));
     }
     let empty = Manifest::default().encode();
     let mut file = empty[..HEADER_BYTES].to_vec();

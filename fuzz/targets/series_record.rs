@@ -5,16 +5,23 @@ use homeostat_wire::series::record::{RecordBuilder, decode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(record) = decode(bytes) else { return };
+    let Ok(mut record) = decode(bytes) else { return };
+    // Starts of which none is known are not written.
+    if record.floats.starts.iter().chain(&record.histograms.starts).all(|start_ms| *start_ms == 0) {
+        record.floats.starts.clear();
+        record.histograms.starts.clear();
+    }
     let mut builder = RecordBuilder::default();
     for (series, labels) in &record.definitions {
         builder.define(*series, labels);
     }
-    for (series, t_ms, value) in record.floats.iter() {
+    for ((series, t_ms, value), start_ms) in record.floats.with_starts() {
         builder.float(series, t_ms, *value);
+        builder.float_start(start_ms);
     }
-    for (series, t_ms, value) in record.histograms.iter() {
+    for ((series, t_ms, value), start_ms) in record.histograms.with_starts() {
         builder.histogram(series, t_ms, value);
+        builder.histogram_start(start_ms);
     }
     for exemplar in &record.exemplars {
         builder.exemplar(*exemplar);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, TimeMs, labels::LabelsBuilder};
+use homeostat_model::{Histogram, TimeMs, labels::LabelsBuilder, sample::START_UNKNOWN};
 use homeostat_relabel::{Fate, relabel};
 use homeostat_wire::{
     intake::{FloatSample, HistogramSample},
@@ -11,6 +11,7 @@ use homeostat_wire::{
 };
 
 use crate::{
+    carrier::Version,
     entry::Head,
     limits::{LANES, REQUEST_BYTES_MAX},
     relay::RelaySpec,
@@ -31,12 +32,14 @@ impl<'s> RelayBatch<'s> {
         Self { spec, arrived_ms, open, ready: Vec::new() }
     }
 
-    /// Adds a series, unless the rules drop it.
+    /// Adds a series, unless the rules drop it. The last are the starts of floats and of histograms, each empty or as many as
+    /// there are samples; only destinations of version 2.0 get them.
     pub fn series<'a>(
         &mut self,
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         floats: &[(TimeMs, f64)],
         histograms: &[(TimeMs, Arc<Histogram>)],
+        (float_starts, histogram_starts): (&[TimeMs], &[TimeMs]),
     ) {
         let mut builder = LabelsBuilder::default();
         for (name, value) in &self.spec.external_labels {
@@ -55,12 +58,22 @@ impl<'s> RelayBatch<'s> {
         }
         let histograms = if self.spec.native_histograms { histograms } else { &[] };
         let lane = crc32c::crc32c(labels.as_packed().as_bytes()) as usize % LANES;
-        let mut floats: Vec<FloatSample> =
-            floats.iter().map(|(t_ms, value)| FloatSample { t_ms: *t_ms, value: *value, start_ms: None }).collect();
-        let mut histograms: Vec<HistogramSample> = histograms
-            .iter()
-            .map(|(t_ms, histogram)| HistogramSample { t_ms: *t_ms, histogram: Arc::clone(histogram), start_ms: None })
-            .collect();
+        let sends_starts = self.spec.version == Version::V2;
+        let start_at = |starts: &[TimeMs], at: usize| {
+            starts.get(at).copied().filter(|start_ms| sends_starts && *start_ms != START_UNKNOWN)
+        };
+        let float = |(at, (t_ms, value)): (usize, &(TimeMs, f64))| FloatSample {
+            t_ms: *t_ms,
+            value: *value,
+            start_ms: start_at(float_starts, at),
+        };
+        let histogram = |(at, (t_ms, histogram)): (usize, &(TimeMs, Arc<Histogram>))| HistogramSample {
+            t_ms: *t_ms,
+            histogram: Arc::clone(histogram),
+            start_ms: start_at(histogram_starts, at),
+        };
+        let mut floats: Vec<FloatSample> = floats.iter().enumerate().map(float).collect();
+        let mut histograms: Vec<HistogramSample> = histograms.iter().enumerate().map(histogram).collect();
         // A series with more samples than a request may have is sent in several.
         while !floats.is_empty() || !histograms.is_empty() {
             let room = self.spec.samples_per_send_max;

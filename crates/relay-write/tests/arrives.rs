@@ -64,6 +64,8 @@ impl Receiver {
         for series in &read.series {
             let times = after.entry(series.labels.to_string()).or_default();
             for sample in &series.samples {
+                let start_ms = (version == Version::V2 && sample.t_ms != 7).then_some(sample.t_ms - 7);
+                assert!(sample.start_ms == start_ms || !series.labels.to_string().contains("n="), "{sample:?}");
                 match times.last() {
                     Some(last) if sample.t_ms < *last => {
                         return Answer::Refused { status: 400, why: "out of order sample".to_owned(), written: None };
@@ -117,9 +119,10 @@ fn put(relay: &Relay, series: usize, times: std::ops::Range<i64>) {
     // Values that do not pack well: a queue is to be filled.
     let value = |t_ms: i64| (t_ms.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> 2) as f64;
     let times: Vec<(i64, f64)> = times.map(|t_ms| (t_ms, value(t_ms))).collect();
+    let starts: Vec<i64> = times.iter().map(|(t_ms, _)| t_ms - 7).collect();
     for number in 0..series {
         let number = number.to_string();
-        batch.series([("__name__", "s"), ("n", number.as_str())], &times, &[]);
+        batch.series([("__name__", "s"), ("n", number.as_str())], &times, &[], (&starts, &[]));
     }
     let ticket = relay.commit(batch).unwrap();
     let _durable = ticket.unwrap().wait(Duration::from_secs(30)).unwrap();
@@ -354,7 +357,7 @@ fn what_there_was_room_for_is_taken() {
     while relay.room(1).is_ok() {
         let mut batch = relay.begin();
         let times: Vec<(i64, f64)> = (0..3001).map(|at| (batches * 3001 + at, 1.0)).collect();
-        batch.series([("__name__", "s")], &times, &[]);
+        batch.series([("__name__", "s")], &times, &[], (&[], &[]));
         relay.commit(batch).unwrap();
         batches += 1;
     }
@@ -375,7 +378,7 @@ fn nobody_waits_for_a_disk_that_removes_the_oldest_part() {
     }
     let commit = |relay: &Relay, t_ms: i64| {
         let mut batch = relay.begin();
-        batch.series([("__name__", "s")], &[(t_ms, 1.0)], &[]);
+        batch.series([("__name__", "s")], &[(t_ms, 1.0)], &[], (&[], &[]));
         relay.commit(batch).unwrap()
     };
     disk.set(|faults| faults.stuck = true);

@@ -10,6 +10,7 @@ use std::{ops::Range, sync::Arc};
 use homeostat_model::{
     Histogram, Labels, MetricKind, TimeMs,
     labels::{LABEL_TEXT_BYTES_MAX, LabelsIter, pack_label},
+    sample::START_UNKNOWN,
 };
 use homeostat_wire::series::record::RecordBuilder;
 use thiserror::Error;
@@ -51,6 +52,10 @@ pub struct Batch {
     pub(crate) series: Vec<BatchSeries>,
     pub(crate) floats: Vec<(TimeMs, f64)>,
     pub(crate) histograms: Vec<(TimeMs, Arc<Histogram>)>,
+    /// Since when the floats count: empty until one says so, and shorter than their list when the last ones do not.
+    pub(crate) float_starts: Vec<TimeMs>,
+    /// Likewise for histograms.
+    pub(crate) histogram_starts: Vec<TimeMs>,
     pub(crate) exemplars: Vec<BatchExemplar>,
     pub(crate) metadata: Vec<BatchMetadata>,
     pub(crate) scratch: Scratch,
@@ -90,6 +95,10 @@ pub struct TakenSeries<'a> {
     pub floats: Vec<(TimeMs, f64)>,
     /// Native histograms.
     pub histograms: Vec<(TimeMs, Arc<Histogram>)>,
+    /// Since when the floats count, [`START_UNKNOWN`] where they do not say: as many, or none when none says.
+    pub float_starts: Vec<TimeMs>,
+    /// Likewise for histograms.
+    pub histogram_starts: Vec<TimeMs>,
 }
 
 #[derive(Clone, Debug)]
@@ -123,6 +132,8 @@ impl Batch {
         self.series.clear();
         self.floats.clear();
         self.histograms.clear();
+        self.float_starts.clear();
+        self.histogram_starts.clear();
         self.exemplars.clear();
         self.metadata.clear();
         self.scratch.ids.clear();
@@ -189,6 +200,25 @@ impl Batch {
         self
     }
 
+    /// As [`float`](Self::float), of a sample that may say since when it counts; [`START_UNKNOWN`] says nothing.
+    #[inline]
+    pub fn float_since(&mut self, t_ms: TimeMs, value: f64, start_ms: TimeMs) -> &mut Self {
+        if start_ms != START_UNKNOWN && !self.series.is_empty() {
+            self.float_starts.resize(self.floats.len(), START_UNKNOWN);
+            self.float_starts.push(start_ms);
+        }
+        self.float(t_ms, value)
+    }
+
+    /// As [`histogram`](Self::histogram), of a sample that may say since when it counts.
+    pub fn histogram_since(&mut self, t_ms: TimeMs, value: impl Into<Arc<Histogram>>, start_ms: TimeMs) -> &mut Self {
+        if start_ms != START_UNKNOWN && !self.series.is_empty() {
+            self.histogram_starts.resize(self.histograms.len(), START_UNKNOWN);
+            self.histogram_starts.push(start_ms);
+        }
+        self.histogram(t_ms, value)
+    }
+
     /// Adds a native histogram to the series at hand.
     pub fn histogram(&mut self, t_ms: TimeMs, value: impl Into<Arc<Histogram>>) -> &mut Self {
         if let Some(series) = self.series.last_mut() {
@@ -233,10 +263,13 @@ impl Batch {
             let passed = &self.scratch.passed_over;
             let floats = entry.floats.clone().filter(|at| passed.floats.binary_search(at).is_err());
             let histograms = entry.histograms.clone().filter(|at| passed.histograms.binary_search(at).is_err());
+            let float_starts = starts_at(&self.float_starts, floats.clone());
+            let histogram_starts = starts_at(&self.histogram_starts, histograms.clone());
             let floats: Vec<_> = floats.filter_map(|at| self.floats.get(at).copied()).collect();
             let histograms: Vec<_> = histograms.filter_map(|at| self.histograms.get(at).cloned()).collect();
             let labels = LabelsIter::over(self.text(&entry.labels));
-            (!floats.is_empty() || !histograms.is_empty()).then_some(TakenSeries { labels, floats, histograms })
+            let taken = TakenSeries { labels, floats, histograms, float_starts, histogram_starts };
+            (!taken.floats.is_empty() || !taken.histograms.is_empty()).then_some(taken)
         })
     }
 
@@ -305,6 +338,14 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// The starts at some places; none when the list is empty.
+fn starts_at(starts: &[TimeMs], places: impl Iterator<Item = usize>) -> Vec<TimeMs> {
+    if starts.is_empty() {
+        return Vec::new();
+    }
+    places.map(|at| starts.get(at).copied().unwrap_or(START_UNKNOWN)).collect()
 }
 
 #[cfg(test)]

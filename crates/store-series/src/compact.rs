@@ -40,7 +40,8 @@ pub(crate) fn compact(
     let blocks = inputs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let (dictionary, mappings) = merged_dictionary(&blocks)?;
     let number = catalog.next_number();
-    let mut writer = BlockWriter::new(Arc::clone(disk), &dir, number, dictionary, (min_ms, max_ms))?;
+    let version = blocks.iter().map(|block| block.version()).max().unwrap_or_default();
+    let mut writer = BlockWriter::new(Arc::clone(disk), &dir, number, dictionary, (min_ms, max_ms), version)?;
     let mut streams = Vec::with_capacity(inputs.len());
     for ((live, block), mapping) in inputs.iter().zip(&blocks).zip(mappings) {
         streams.push(Stream::new(live.clone(), Arc::clone(block), mapping)?);

@@ -67,7 +67,8 @@ fn freeze(shared: &Shared) -> Result<Option<(Frozen, u64)>, FlushError> {
 fn write(shared: &Shared, frozen: Frozen) -> Result<Option<BlockEntry>, FlushError> {
     let plan = Plan::new(shared, frozen);
     let (disk, dir) = (Arc::clone(shared.catalog.disk()), shared.catalog.blocks_dir());
-    let mut writer = BlockWriter::new(disk, &dir, shared.catalog.next_number(), plan.dictionary, frozen.span)?;
+    let mut writer =
+        BlockWriter::new(disk, &dir, shared.catalog.next_number(), plan.dictionary, frozen.span, frozen.version)?;
     let written = plan.order.chunks(SERIES_AT_ONCE).try_for_each(|ids| {
         let view = shared.head().frozen_view(ids);
         for (id, series) in ids.iter().zip(view.series) {

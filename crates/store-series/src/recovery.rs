@@ -101,14 +101,14 @@ impl Replay {
                 self.refs.insert(*reference, id);
             }
         }
-        for (reference, t_ms, value) in record.floats.iter() {
+        for ((reference, t_ms, value), start_ms) in record.floats.with_starts() {
             if let Some(id) = self.refs.get(&reference) {
-                self.head.restore_float(*id, t_ms, *value);
+                self.head.restore_float(*id, t_ms, *value, start_ms);
             }
         }
-        for (reference, t_ms, value) in record.histograms.iter() {
+        for ((reference, t_ms, value), start_ms) in record.histograms.with_starts() {
             if let Some(id) = self.refs.get(&reference) {
-                self.head.restore_histogram(*id, t_ms, value);
+                self.head.restore_histogram(*id, t_ms, value, start_ms);
             }
         }
         for exemplar in &record.exemplars {

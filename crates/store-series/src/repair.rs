@@ -373,7 +373,7 @@ impl Salvage {
         let (dictionary, places) = dictionary(self.series.iter().map(|(_, labels, ..)| labels));
         let footer = self.block.footer();
         let span = (footer.min_ms, footer.max_ms);
-        let mut writer = BlockWriter::new(disk, dir, number, dictionary, span)?;
+        let mut writer = BlockWriter::new(disk, dir, number, dictionary, span, self.block.version())?;
         let reader = Mutex::new(ChunkReader::new(Arc::clone(&self.block), None));
         let mut pairs = Vec::new();
         for (series, labels, slots, chunks) in &self.series {

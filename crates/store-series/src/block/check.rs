@@ -15,7 +15,7 @@ use homeostat_wire::series::{
     frame::PageRef,
     histograms, postings,
     series_page::{SERIES_PER_PAGE, SeriesReader, Slots},
-    values,
+    starts, values,
 };
 
 use super::{Block, BlockError, BlockFault, Parts};
@@ -169,18 +169,21 @@ impl Check<'_> {
                     return true;
                 };
                 // Without its times a chunk cannot be read; that was reported with the times.
-                let read = times.filter(|(count, ..)| match chunk.kind {
+                let read = times.filter(|(count, first, _)| match chunk.kind {
                     ChunkKind::Floats => {
                         floats.clear();
                         let mut rest = chunk.bytes;
+                        let since = starts::decode(&mut rest, *count, *first, chunk.kind);
                         let read = values::decode(&mut rest, *count, &mut scratch, &mut floats);
                         floats_read += *count as u64;
-                        read.is_some() && rest.is_empty()
+                        since.is_some() && read.is_some() && rest.is_empty()
                     }
                     ChunkKind::Histograms => {
                         some.clear();
                         histograms_read += *count as u64;
-                        histograms::decode(chunk.bytes, *count, &mut scratch, &mut some).is_some()
+                        let mut rest = chunk.bytes;
+                        let since = starts::decode(&mut rest, *count, *first, chunk.kind);
+                        since.is_some() && histograms::decode(rest, *count, &mut scratch, &mut some).is_some()
                     }
                 });
                 bad |= times.is_some() && read.is_none();

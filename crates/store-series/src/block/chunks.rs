@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use homeostat_model::{SampleRun, TimeMs};
 use homeostat_wire::series::{
     chunk_page::{ChunkKind, decode_times},
-    histograms, values,
+    histograms, starts, values,
 };
 
 use super::{Block, BlockError, BlockFault, page::Page};
@@ -87,26 +87,29 @@ impl ChunkReader {
         if end_ms < first || last < start_ms || t_ms.is_empty() {
             return Ok(None);
         }
+        let mut rest = bytes;
+        let since = starts::decode(&mut rest, count, first, chunk.kind).ok_or_else(missing)?;
+        let since = since.of(t_ms, places.as_deref());
         match (chunk.kind, places) {
             (ChunkKind::Floats, Some(places)) => {
-                let (mut rest, mut values) = (bytes, Vec::with_capacity(places.len()));
+                let mut values = Vec::with_capacity(places.len());
                 let read = values::decode_some(&mut rest, count, places, &mut self.values, &mut values);
                 read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
-                Ok(floats_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
+                Ok(floats_within(t_ms.clone(), values, since, start_ms, end_ms))
             }
             (ChunkKind::Floats, None) => {
-                let (mut rest, mut values) = (bytes, Vec::with_capacity(count));
+                let mut values = Vec::with_capacity(count);
                 let read = values::decode(&mut rest, count, &mut self.values, &mut values);
                 read.filter(|()| rest.is_empty()).ok_or_else(missing)?;
-                Ok(floats_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
+                Ok(floats_within(t_ms.clone(), values, since, start_ms, end_ms))
             }
             (ChunkKind::Histograms, places) => {
                 let mut values = Vec::with_capacity(count);
-                histograms::decode(bytes, count, &mut self.values, &mut values).ok_or_else(missing)?;
+                histograms::decode(rest, count, &mut self.values, &mut values).ok_or_else(missing)?;
                 if let Some(places) = places {
                     values = places.iter().filter_map(|at| values.get(*at as usize).cloned()).collect();
                 }
-                Ok(histograms_within(t_ms.clone(), values, Vec::new(), start_ms, end_ms))
+                Ok(histograms_within(t_ms.clone(), values, since, start_ms, end_ms))
             }
         }
     }

@@ -27,7 +27,7 @@ use homeostat_store_wal::{Disk, disk::DiskRead};
 use homeostat_wire::series::{
     Malformed,
     dictionary::{Name, decode_names},
-    footer::{BlockEndError, Footer, HEADER_BYTES, TRAILER_BYTES, check_header, decode_trailer},
+    footer::{BlockEndError, BlockVersion, Footer, HEADER_BYTES, TRAILER_BYTES, check_header, decode_trailer},
     frame::{FRAME_HEADER_BYTES, FRAME_PAYLOAD_MAX, FrameError, PageRef, open_frame},
     series_page::{SERIES_PER_PAGE, SeriesReader},
 };
@@ -127,6 +127,7 @@ pub(crate) struct Block {
     path: PathBuf,
     file: Box<dyn DiskRead>,
     bytes: u64,
+    version: BlockVersion,
     footer_at: PageRef,
     footer: Footer,
     names: Vec<Name>,
@@ -143,11 +144,14 @@ impl Block {
         let (mut header, mut trailer) = ([0; HEADER_BYTES], [0; TRAILER_BYTES]);
         let trailer_at = bytes.checked_sub(TRAILER_BYTES as u64).ok_or_else(|| fail(0, BlockEndError::Short.into()))?;
         file.read_at(0, &mut header).map_err(|error| fail(0, error.into()))?;
-        check_header(&header).map_err(|error| fail(0, error.into()))?;
+        let first = check_header(&header).map_err(|error| fail(0, error.into()))?;
         file.read_at(trailer_at, &mut trailer).map_err(|error| fail(trailer_at, error.into()))?;
-        let footer_at = decode_trailer(&trailer).map_err(|error| fail(trailer_at, error.into()))?;
-        let mut block =
-            Self { number, path, file, bytes, footer_at, footer: Footer::default(), names: Vec::new(), cache };
+        let (footer_at, version) = decode_trailer(&trailer).map_err(|error| fail(trailer_at, error.into()))?;
+        if first != version {
+            return Err(fail(0, BlockEndError::Ends { first: first as u16, last: version as u16 }.into()));
+        }
+        let (footer, names) = (Footer::default(), Vec::new());
+        let mut block = Self { number, path, file, bytes, version, footer_at, footer, names, cache };
         let page = block.payload(footer_at)?;
         block.footer = Footer::decode(&page).map_err(|error| block.error(footer_at.offset, error))?;
         if let Some(claim) = bounds::impossible(&block.footer, bytes) {
@@ -165,6 +169,11 @@ impl Block {
 
     pub(crate) fn footer(&self) -> &Footer {
         &self.footer
+    }
+
+    /// What it may hold.
+    pub(crate) fn version(&self) -> BlockVersion {
+        self.version
     }
 
     /// Length of its file.

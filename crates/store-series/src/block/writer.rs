@@ -13,21 +13,22 @@ use std::{
     sync::Arc,
 };
 
-use homeostat_model::{Histogram, SampleRun, TimeMs};
+use homeostat_model::{Histogram, SampleRun, TimeMs, sample::START_UNKNOWN};
 use homeostat_store_wal::{Disk, disk::DiskFile};
 use homeostat_wire::series::{
     chunk_page::{CHUNK_SAMPLES_MAX, ChunkKind, ChunkPageBuilder, TimePageBuilder, encode_times},
     dictionary::{List, ValuesBuilder, encode_names},
-    footer::{Footer, encode_header, encode_trailer},
+    footer::{BlockVersion, Footer, encode_header, encode_trailer},
     frame::{PageRef, put_frame},
     histograms, ints,
     manifest::BlockEntry,
     postings,
     series_page::{SERIES_PER_PAGE, SeriesPageBuilder, Slots},
-    values,
+    starts, values,
 };
 
 use super::file_name;
+use crate::merge::append_starts;
 
 /// Size at which a page of chunks ends: about four hundred chunks of two hours. A query for one series reads so much.
 const CHUNK_PAGE_BYTES: usize = 32 << 10;
@@ -59,6 +60,7 @@ pub(crate) struct BlockWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     number: u64,
+    version: BlockVersion,
     out: Out,
     dictionary: Dictionary,
     slots: Slots,
@@ -82,6 +84,7 @@ pub(crate) struct BlockWriter {
 #[derive(Debug, Default)]
 struct Scratch {
     values: values::Scratch,
+    starts: starts::Scratch,
     ints: ints::Scratch,
     column: Vec<u8>,
     page: Vec<u8>,
@@ -94,6 +97,8 @@ struct Pending {
     t_ms: Vec<TimeMs>,
     floats: Vec<f64>,
     histograms: Vec<Arc<Histogram>>,
+    /// Empty until a sample has one.
+    starts: Vec<TimeMs>,
 }
 
 impl Pending {
@@ -101,6 +106,7 @@ impl Pending {
         self.t_ms.drain(..count.min(self.t_ms.len()));
         self.floats.drain(..count.min(self.floats.len()));
         self.histograms.drain(..count.min(self.histograms.len()));
+        self.starts.drain(..count.min(self.starts.len()));
     }
 }
 
@@ -137,22 +143,24 @@ impl Out {
 }
 
 impl BlockWriter {
-    /// Begins a block whose samples lie from `min_ms` to `max_ms`.
+    /// Begins a block whose samples lie from `min_ms` to `max_ms`, and have starts only when its version can hold them.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: &Path,
         number: u64,
         dictionary: Dictionary,
         (min_ms, max_ms): (TimeMs, TimeMs),
+        version: BlockVersion,
     ) -> io::Result<Self> {
         let file = disk.create(&fresh_path(dir, number))?;
         let mut out = Out { file, buffer: Vec::with_capacity(BUFFER_BYTES + CHUNK_PAGE_BYTES), offset: 0 };
-        out.bytes(&encode_header())?;
+        out.bytes(&encode_header(version))?;
         let pairs = dictionary.pairs();
         Ok(Self {
             disk,
             dir: dir.to_owned(),
             number,
+            version,
             out,
             slots: Slots::new(min_ms, max_ms),
             footer: Footer { min_ms, max_ms, pairs: pairs as u32, ..Footer::default() },
@@ -208,17 +216,19 @@ impl BlockWriter {
     fn run(&mut self, pending: &mut Pending, run: &SampleRun) -> io::Result<u32> {
         let mut chunks = 0;
         match run {
-            SampleRun::Floats { t_ms, values, .. } => {
+            SampleRun::Floats { t_ms, values, starts } => {
                 if !pending.histograms.is_empty() {
                     chunks += self.drain(pending)?;
                 }
+                append_starts(&mut pending.starts, pending.t_ms.len(), starts, t_ms.len());
                 pending.t_ms.extend_from_slice(t_ms);
                 pending.floats.extend_from_slice(values);
             }
-            SampleRun::Histograms { t_ms, values, .. } => {
+            SampleRun::Histograms { t_ms, values, starts } => {
                 if !pending.floats.is_empty() {
                     chunks += self.drain(pending)?;
                 }
+                append_starts(&mut pending.starts, pending.t_ms.len(), starts, t_ms.len());
                 pending.t_ms.extend_from_slice(t_ms);
                 pending.histograms.extend(values.iter().cloned());
             }
@@ -246,16 +256,27 @@ impl BlockWriter {
     }
 
     fn chunk(&mut self, pending: &Pending, range: std::ops::Range<usize>) -> io::Result<()> {
-        let times = self.times_of(pending.t_ms.get(range.clone()).unwrap_or_default())?;
-        let scratch = &mut self.scratch.values;
+        let t_ms = pending.t_ms.get(range.clone()).unwrap_or_default();
+        let since = pending.starts.get(range.clone()).unwrap_or_default();
+        if self.version == BlockVersion::Plain && since.iter().any(|start_ms| *start_ms != START_UNKNOWN) {
+            return Err(io::Error::other("samples with starts in a block that cannot hold any"));
+        }
+        let times = self.times_of(t_ms)?;
+        let Scratch { values: scratch, starts, .. } = &mut self.scratch;
         if pending.histograms.is_empty() {
-            let values = pending.floats.get(range).unwrap_or_default();
+            let (kind, values) = (ChunkKind::Floats, pending.floats.get(range).unwrap_or_default());
             self.footer.floats += values.len() as u64;
-            self.chunk_page.add(times, ChunkKind::Floats, |out| values::encode(values, scratch, out));
+            self.chunk_page.add(times, kind, |out| {
+                starts::encode(since, t_ms, kind, starts, out);
+                values::encode(values, scratch, out);
+            });
         } else {
-            let values = pending.histograms.get(range).unwrap_or_default();
+            let (kind, values) = (ChunkKind::Histograms, pending.histograms.get(range).unwrap_or_default());
             self.footer.histograms += values.len() as u64;
-            self.chunk_page.add(times, ChunkKind::Histograms, |out| histograms::encode(values, scratch, out));
+            self.chunk_page.add(times, kind, |out| {
+                starts::encode(since, t_ms, kind, starts, out);
+                histograms::encode(values, scratch, out);
+            });
         }
         self.footer.chunks += 1;
         if CHUNK_PAGE_BYTES <= self.chunk_page.len() { self.end_chunk_page() } else { Ok(()) }
@@ -343,7 +364,7 @@ impl BlockWriter {
         page.clear();
         self.footer.encode(page);
         let footer = self.out.page(page)?;
-        self.out.bytes(&encode_trailer(footer))?;
+        self.out.bytes(&encode_trailer(footer, self.version))?;
         self.out.spill(0)?;
         self.out.file.sync()?;
         self.disk.rename(&fresh_path(&self.dir, self.number), &self.dir.join(file_name(self.number)))?;

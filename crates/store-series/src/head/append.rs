@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, Labels, TimeMs};
+use homeostat_model::{Histogram, Labels, TimeMs, sample::START_UNKNOWN};
 use homeostat_wire::series::{
     histogram::{BUCKETS_MAX, SPANS_MAX, same_bits},
     record::RecordBuilder,
 };
 
-use super::{Head, LabelHasher, Limits, Part, Series, State};
+use super::{Head, LabelHasher, Limits, Part, Series, State, starts::NO_STARTS};
 use crate::{
     batch::{Batch, PassedOver, Scratch},
     report::{Accepted, Reason, Rejection, Rejections},
@@ -87,6 +87,7 @@ impl Head {
         let packed = batch.text(&entry.labels);
         let floats = batch.floats.get(entry.floats.clone()).unwrap_or_default();
         let histograms = batch.histograms.get(entry.histograms.clone()).unwrap_or_default();
+        let start_of = |starts: &[TimeMs], place: usize| starts.get(place).copied().unwrap_or(START_UNKNOWN);
         let describe = |reason, t_ms, detail| Rejection {
             reason,
             labels: Labels::from_packed(packed).unwrap_or_default(),
@@ -111,18 +112,21 @@ impl Head {
         for (place, (t_ms, value)) in entry.floats.clone().zip(floats) {
             // A series of both kinds brings two lists; together they are in order.
             while let Some((place, (earlier, value))) = histograms.next_if(|(_, (t, _))| t < t_ms) {
-                if !self.append_histogram(id, *earlier, value, record, limits, done, &describe) {
+                let start_ms = start_of(&batch.histogram_starts, place);
+                if !self.append_histogram(id, (*earlier, start_ms), value, record, limits, done, &describe) {
                     passed_over.histograms.push(place);
                 }
             }
             let (accepted, rejected) = &mut *done;
-            match self.float(id, *t_ms, *value, limits) {
+            let start_ms = start_of(&batch.float_starts, place);
+            match self.float(id, *t_ms, *value, start_ms, limits) {
                 Ok(fate) => {
                     accepted.floats += 1;
                     accepted.repeated += u64::from(fate == Fate::Repeated);
                     if fate == Fate::Stored {
                         let log_ref = self.logged(id, record);
                         record.float(log_ref, *t_ms, *value);
+                        record.float_start(start_ms);
                     } else if !self.is_newest(id, *t_ms) {
                         passed_over.floats.push(place);
                     }
@@ -134,7 +138,8 @@ impl Head {
             }
         }
         for (place, (t_ms, value)) in histograms {
-            if !self.append_histogram(id, *t_ms, value, record, limits, done, &describe) {
+            let start_ms = start_of(&batch.histogram_starts, place);
+            if !self.append_histogram(id, (*t_ms, start_ms), value, record, limits, done, &describe) {
                 passed_over.histograms.push(place);
             }
         }
@@ -149,7 +154,7 @@ impl Head {
     fn append_histogram(
         &mut self,
         id: u32,
-        t_ms: TimeMs,
+        (t_ms, start_ms): (TimeMs, TimeMs),
         value: &Arc<Histogram>,
         record: &mut RecordBuilder,
         limits: Limits,
@@ -157,7 +162,7 @@ impl Head {
         describe: &dyn Fn(Reason, TimeMs, Option<String>) -> Rejection,
     ) -> bool {
         let fate = match check(value) {
-            Ok(()) => self.histogram(id, t_ms, value, limits).map_err(|reason| (reason, None)),
+            Ok(()) => self.histogram(id, t_ms, value, start_ms, limits).map_err(|reason| (reason, None)),
             Err(detail) => Err((Reason::InvalidHistogram, Some(detail))),
         };
         match fate {
@@ -167,6 +172,7 @@ impl Head {
                 if fate == Fate::Stored {
                     let log_ref = self.logged(id, record);
                     record.histogram(log_ref, t_ms, value);
+                    record.histogram_start(start_ms);
                 }
                 fate == Fate::Stored || self.is_newest(id, t_ms)
             }
@@ -198,21 +204,28 @@ impl Head {
     }
 
     /// A float of the log's: it was accepted once, in whatever order.
-    pub(crate) fn restore_float(&mut self, id: u32, t_ms: TimeMs, value: f64) {
-        self.float(id, t_ms, value, RESTORE).ok();
+    pub(crate) fn restore_float(&mut self, id: u32, t_ms: TimeMs, value: f64, start_ms: TimeMs) {
+        self.float(id, t_ms, value, start_ms, RESTORE).ok();
     }
 
     /// A histogram of the log's.
-    pub(crate) fn restore_histogram(&mut self, id: u32, t_ms: TimeMs, value: &Arc<Histogram>) {
-        self.histogram(id, t_ms, value, RESTORE).ok();
+    pub(crate) fn restore_histogram(&mut self, id: u32, t_ms: TimeMs, value: &Arc<Histogram>, start_ms: TimeMs) {
+        self.histogram(id, t_ms, value, start_ms, RESTORE).ok();
     }
 
     /// Adds a float to a series.
     #[inline]
-    pub(super) fn float(&mut self, id: u32, t_ms: TimeMs, value: f64, limits: Limits) -> Result<Fate, Reason> {
+    pub(super) fn float(
+        &mut self,
+        id: u32,
+        t_ms: TimeMs,
+        value: f64,
+        start_ms: TimeMs,
+        limits: Limits,
+    ) -> Result<Fate, Reason> {
         let Some(series) = self.series.get_mut(id as usize) else { return Err(Reason::SeriesLimit) };
         if series.state != State::Empty && t_ms <= series.newest_t {
-            return self.float_not_newer(id, t_ms, value, limits);
+            return self.float_not_newer(id, t_ms, value, start_ms, limits);
         }
         // The page of an earlier generation stays as it is: it may be on its way into a block.
         let seal = series.written != self.generation;
@@ -222,12 +235,22 @@ impl Head {
         series.newest_t = t_ms;
         series.state = State::Float;
         series.page = self.pages.push(series.page, seal, &mut series.tail, t_ms, value);
+        if start_ms != START_UNKNOWN || series.starts != NO_STARTS {
+            self.note_start(id, t_ms, start_ms);
+        }
         self.count(t_ms);
         Ok(Fate::Stored)
     }
 
     #[cold]
-    fn float_not_newer(&mut self, id: u32, t_ms: TimeMs, value: f64, limits: Limits) -> Result<Fate, Reason> {
+    fn float_not_newer(
+        &mut self,
+        id: u32,
+        t_ms: TimeMs,
+        value: f64,
+        start_ms: TimeMs,
+        limits: Limits,
+    ) -> Result<Fate, Reason> {
         let same = |other: f64| {
             if other.to_bits() == value.to_bits() { Ok(Fate::Repeated) } else { Err(Reason::Duplicate) }
         };
@@ -246,7 +269,7 @@ impl Head {
             return same(other);
         }
         self.enter(id);
-        self.active.late.entry(id).or_default().float(t_ms, value);
+        self.active.late.entry(id).or_default().float(t_ms, value, start_ms);
         self.count(t_ms);
         Ok(Fate::Stored)
     }
@@ -257,6 +280,7 @@ impl Head {
         id: u32,
         t_ms: TimeMs,
         value: &Arc<Histogram>,
+        start_ms: TimeMs,
         limits: Limits,
     ) -> Result<Fate, Reason> {
         let Some(series) = self.series.get_mut(id as usize) else { return Err(Reason::SeriesLimit) };
@@ -271,11 +295,14 @@ impl Head {
                 return Err(Reason::Duplicate);
             }
             self.enter(id);
-            self.active.late.entry(id).or_default().histogram(t_ms, Arc::clone(value));
+            self.active.late.entry(id).or_default().histogram(t_ms, Arc::clone(value), start_ms);
         } else {
             series.enter(self.generation);
             series.newest_t = t_ms;
             series.state = State::Histogram;
+            if start_ms != START_UNKNOWN || series.starts != NO_STARTS {
+                self.note_start(id, t_ms, start_ms);
+            }
             self.active.histograms.entry(id).or_default().push((t_ms, Arc::clone(value)));
         }
         self.active.histogram_bytes += histogram_bytes(value);

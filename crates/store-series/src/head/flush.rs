@@ -8,9 +8,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use homeostat_model::TimeMs;
+use homeostat_model::{TimeMs, sample::START_UNKNOWN};
+use homeostat_wire::series::footer::BlockVersion;
 
-use super::{Head, HeadSeries, HeadView, Part, Series, Slot, page::NO_PAGE, spread};
+use super::{Head, HeadSeries, HeadView, Part, Series, Slot, page::NO_PAGE, spread, view::Beside};
 
 /// What is frozen.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Frozen {
     pub(crate) series: u32,
     /// Label names with a lower place in the index may belong to them.
     pub(crate) names: usize,
+    /// What a block must be able to hold for them.
+    pub(crate) version: BlockVersion,
 }
 
 impl Head {
@@ -35,7 +38,8 @@ impl Head {
         let active = std::mem::take(&mut self.active);
         self.frozen.absorb(active);
         let span = self.frozen.span?;
-        Some(Frozen { span, series: self.series.len() as u32, names: self.index.names().len() })
+        let version = if self.frozen.has_starts() { BlockVersion::Starts } else { BlockVersion::Plain };
+        Some(Frozen { span, series: self.series.len() as u32, names: self.index.names().len(), version })
     }
 
     /// The last of a series' frozen pages.
@@ -58,10 +62,9 @@ impl Head {
             let Some(entry) = self.get(*id) else { continue };
             let first_page = pages.len();
             pages.extend(self.pages.chain(self.frozen_page(entry)).copied());
-            let (mut histograms, mut late) = (Vec::new(), None);
-            self.frozen.add_to(&mut histograms, &mut late, *id, TimeMs::MIN, TimeMs::MAX);
-            let labels = entry.labels.clone();
-            series.push(HeadSeries { labels, pages: first_page..pages.len(), histograms, late });
+            let mut beside = Beside::default();
+            self.frozen.add_to(&mut beside, *id, TimeMs::MIN, TimeMs::MAX);
+            series.push(HeadSeries { labels: entry.labels.clone(), pages: first_page..pages.len(), beside });
         }
         HeadView { series, pages: Arc::new(pages) }
     }
@@ -109,6 +112,7 @@ impl Head {
         let mut ids = 0..;
         self.series.retain(|_| ids.next().and_then(renumber).is_some());
         self.series.shrink_to_fit();
+        self.repack_starts();
         self.table.retain(|slot: &mut Slot| {
             let new = renumber(slot.id);
             slot.id = new.unwrap_or(slot.id);
@@ -132,6 +136,10 @@ impl Part {
         for (id, late) in later.late {
             self.late.entry(id).or_default().absorb(late);
         }
+        for (id, changes) in later.starts {
+            self.starts.entry(id).or_default().extend(changes);
+        }
+        self.starts_len += later.starts_len;
         self.histogram_bytes += later.histogram_bytes;
         self.samples += later.samples;
         self.span = match (self.span, later.span) {
@@ -140,9 +148,16 @@ impl Part {
         };
     }
 
+    /// Returns true when one of its samples says since when it counts.
+    fn has_starts(&self) -> bool {
+        let in_order = self.starts.values().flatten().any(|change| change.start_ms != START_UNKNOWN);
+        in_order || self.late.values().any(|late| !late.starts.is_empty())
+    }
+
     fn renumber(&mut self, renumber: &dyn Fn(u32) -> Option<u32>) {
         self.histograms = rekeyed(std::mem::take(&mut self.histograms), renumber);
         self.late = rekeyed(std::mem::take(&mut self.late), renumber);
+        self.starts = rekeyed(std::mem::take(&mut self.starts), renumber);
     }
 }
 

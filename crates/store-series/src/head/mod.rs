@@ -14,6 +14,7 @@ mod index;
 mod late;
 mod page;
 mod ranks;
+mod starts;
 mod view;
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasher, sync::Arc};
@@ -32,6 +33,7 @@ use self::{
     late::Late,
     page::{NO_PAGE, Pages, Tail},
     ranks::Ranks,
+    starts::{NO_STARTS, Newest, Since},
 };
 use crate::{
     report::Reason,
@@ -56,6 +58,8 @@ pub(crate) struct Series {
     frozen: u32,
     /// The generation in which it was written last.
     written: u32,
+    /// Where the start of its newest sample is kept, once one had a start.
+    starts: u32,
     /// What the log calls it.
     log_ref: u64,
     /// The generation of the log in which its labels stand.
@@ -86,6 +90,7 @@ pub(crate) struct Head {
     table: HashTable<Slot>,
     index: Index,
     pages: Pages,
+    newest_starts: Newest,
     /// What came in this generation.
     active: Part,
     /// What came before and is on its way into a block.
@@ -111,6 +116,10 @@ struct Part {
     /// Bytes of the histograms, about.
     histogram_bytes: usize,
     late: HashMap<u32, Late>,
+    /// Since when samples in order count, of series with such samples: each entry from its time on.
+    starts: HashMap<u32, Vec<Since>>,
+    /// The number of their entries.
+    starts_len: usize,
     /// Times of the oldest and the newest sample, floats included.
     span: Option<(TimeMs, TimeMs)>,
     /// The number of all samples, floats included.
@@ -131,6 +140,7 @@ impl Default for Head {
             table: HashTable::new(),
             index: Index::default(),
             pages: Pages::default(),
+            newest_starts: Newest::default(),
             active: Part::default(),
             frozen: Part::default(),
             last_histograms: HashMap::new(),
@@ -196,7 +206,8 @@ impl Head {
 
     /// Bytes that its samples take.
     pub(crate) fn sample_bytes(&self) -> usize {
-        self.pages.used_bytes() + self.active.histogram_bytes + self.frozen.histogram_bytes
+        let starts = (self.active.starts_len + self.frozen.starts_len) * size_of::<Since>();
+        self.pages.used_bytes() + self.active.histogram_bytes + self.frozen.histogram_bytes + starts
     }
 
     /// A series that may be this one: a look at the hash only.
@@ -235,6 +246,7 @@ impl Head {
             page: NO_PAGE,
             frozen: NO_PAGE,
             written: 0,
+            starts: NO_STARTS,
             log_ref: 0,
             generation: 0,
             state: State::Empty,

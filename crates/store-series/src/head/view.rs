@@ -8,7 +8,12 @@ use std::{ops::Range, sync::Arc};
 
 use homeostat_model::{Histogram, Labels, SampleRun, TimeMs};
 
-use super::{Head, Part, late::Late, page::Page};
+use super::{
+    Head, Part,
+    late::Late,
+    page::Page,
+    starts::{self, Since},
+};
 use crate::{
     merge::{floats_within, histograms_within},
     sieve::Sieve,
@@ -27,8 +32,16 @@ pub(crate) struct HeadSeries {
     pub(crate) labels: Labels,
     /// Its pages, newest first.
     pub(super) pages: Range<usize>,
+    pub(super) beside: Beside,
+}
+
+/// What of a series lies beside its pages.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
     pub(super) histograms: Vec<(TimeMs, Arc<Histogram>)>,
     pub(super) late: Option<Late>,
+    /// Since when samples in order count.
+    pub(super) starts: Vec<Since>,
 }
 
 impl Head {
@@ -39,8 +52,7 @@ impl Head {
             return false;
         }
         self.pages.chain(entry.page).any(|page| page.first_t() <= end_ms) || {
-            let (histograms, late) = self.parts_of(id, start_ms, end_ms);
-            !histograms.is_empty() || late.is_some()
+            self.beside(id, start_ms, end_ms).has_samples()
         }
     }
 
@@ -48,13 +60,12 @@ impl Head {
         [&self.frozen, &self.active]
     }
 
-    /// Histograms and late samples of a series.
-    fn parts_of(&self, id: u32, start_ms: TimeMs, end_ms: TimeMs) -> (Vec<(TimeMs, Arc<Histogram>)>, Option<Late>) {
-        let (mut histograms, mut late) = (Vec::new(), None);
+    fn beside(&self, id: u32, start_ms: TimeMs, end_ms: TimeMs) -> Beside {
+        let mut beside = Beside::default();
         for part in self.parts() {
-            part.add_to(&mut histograms, &mut late, id, start_ms, end_ms);
+            part.add_to(&mut beside, id, start_ms, end_ms);
         }
-        (histograms, late)
+        beside
     }
 
     /// Copies what the series have from `start_ms` to `end_ms`; those without a sample there are left out, as far as
@@ -88,10 +99,9 @@ impl Head {
             if entry.newest_t < start_ms {
                 pages.truncate(first_page);
             }
-            let (histograms, late) = self.parts_of(*id, start_ms, end_ms);
-            if first_page < pages.len() || !histograms.is_empty() || late.is_some() {
-                let labels = entry.labels.clone();
-                series.push(HeadSeries { labels, pages: first_page..pages.len(), histograms, late });
+            let beside = self.beside(*id, start_ms, end_ms);
+            if first_page < pages.len() || beside.has_samples() {
+                series.push(HeadSeries { labels: entry.labels.clone(), pages: first_page..pages.len(), beside });
                 ranked_left += usize::from(at < ranked);
             }
         }
@@ -99,23 +109,28 @@ impl Head {
     }
 }
 
+impl Beside {
+    fn has_samples(&self) -> bool {
+        !self.histograms.is_empty() || self.late.is_some()
+    }
+}
+
 impl Part {
     /// Adds what it has of a series; parts come in the order in which they were written.
-    pub(super) fn add_to(
-        &self,
-        histograms: &mut Vec<(TimeMs, Arc<Histogram>)>,
-        late: &mut Option<Late>,
-        id: u32,
-        start_ms: TimeMs,
-        end_ms: TimeMs,
-    ) {
+    pub(super) fn add_to(&self, beside: &mut Beside, id: u32, start_ms: TimeMs, end_ms: TimeMs) {
         if let Some(all) = self.histograms.get(&id) {
-            histograms.extend(within(all, start_ms, end_ms));
+            beside.histograms.extend(within(all, start_ms, end_ms));
+        }
+        // Mostly nobody has any: a look at an empty map costs no hash.
+        if let Some(all) = self.starts.get(&id) {
+            beside.starts.extend(starts::within(all, start_ms, end_ms));
         }
         if let Some(all) = self.late.get(&id) {
-            let (floats, others) = (within(&all.floats, start_ms, end_ms), within(&all.histograms, start_ms, end_ms));
-            if !floats.is_empty() || !others.is_empty() {
-                late.get_or_insert_default().absorb(Late { floats, histograms: others });
+            let (floats, histograms) =
+                (within(&all.floats, start_ms, end_ms), within(&all.histograms, start_ms, end_ms));
+            if !floats.is_empty() || !histograms.is_empty() {
+                let starts = within(&all.starts, start_ms, end_ms);
+                beside.late.get_or_insert_default().absorb(Late { floats, histograms, starts });
             }
         }
     }
@@ -138,6 +153,7 @@ impl HeadSeries {
         sieve: Option<&Sieve>,
     ) -> Vec<SampleRun> {
         let mut runs = Vec::new();
+        let Self { beside, .. } = self;
         let pages = pages.get(self.pages).unwrap_or_default();
         if !pages.is_empty() {
             let (mut t_ms, mut values) = (Vec::new(), Vec::new());
@@ -149,15 +165,19 @@ impl HeadSeries {
                 (t_ms, values) = (Vec::with_capacity(count), Vec::with_capacity(count));
                 pages.iter().rev().for_each(|page| page.decode(&mut t_ms, &mut values));
             }
-            runs.extend(floats_within(t_ms, values, Vec::new(), start_ms, end_ms));
+            let since = starts::of(&beside.starts, &t_ms);
+            runs.extend(floats_within(t_ms, values, since, start_ms, end_ms));
         }
-        let late = self.late.unwrap_or_default();
-        for histograms in [self.histograms, late.histograms] {
-            let (t_ms, values) = histograms.into_iter().unzip();
-            runs.extend(histograms_within(t_ms, values, Vec::new(), start_ms, end_ms));
-        }
-        let (t_ms, values) = late.floats.into_iter().unzip();
-        runs.extend(floats_within(t_ms, values, Vec::new(), start_ms, end_ms));
+        let (t_ms, values): (Vec<_>, _) = beside.histograms.into_iter().unzip();
+        let since = starts::of(&beside.starts, &t_ms);
+        runs.extend(histograms_within(t_ms, values, since, start_ms, end_ms));
+        let mut late = beside.late.unwrap_or_default();
+        let (t_ms, values): (Vec<_>, _) = std::mem::take(&mut late.histograms).into_iter().unzip();
+        let since = late.starts_of(&t_ms);
+        runs.extend(histograms_within(t_ms, values, since, start_ms, end_ms));
+        let (t_ms, values): (Vec<_>, _) = std::mem::take(&mut late.floats).into_iter().unzip();
+        let since = late.starts_of(&t_ms);
+        runs.extend(floats_within(t_ms, values, since, start_ms, end_ms));
         runs
     }
 }

@@ -11,7 +11,7 @@ use homeostat_store_series::{Batch, SeriesStore};
 use homeostat_store_series::{Mended, OpenError, RepairError, StoreOptions, Verified, inspect, repair, verify};
 use homeostat_store_wal::{Disk as _, RealDisk, SimDisk};
 use homeostat_wire::series::{
-    footer::{Footer, TRAILER_BYTES, decode_trailer, encode_trailer},
+    footer::{BlockVersion, Footer, TRAILER_BYTES, decode_trailer, encode_trailer},
     frame::{PageRef, open_frame, put_frame},
     manifest::Manifest,
 };
@@ -275,19 +275,19 @@ fn what_a_newer_program_has_written_is_not_damage() {
     let newer = |disk: &SimDisk| {
         let before: Vec<_> = disk.list(&Path::new(DATA).join("blocks")).unwrap();
         let error = repair(Arc::new(disk.clone()), Path::new(DATA), &mut |_| {}).unwrap_err();
-        assert!(matches!(error, RepairError::Newer { found: 2, .. }), "{error}");
+        assert!(matches!(error, RepairError::Newer { found: 3, .. }), "{error}");
         assert_eq!(disk.list(&Path::new(DATA).join("blocks")).unwrap(), before);
         assert!(disk.list(&Path::new(DATA).join("damaged")).unwrap_or_default().is_empty());
     };
     let manifest = Path::new(DATA).join("MANIFEST");
-    disk.edit(&manifest, |bytes| bytes[8] = 2).unwrap();
+    disk.edit(&manifest, |bytes| bytes[8] = 3).unwrap();
     newer(&disk);
     disk.edit(&manifest, |bytes| bytes[8] = 1).unwrap();
     // Another end, which nobody knows here.
     let path = block(&disk, 2);
     let original = disk.read(&path, u64::MAX).unwrap();
     disk.edit(&path, |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let end = bytes.len() - 28;
         bytes[end..].fill(0);
     })
@@ -295,8 +295,10 @@ fn what_a_newer_program_has_written_is_not_damage() {
     newer(&disk);
     disk.edit(&path, |bytes| bytes.clone_from(&original)).unwrap();
     assert_eq!(everything(&disk), whole);
-    // An end of today behind a beginning of tomorrow is a flipped bit.
+    // An end of today behind a beginning of tomorrow is a flipped bit, and so are two ends of different versions.
     disk.edit(&path, |bytes| bytes[8] = 2).unwrap();
+    assert_eq!(verified(&disk).faults.len(), 1);
+    disk.edit(&path, |bytes| bytes[8] = 3).unwrap();
     assert_eq!(repaired(&disk).blocks.len(), 1);
 }
 
@@ -380,7 +382,7 @@ type Claim = (&'static str, fn(&mut Footer));
 
 /// The footer of a block, and where its frame begins.
 fn parts_of(block: &[u8]) -> (Footer, usize) {
-    let at = decode_trailer(&block[block.len() - TRAILER_BYTES..]).unwrap();
+    let (at, _) = decode_trailer(&block[block.len() - TRAILER_BYTES..]).unwrap();
     let frame = &block[at.offset as usize..at.end() as usize];
     (Footer::decode(open_frame(frame).unwrap()).unwrap(), at.offset as usize)
 }
@@ -411,7 +413,7 @@ fn a_footer_cannot_make_readers_take_memory_for_what_is_not_there() {
         hostile.encode(&mut payload);
         let mut bytes = original[..footer_at].to_vec();
         let len = put_frame(&payload, &mut bytes);
-        bytes.extend(encode_trailer(PageRef { offset: footer_at as u64, len }));
+        bytes.extend(encode_trailer(PageRef { offset: footer_at as u64, len }, BlockVersion::Plain));
         disk.edit(&path, |file| file.clone_from(&bytes)).unwrap();
         let opened = SeriesStore::open_on(Arc::new(disk.clone()), Path::new(DATA), StoreOptions::default());
         let error = opened.map(|_| ()).unwrap_err();

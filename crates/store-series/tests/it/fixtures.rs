@@ -2,6 +2,8 @@
 //!
 //! `v1/` is a store of format version 1 that was killed: a block with a counter, a gauge, decimals that end with a stale
 //! marker, and native histograms, of which something was deleted; samples, an exemplar and metadata in the log. Where the
+//! `v2/` is a store of format version 2 that was killed: counters and histograms in a block and in the log whose samples
+//! say since when they count. Where the
 //! writer has been made better without a change of the format, `cargo nextest run -p homeostat-store-series fixtures`
 //! says where the new files are; the old ones move to a directory of their own and stay readable.
 
@@ -15,12 +17,12 @@ use homeostat_model::{Histogram, MetricKind, histogram::Buckets, sample::stale_m
 use homeostat_store_series::{Batch, LabelQuery, SeriesStore, StoreOptions, verify};
 use homeostat_store_wal::{Disk as _, SimDisk};
 
-use crate::{Found, PATIENCE, labels, matchers, open, read};
+use crate::{Found, PATIENCE, labels, matchers, open, read, starts};
 
 const DATA: &str = "/data";
 const DIRS: [&str; 3] = ["", "blocks", "log"];
 const SAMPLES: i64 = 300;
-/// All that are kept, the newest one last.
+/// All that are kept of samples without starts, the newest one last.
 const VERSIONS: [&str; 1] = ["v1"];
 
 fn fixtures() -> PathBuf {
@@ -93,7 +95,7 @@ fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
 fn loaded(version: &str) -> SimDisk {
     let disk = SimDisk::default();
     for dir in DIRS {
-        for entry in fs::read_dir(fixtures().join(version).join(dir)).unwrap() {
+        for entry in fs::read_dir(fixtures().join(version).join(dir)).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_file() {
                 let to = Path::new(DATA).join(dir).join(path.file_name().unwrap());
@@ -111,13 +113,44 @@ fn everything(disk: &SimDisk) -> (Found, usize, usize) {
     (found, exemplars, store.metadata("requests_total").len())
 }
 
+/// What the program of today writes of samples that say since when they count.
+fn written_with_starts() -> SimDisk {
+    let disk = SimDisk::default();
+    let (store, _) = open(&disk, StoreOptions::default());
+    let mut batch = Batch::default();
+    for i in 0..SAMPLES {
+        let t = 1_700_000_000_000 + i * 15_000;
+        // A counter that was reset, one that keeps its start, deltas, a sender that says nothing, histograms.
+        let reset = 1_700_000_000_000 + if i < 100 { -86_400_000 } else { 100 * 15_000 - 77 };
+        let entry = batch.series_of(&labels("__name__=requests_total instance=10.0.0.1:80"));
+        entry.float_since(t, (i % 100 * 70) as f64, reset);
+        let entry = batch.series_of(&labels("__name__=bytes_total instance=10.0.0.1:80"));
+        entry.float_since(t, (i * 1500) as f64, 1_699_000_000_123);
+        batch.series_of(&labels("__name__=deltas")).float_since(t, (i % 7) as f64, t - 14_999);
+        batch.series_of(&labels("__name__=silent")).float(t, i as f64);
+        batch.series_of(&labels("__name__=latency")).histogram_since(t, histogram(i), reset);
+        if i == 250 {
+            append(&store, &mut batch);
+            store.flush().unwrap();
+        }
+    }
+    append(&store, &mut batch);
+    disk.kill();
+    disk
+}
+
 #[test]
 fn the_bytes_of_today_are_those_that_are_kept() {
-    let (today, kept) = (files(&written()), files(&loaded("v1")));
+    same_bytes("v1", &written());
+    same_bytes("v2", &written_with_starts());
+}
+
+fn same_bytes(version: &str, written: &SimDisk) {
+    let (today, kept) = (files(written), files(&loaded(version)));
     if today == kept {
         return;
     }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("series-v1");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("series-{version}"));
     for (name, bytes) in &today {
         let path = dir.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -126,6 +159,22 @@ fn the_bytes_of_today_are_those_that_are_kept() {
     let names =
         |files: &[(String, Vec<u8>)]| -> Vec<_> { files.iter().map(|(name, b)| (name.clone(), b.len())).collect() };
     unreachable!("kept {:?}, written {:?}; the new files are in {}", names(&kept), names(&today), dir.display());
+}
+
+#[test]
+fn kept_starts_are_read() {
+    let (kept, today) = (loaded("v2"), written_with_starts());
+    assert_eq!(verify(&kept, Path::new(DATA), &mut |_| {}).unwrap().faults, []);
+    let (kept, _) = open(&kept, StoreOptions::default());
+    let (today, _) = open(&today, StoreOptions::default());
+    for (name, expected) in
+        [("requests_total", 300), ("bytes_total", 300), ("deltas", 300), ("silent", 0), ("latency", 300)]
+    {
+        let of = |store: &SeriesStore| starts(&store.snapshot(), &format!("__name__={name}"), i64::MIN, i64::MAX);
+        assert!(of(&kept).len() == expected && of(&kept) == of(&today), "{name}");
+        kept.compact_fully().unwrap();
+        assert!(of(&kept) == of(&today), "{name}");
+    }
 }
 
 #[test]

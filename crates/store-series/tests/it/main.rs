@@ -11,10 +11,11 @@ mod fixtures;
 mod full;
 mod model;
 mod select;
+mod starts;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use homeostat_model::{Labels, SampleRun, TimeMs};
+use homeostat_model::{Labels, SampleRun, TimeMs, sample::START_UNKNOWN};
 use homeostat_promql::{Matcher, MatcherOp, Select, SelectedSeries, SeriesSource, SourceError};
 use homeostat_store_series::{Batch, Recovery, SeriesStore, StoreOptions};
 use homeostat_store_wal::SimDisk;
@@ -71,6 +72,21 @@ fn try_read(
 /// What was selected, unpacked.
 fn collected(selected: Vec<SelectedSeries<'_>>) -> Found {
     try_collect(selected).unwrap()
+}
+
+/// Since when samples count, of those that say so.
+fn starts(source: &impl SeriesSource, selector: &str, start_ms: TimeMs, end_ms: TimeMs) -> Vec<(TimeMs, TimeMs)> {
+    let matchers = matchers(selector);
+    let mut all = Vec::new();
+    for series in source.select(&Select { matchers: &matchers, start_ms, end_ms }).unwrap() {
+        for run in series.runs {
+            let run = run.unwrap();
+            assert!(run.starts().is_empty() || run.starts().len() == run.len());
+            let known = run.times().iter().zip(run.starts()).filter(|(_, start_ms)| **start_ms != START_UNKNOWN);
+            all.extend(known.map(|(t_ms, start_ms)| (*t_ms, *start_ms)));
+        }
+    }
+    all
 }
 
 fn try_collect(selected: Vec<SelectedSeries<'_>>) -> Result<Found, SourceError> {

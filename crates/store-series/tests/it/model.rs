@@ -6,18 +6,18 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use homeostat_model::{Histogram, Labels, TimeMs};
+use homeostat_model::{Histogram, Labels, TimeMs, sample::START_UNKNOWN};
 use homeostat_store_series::{Batch, SeriesStore, StoreOptions};
 use homeostat_store_wal::SimDisk;
 use proptest::prelude::*;
 
-use crate::{PATIENCE, Seen, matchers, open, read};
+use crate::{PATIENCE, Seen, matchers, open, read, starts};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Samples (series, how much later than the newest one of the series, value), acknowledged.
-    Append(Vec<(u8, i64, Value)>),
+    /// Samples (series, how much later than the newest one of the series, value, start), acknowledged.
+    Append(Vec<(u8, i64, Value, Start)>),
     /// Everything in memory moves into a block.
     Flush,
     /// All blocks become one.
@@ -38,6 +38,25 @@ enum Value {
     Histogram(u8),
 }
 
+/// Since when a sample counts.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Unknown,
+    At(TimeMs),
+    /// So much before its time.
+    Before(i64),
+}
+
+impl Start {
+    fn ms(self, t_ms: TimeMs) -> TimeMs {
+        match self {
+            Self::Unknown => START_UNKNOWN,
+            Self::At(start_ms) => start_ms,
+            Self::Before(by_ms) => t_ms.wrapping_sub(by_ms),
+        }
+    }
+}
+
 const WINDOW_MS: i64 = 50;
 
 fn arb_step() -> impl Strategy<Value = Step> {
@@ -48,8 +67,14 @@ fn arb_step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Value::Histogram),
     ];
     let later = prop_oneof![6 => Just(15), 2 => 1_i64..1000, 1 => -80_i64..1];
+    let start = prop_oneof![
+        6 => Just(Start::Unknown),
+        4 => Just(Start::At(-7)),
+        2 => Just(Start::Before(15)),
+        1 => any::<i64>().prop_map(Start::At),
+    ];
     prop_oneof![
-        10 => proptest::collection::vec((0_u8..6, later, value), 1..40).prop_map(Step::Append),
+        10 => proptest::collection::vec((0_u8..6, later, value, start), 1..40).prop_map(Step::Append),
         2 => Just(Step::Flush),
         1 => Just(Step::Compact),
         1 => (0_u8..6, 0_i64..2000, 0_i64..500).prop_map(|(series, from, len)| Step::Delete(series, from, from + len)),
@@ -61,32 +86,39 @@ fn arb_step() -> impl Strategy<Value = Step> {
 
 #[derive(Default)]
 struct Naive {
-    series: BTreeMap<u8, BTreeMap<TimeMs, Seen>>,
+    series: BTreeMap<u8, BTreeMap<TimeMs, (Seen, TimeMs)>>,
     newest: BTreeMap<u8, TimeMs>,
 }
 
 impl Naive {
     fn read(&self, from: TimeMs, to: TimeMs) -> Vec<(Labels, Vec<(TimeMs, Seen)>)> {
-        let within =
-            |samples: &BTreeMap<TimeMs, Seen>| -> Vec<_> { samples.range(from..=to).map(|(t, v)| (*t, *v)).collect() };
+        let within = |samples: &BTreeMap<TimeMs, (Seen, TimeMs)>| -> Vec<_> {
+            samples.range(from..=to).map(|(t, (v, _))| (*t, *v)).collect()
+        };
         let all = self.series.iter().map(|(series, samples)| (name(*series), within(samples)));
         all.filter(|(_, samples)| !samples.is_empty()).collect()
     }
 
-    fn append(&mut self, store: &SeriesStore, series: u8, later: i64, value: Value) {
+    /// Since when the samples of a series count, of those that say so.
+    fn starts(&self, series: u8, from: TimeMs, to: TimeMs) -> Vec<(TimeMs, TimeMs)> {
+        let samples = self.series.get(&series).into_iter().flat_map(|samples| samples.range(from..=to));
+        samples.map(|(t, (_, start))| (*t, *start)).filter(|(_, start)| *start != START_UNKNOWN).collect()
+    }
+
+    fn append(&mut self, store: &SeriesStore, series: u8, later: i64, value: Value, start: Start) {
         let newest = self.newest.get(&series).copied();
         let t = newest.unwrap_or(0) + later;
         let mut batch = Batch::default();
         let entry = batch.series_of(&name(series));
         let seen = match value {
             Value::Float(bits) => {
-                entry.float(t, f64::from_bits(bits));
+                entry.float_since(t, f64::from_bits(bits), start.ms(t));
                 Seen::Float(bits)
             }
             Value::Histogram(count) => {
                 let histogram =
                     Histogram { count: count.into(), zero_count: count.into(), sum: 0.5, ..Histogram::default() };
-                entry.histogram(t, Arc::new(histogram));
+                entry.histogram_since(t, Arc::new(histogram), start.ms(t));
                 Seen::Histogram(f64::from(count).to_bits())
             }
         };
@@ -94,7 +126,7 @@ impl Naive {
         let accepted = report.rejected.is_empty();
         assert!(accepted || newest.is_some_and(|newest| t <= newest), "in order, but {:?}", report.rejected);
         if accepted {
-            self.series.entry(series).or_default().entry(t).or_insert(seen);
+            self.series.entry(series).or_default().entry(t).or_insert((seen, start.ms(t)));
             self.newest.insert(series, newest.map_or(t, |newest| newest.max(t)));
         }
         report.ticket.wait(PATIENCE).unwrap();
@@ -125,8 +157,8 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(samples) => {
-                    for (series, later, value) in samples {
-                        naive.append(&store, series, later, value);
+                    for (series, later, value, start) in samples {
+                        naive.append(&store, series, later, value, start);
                     }
                 }
                 Step::Flush => store.flush().unwrap(),
@@ -141,7 +173,11 @@ proptest! {
                         samples.retain(|t, _| !(from..=to).contains(t));
                     }
                 }
-                Step::Read(from, to) => prop_assert_eq!(read(&store.snapshot(), "__name__=x", from, to), naive.read(from, to)),
+                Step::Read(from, to) => {
+                    prop_assert_eq!(read(&store.snapshot(), "__name__=x", from, to), naive.read(from, to));
+                    let found = starts(&store.snapshot(), "series=3", from, to);
+                    prop_assert_eq!(found, naive.starts(3, from, to));
+                }
                 Step::Restart => {
                     store.close(PATIENCE).unwrap();
                     store = open(&disk, options()).0;
@@ -153,6 +189,10 @@ proptest! {
             }
         }
         prop_assert_eq!(read(&store.snapshot(), "__name__=x", i64::MIN, i64::MAX), naive.read(i64::MIN, i64::MAX));
+        for series in 0..6 {
+            let found = starts(&store.snapshot(), &format!("series={series}"), i64::MIN, i64::MAX);
+            prop_assert_eq!(found, naive.starts(series, i64::MIN, i64::MAX), "{}", series);
+        }
         let odd: Vec<_> = naive.read(i64::MIN, i64::MAX).into_iter().filter(|(l, _)| l.value("zparity") == "odd").collect();
         prop_assert_eq!(read(&store.snapshot(), "zparity=~o.*", i64::MIN, i64::MAX), odd);
     }

@@ -13,7 +13,8 @@ use crate::{
     protobuf::{put_double, put_int, put_message, put_packed_uints, put_text, put_uint},
 };
 
-/// Writes a `prometheus.WriteRequest`. Start times have no place in it and are left out.
+/// Writes a `prometheus.WriteRequest`. Start times have no place in it: those that are given travel in the fields that 2.0 has for
+/// them, which only our own decoder reads, so that a queue of such messages keeps them.
 #[derive(Clone, Debug, Default)]
 pub struct EncoderV1 {
     out: Vec<u8>,
@@ -34,6 +35,9 @@ impl EncoderV1 {
                 put_message(2, out, |out| {
                     put_double(1, sample.value, out);
                     put_int(2, sample.t_ms, out);
+                    if let Some(start_ms) = sample.start_ms {
+                        put_int(3, start_ms, out);
+                    }
                 });
             }
             for exemplar in exemplars {
@@ -44,7 +48,12 @@ impl EncoderV1 {
                 });
             }
             for sample in histograms {
-                put_message(4, out, |out| histogram::put(sample, out));
+                put_message(4, out, |out| {
+                    histogram::put(sample, out);
+                    if let Some(start_ms) = sample.start_ms {
+                        put_int(17, start_ms, out);
+                    }
+                });
             }
         });
     }

@@ -132,6 +132,8 @@ fn sample(mut message: Reader<'_>) -> Result<FloatSample, ProtobufError> {
         match field.number {
             1 => sample.value = field.double()?,
             2 => sample.t_ms = field.uint()? as i64,
+            // Not of 1.0: our own queue keeps starts there until they leave as 2.0.
+            3 => sample.start_ms = set_time(field.uint()? as i64),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! chunk page  n, n × (number of the column of times minus the one before, zigzag; length << 1 | is histograms),
-//!             n × values (`values` or `histograms`)
+//!             n × starts, if any (`starts`), and values (`values` or `histograms`)
 //! time page   n, n × length, n × (count, `ints`)
 //! ```
 
@@ -34,7 +34,7 @@ pub struct Chunk<'a> {
     pub times: u32,
     /// What its values are.
     pub kind: ChunkKind,
-    /// Its values.
+    /// Its starts, if any (`starts`), and its values.
     pub bytes: &'a [u8],
 }
 

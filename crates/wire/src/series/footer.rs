@@ -1,7 +1,7 @@
 //! The two ends of a block file: how it is recognised, and where everything in it lies.
 //!
 //! ```text
-//! header   magic `HSTATBLK`, version u16 LE, reserved u16 = 0
+//! header   magic `HSTATBLK`, version u16 LE (`BlockVersion`), reserved u16 = 0
 //! ...      pages
 //! footer   a page: see `Footer`
 //! trailer  offset of the footer u64 LE, its length u32 LE, version u16 LE, reserved u16 = 0,
@@ -21,7 +21,7 @@ use crate::varint::{put, zigzag};
 
 /// First and last bytes of a block.
 pub const MAGIC: [u8; 8] = *b"HSTATBLK";
-/// The version of the format described here.
+/// The version of the format described here, without starts; manifests have it too.
 pub const VERSION: u16 = 1;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 12;
@@ -61,6 +61,26 @@ pub struct Footer {
     pub time_pages: Vec<(PageRef, u64)>,
 }
 
+/// What a block may hold. Programs that know no starts refuse blocks with them by their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlockVersion {
+    /// No chunk has starts.
+    #[default]
+    Plain = VERSION as isize,
+    /// Chunks may have starts (`starts`).
+    Starts = 2,
+}
+
+impl BlockVersion {
+    fn of(found: u16) -> Result<Self, BlockEndError> {
+        match found {
+            VERSION => Ok(Self::Plain),
+            2 => Ok(Self::Starts),
+            found => Err(BlockEndError::Version { found }),
+        }
+    }
+}
+
 /// Why bytes are not the beginning or the end of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BlockEndError {
@@ -71,10 +91,18 @@ pub enum BlockEndError {
     #[error("this is not a block, or it is cut short: `HSTATBLK` is missing")]
     Magic,
     /// A version that this program does not know.
-    #[error("format version {found} is not known here (only {VERSION} is); a newer program has written it")]
+    #[error("format version {found} is not known here; a newer program has written it")]
     Version {
         /// As read.
         found: u16,
+    },
+    /// The two ends are of different versions.
+    #[error("the first bytes say format version {first}, the last ones {last}: one of them is damaged")]
+    Ends {
+        /// Of the header.
+        first: u16,
+        /// Of the trailer.
+        last: u16,
     },
     /// The checksum does not fit.
     #[error("the last bytes are damaged: stored checksum {stored:#010x}, computed {computed:#010x}")]
@@ -87,31 +115,28 @@ pub enum BlockEndError {
 }
 
 /// The header's bytes.
-pub fn encode_header() -> [u8; HEADER_BYTES] {
+pub fn encode_header(version: BlockVersion) -> [u8; HEADER_BYTES] {
     let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
-    let [v0, v1] = VERSION.to_le_bytes();
+    let [v0, v1] = (version as u16).to_le_bytes();
     [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, 0, 0]
 }
 
-/// Checks a header.
-pub fn check_header(bytes: &[u8]) -> Result<(), BlockEndError> {
+/// Checks a header; gives the version.
+pub fn check_header(bytes: &[u8]) -> Result<BlockVersion, BlockEndError> {
     let &[m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, _, _] =
         bytes.first_chunk::<HEADER_BYTES>().ok_or(BlockEndError::Short)?;
     if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
         return Err(BlockEndError::Magic);
     }
-    match u16::from_le_bytes([v0, v1]) {
-        VERSION => Ok(()),
-        found => Err(BlockEndError::Version { found }),
-    }
+    BlockVersion::of(u16::from_le_bytes([v0, v1]))
 }
 
 /// The trailer's bytes.
-pub fn encode_trailer(footer: PageRef) -> Vec<u8> {
+pub fn encode_trailer(footer: PageRef, version: BlockVersion) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(TRAILER_BYTES);
     bytes.extend_from_slice(&footer.offset.to_le_bytes());
     bytes.extend_from_slice(&footer.len.to_le_bytes());
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(version as u16).to_le_bytes());
     bytes.extend_from_slice(&[0, 0]);
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -119,8 +144,8 @@ pub fn encode_trailer(footer: PageRef) -> Vec<u8> {
     bytes
 }
 
-/// Reads a trailer: where the footer lies.
-pub fn decode_trailer(bytes: &[u8]) -> Result<PageRef, BlockEndError> {
+/// Reads a trailer: where the footer lies, and the version.
+pub fn decode_trailer(bytes: &[u8]) -> Result<(PageRef, BlockVersion), BlockEndError> {
     let (fields, rest) = bytes.split_first_chunk::<16>().ok_or(BlockEndError::Short)?;
     let (&stored, magic) = rest.split_first_chunk::<4>().ok_or(BlockEndError::Short)?;
     if magic != MAGIC {
@@ -131,13 +156,12 @@ pub fn decode_trailer(bytes: &[u8]) -> Result<PageRef, BlockEndError> {
         return Err(BlockEndError::Checksum { stored, computed });
     }
     let &[o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, v0, v1, _, _] = fields;
-    match u16::from_le_bytes([v0, v1]) {
-        VERSION => Ok(PageRef {
-            offset: u64::from_le_bytes([o0, o1, o2, o3, o4, o5, o6, o7]),
-            len: u32::from_le_bytes([l0, l1, l2, l3]),
-        }),
-        found => Err(BlockEndError::Version { found }),
-    }
+    let version = BlockVersion::of(u16::from_le_bytes([v0, v1]))?;
+    let footer = PageRef {
+        offset: u64::from_le_bytes([o0, o1, o2, o3, o4, o5, o6, o7]),
+        len: u32::from_le_bytes([l0, l1, l2, l3]),
+    };
+    Ok((footer, version))
 }
 
 impl Footer {
@@ -272,12 +296,15 @@ mod tests {
 
     #[test]
     fn both_ends_are_recognised_and_every_flip_is_noticed() {
-        assert_eq!(check_header(&encode_header()), Ok(()));
-        assert_eq!(check_header(b"HSTATBLK\x02\0\0\0"), Err(BlockEndError::Version { found: 2 }));
+        for version in [BlockVersion::Plain, BlockVersion::Starts] {
+            assert_eq!(check_header(&encode_header(version)), Ok(version));
+        }
+        assert_eq!(check_header(b"HSTATBLK\x03\0\0\0"), Err(BlockEndError::Version { found: 3 }));
         assert_eq!(check_header(b"HSTAT"), Err(BlockEndError::Short));
-        let trailer = encode_trailer(PageRef { offset: 1 << 50, len: 99 });
+        let (page, version) = (PageRef { offset: 1 << 50, len: 99 }, BlockVersion::Starts);
+        let trailer = encode_trailer(page, version);
         assert_eq!(trailer.len(), TRAILER_BYTES);
-        assert_eq!(decode_trailer(&trailer), Ok(PageRef { offset: 1 << 50, len: 99 }));
+        assert_eq!(decode_trailer(&trailer), Ok((page, version)));
         for bit in 0..trailer.len() * 8 {
             let mut flipped = trailer.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block file   header │ pages of chunks, times, series, lists, values, names │ footer │ trailer
-//! chunk        column of values ── shares its column of times with the other series of its target
+//! chunk        column of starts, where there are any, and of values ── shares its column of times with the other series of its target
 //! ```
 //!
 //! Not here: files and memory (`store-series`), frames around records of the log (`wal_record`).
@@ -22,6 +22,7 @@ pub mod postings;
 pub(crate) mod reader;
 pub mod record;
 pub mod series_page;
+pub mod starts;
 pub mod values;
 
 pub use reader::Malformed;
@@ -50,6 +51,10 @@ mod tests {
         let (mut whole, mut floats) = (Vec::new(), Vec::new());
         assert_eq!(ints::decode(&mut &[1, 0xd0, 0x0f, 0x1e, 0][..], 4, &mut whole), Some(()));
         assert_eq!(whole, [1000, 1015, 1030, 1045]);
+        let mut since = &[0x80, 0xb0, 0xea, 0x01, 64][..];
+        let first_ms = 1_700_000_000_000;
+        let read = starts::decode(&mut since, 3, first_ms, chunk_page::ChunkKind::Floats);
+        assert_eq!((read, since), (Some(starts::Starts::One(first_ms - 15_000)), &[64][..]));
         let column = [0x12, 1, 0x64, 0x32, 0];
         assert_eq!(values::decode(&mut &column[..], 3, &mut values::Scratch::default(), &mut floats), Some(()));
         assert_eq!(floats, [0.5, 0.75, 1.0]);

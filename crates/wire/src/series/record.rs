@@ -1,12 +1,13 @@
 //! The record of one batch in the log of the metrics store: new series, then samples in columns.
 //!
 //! ```text
-//! kind u8 = 1
+//! kind u8 = 1, or 2 with starts
 //! definitions  n, n × (reference, length, packed labels)
 //! floats       n, references as runs, times as runs, n numbers
 //! histograms   n, references as runs, times as runs, n histograms
 //! exemplars    n, n × (reference, time zigzag, number, length, packed labels)
 //! metadata     n, n × (kind u8, length, family, length, help, length, unit)
+//! starts       kind 2 only: those of the floats as runs, those of the histograms as runs; 0 is unknown
 //! ```
 //!
 //! Counts, lengths and references are varints, numbers as in [`super::histogram::put_number`]. A column of runs is a
@@ -21,7 +22,7 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, MetricKind, TimeMs};
+use homeostat_model::{Histogram, MetricKind, TimeMs, sample::START_UNKNOWN};
 
 use super::{
     histogram,
@@ -31,6 +32,8 @@ use crate::varint;
 
 /// First byte of a record of a batch.
 const KIND_BATCH: u8 = 1;
+/// First byte of a record of a batch of which some sample says since when it counts.
+const KIND_STARTS: u8 = 2;
 
 /// What is known about a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +68,11 @@ pub struct RecordBuilder {
     floats: Counted,
     float_refs: Runs,
     float_times: Runs,
+    float_starts: Starts,
     histograms: Counted,
     histogram_refs: Runs,
     histogram_times: Runs,
+    histogram_starts: Starts,
     exemplars: Counted,
     metadata: Counted,
     out: Vec<u8>,
@@ -97,6 +102,8 @@ impl RecordBuilder {
         for runs in [&mut self.float_refs, &mut self.float_times, &mut self.histogram_refs, &mut self.histogram_times] {
             runs.clear();
         }
+        self.float_starts.clear();
+        self.histogram_starts.clear();
         self.out.clear();
     }
 
@@ -121,6 +128,21 @@ impl RecordBuilder {
         self.float_refs.push(series as i64);
         self.float_times.push(t_ms);
         histogram::put_number(value, &mut self.floats.bytes);
+    }
+
+    /// Says since when the float that was added last counts; 0 says nothing.
+    #[inline]
+    pub fn float_start(&mut self, start_ms: TimeMs) {
+        if start_ms != START_UNKNOWN {
+            self.float_starts.set(self.floats.count, start_ms);
+        }
+    }
+
+    /// Says since when the histogram that was added last counts; 0 says nothing.
+    pub fn histogram_start(&mut self, start_ms: TimeMs) {
+        if start_ms != START_UNKNOWN {
+            self.histogram_starts.set(self.histograms.count, start_ms);
+        }
     }
 
     /// Adds a histogram.
@@ -157,14 +179,17 @@ impl RecordBuilder {
         let runs = [&self.float_refs, &self.float_times, &self.histogram_refs, &self.histogram_times];
         parts.iter().map(|part| part.bytes.len()).sum::<usize>()
             + runs.iter().map(|runs| runs.bytes.len()).sum::<usize>()
+            + self.float_starts.runs.bytes.len()
+            + self.histogram_starts.runs.bytes.len()
             + 64
     }
 
     /// The record's bytes.
     pub fn finish(&mut self) -> &[u8] {
         let out = &mut self.out;
+        let has_starts = !self.float_starts.is_empty() || !self.histogram_starts.is_empty();
         out.clear();
-        out.push(KIND_BATCH);
+        out.push(if has_starts { KIND_STARTS } else { KIND_BATCH });
         varint::put(self.definitions.count, out);
         out.extend_from_slice(&self.definitions.bytes);
         for (part, refs, times) in [
@@ -180,7 +205,49 @@ impl RecordBuilder {
             varint::put(part.count, out);
             out.extend_from_slice(&part.bytes);
         }
+        if has_starts {
+            out.extend_from_slice(self.float_starts.finish(self.floats.count));
+            out.extend_from_slice(self.histogram_starts.finish(self.histograms.count));
+        }
         out
+    }
+}
+
+/// A column of starts that is empty until a sample has one.
+#[derive(Debug, Default)]
+struct Starts {
+    runs: Runs,
+    /// Samples that it covers.
+    count: u64,
+}
+
+impl Starts {
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.count = 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The start of the last of so many samples; those before it that were not said have none.
+    fn set(&mut self, samples: u64, start_ms: TimeMs) {
+        self.pad(samples.saturating_sub(1));
+        self.runs.push(start_ms);
+        self.count = samples;
+    }
+
+    fn pad(&mut self, samples: u64) {
+        for _ in self.count..samples {
+            self.runs.push(START_UNKNOWN);
+        }
+        self.count = self.count.max(samples);
+    }
+
+    fn finish(&mut self, samples: u64) -> &[u8] {
+        self.pad(samples);
+        self.runs.finish()
     }
 }
 
@@ -265,7 +332,7 @@ pub struct Record<'a> {
     pub metadata: Vec<MetadataRef<'a>>,
 }
 
-/// Samples of one kind; all three have the same length.
+/// Samples of one kind; all columns have the same length, but of starts there may be none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column<V> {
     /// Series.
@@ -274,11 +341,13 @@ pub struct Column<V> {
     pub t_ms: Vec<TimeMs>,
     /// Values.
     pub values: Vec<V>,
+    /// Since when they count, 0 where it is not known; empty when no sample of the record says.
+    pub starts: Vec<TimeMs>,
 }
 
 impl<V> Default for Column<V> {
     fn default() -> Self {
-        Self { series: Vec::new(), t_ms: Vec::new(), values: Vec::new() }
+        Self { series: Vec::new(), t_ms: Vec::new(), values: Vec::new(), starts: Vec::new() }
     }
 }
 
@@ -287,12 +356,18 @@ impl<V> Column<V> {
     pub fn iter(&self) -> impl Iterator<Item = (u64, TimeMs, &V)> {
         self.series.iter().zip(&self.t_ms).zip(&self.values).map(|((series, t_ms), value)| (*series, *t_ms, value))
     }
+
+    /// Iterates over what [`iter`](Self::iter) gives with the start of each sample, or 0.
+    pub fn with_starts(&self) -> impl Iterator<Item = ((u64, TimeMs, &V), TimeMs)> {
+        self.iter().zip(self.starts.iter().copied().chain(std::iter::repeat(START_UNKNOWN)))
+    }
 }
 
 /// Reads a record.
 pub fn decode(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut reader = Reader::new(payload);
-    if reader.byte()? != KIND_BATCH {
+    let kind = reader.byte()?;
+    if !matches!(kind, KIND_BATCH | KIND_STARTS) {
         return Err(Malformed { at: 0, what: "an unknown kind" });
     }
     let mut record = Record::default();
@@ -309,6 +384,10 @@ pub fn decode(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     for _ in 0..reader.count()? {
         let kind = kind_of(reader.byte()?).ok_or(reader.error("an unknown kind of metric"))?;
         record.metadata.push(MetadataRef { kind, family: reader.text()?, help: reader.text()?, unit: reader.text()? });
+    }
+    if kind == KIND_STARTS {
+        record.floats.starts = reader.runs(record.floats.t_ms.len())?;
+        record.histograms.starts = reader.runs(record.histograms.t_ms.len())?;
     }
     reader.end()?;
     Ok(record)
@@ -344,7 +423,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             values.push(take(&mut self.rest).ok_or(self.error(what))?);
         }
-        Ok(Column { series, t_ms, values })
+        Ok(Column { series, t_ms, values, starts: Vec::new() })
     }
 }
 
@@ -384,6 +463,28 @@ mod tests {
     }
 
     #[test]
+    fn starts_come_back_and_every_cut_is_noticed() {
+        let mut builder = RecordBuilder::default();
+        for at in 0..6 {
+            builder.float(at, 1_700_000_000_000, 1.0);
+            builder.float_start(if at % 3 == 2 { 1_600_000_000_000 + at as i64 } else { START_UNKNOWN });
+        }
+        builder.histogram(7, 5, &Histogram::default());
+        let bytes = builder.finish().to_vec();
+        assert_eq!(bytes, builder.finish());
+        let record = decode(&bytes).unwrap();
+        assert_eq!(record.floats.starts, [0, 0, 1_600_000_000_002, 0, 0, 1_600_000_000_005]);
+        assert_eq!(record.histograms.starts, [0]);
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        // The next record of the same builder says nothing of starts.
+        builder.clear();
+        builder.float(1, 2, 3.0);
+        assert_eq!(builder.finish().first(), Some(&KIND_BATCH));
+    }
+
+    #[test]
     fn a_scrape_takes_little_more_than_its_values() {
         let mut builder = RecordBuilder::default();
         for series in 100..1100 {
@@ -396,20 +497,23 @@ mod tests {
         #[test]
         fn arbitrary_samples_come_back(
             samples in proptest::collection::vec((any::<u64>(), any::<i64>(), any::<u64>()), 0..50),
+            starts in proptest::collection::vec(prop_oneof![2 => Just(0_i64), 1 => any::<i64>()], 50),
         ) {
             let mut builder = RecordBuilder::default();
-            for (series, t_ms, bits) in &samples {
+            for ((series, t_ms, bits), start_ms) in samples.iter().zip(&starts) {
                 builder.float(*series, *t_ms, f64::from_bits(*bits));
+                builder.float_start(*start_ms);
             }
             let record = decode(builder.finish()).map_err(|error| TestCaseError::fail(error.to_string()))?;
-            let back: Vec<_> = record.floats.iter().map(|(s, t, v)| (s, t, v.to_bits())).collect();
-            prop_assert_eq!(back, samples);
+            let back: Vec<_> = record.floats.with_starts().map(|((s, t, v), at)| ((s, t, v.to_bits()), at)).collect();
+            prop_assert_eq!(back, samples.into_iter().zip(starts).collect::<Vec<_>>());
         }
 
         #[test]
         fn arbitrary_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             decode(&bytes).ok();
             decode(&[&[KIND_BATCH], bytes.as_slice()].concat()).ok();
+            decode(&[&[KIND_STARTS], bytes.as_slice()].concat()).ok();
         }
     }
 }

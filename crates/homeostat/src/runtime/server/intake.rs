@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use homeostat_model::{Labels, TimeMs};
+use homeostat_model::{Labels, TimeMs, sample::START_UNKNOWN};
 use homeostat_sense_receive::{Intake, NotTaken, Rejected, Taken, Written, govern::Whole};
 use homeostat_store_series::{AppendError, Batch, Rejections};
 use homeostat_store_wal::Full;
@@ -139,14 +139,15 @@ impl SeriesSink for RequestBatch {
         let mut ahead = 0;
         for sample in series.samples {
             if sample.t_ms <= newest_ms {
-                self.batch.float(sample.t_ms, sample.value);
+                self.batch.float_since(sample.t_ms, sample.value, sample.start_ms.unwrap_or(START_UNKNOWN));
             } else {
                 ahead += 1;
             }
         }
         for sample in series.histograms {
             if sample.t_ms <= newest_ms {
-                self.batch.histogram(sample.t_ms, Arc::clone(&sample.histogram));
+                let start_ms = sample.start_ms.unwrap_or(START_UNKNOWN);
+                self.batch.histogram_since(sample.t_ms, Arc::clone(&sample.histogram), start_ms);
             } else {
                 ahead += 1;
             }

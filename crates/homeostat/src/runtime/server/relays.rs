@@ -98,7 +98,8 @@ impl Relays {
         for relay in &self.all {
             let mut queued = relay.begin();
             for series in batch.taken() {
-                queued.series(series.labels, &series.floats, &series.histograms);
+                let starts = (series.float_starts.as_slice(), series.histogram_starts.as_slice());
+                queued.series(series.labels, &series.floats, &series.histograms, starts);
             }
             tickets.extend(relay.commit(queued)?);
         }

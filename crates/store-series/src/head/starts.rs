@@ -1,0 +1,117 @@
+//! Since when samples in order count: for each series the changes, because a counter keeps its start for days.
+//!
+//! The start of a series' newest sample lies apart, in a list that series without starts have no place in: whether a
+//! sample changes it is one comparison. Each generation begins its own list of changes, since that of an earlier one
+//! leaves with its samples.
+//!
+//! Not here: late samples, each of which has its own start (`late`).
+//! Invariants: changes are in order of time; a series that has had a start has an entry for its first sample of every
+//! generation.
+
+use homeostat_model::{TimeMs, sample::START_UNKNOWN};
+
+use super::Head;
+
+/// The place of a series none of whose samples had a start.
+pub(super) const NO_STARTS: u32 = u32::MAX;
+
+/// From a sample's time on, since when samples count: [`START_UNKNOWN`] when they do not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(super) t_ms: TimeMs,
+    pub(super) start_ms: TimeMs,
+}
+
+/// Starts of the newest samples of series that have had one.
+#[derive(Debug, Default)]
+pub(super) struct Newest(Vec<Slot>);
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    start_ms: TimeMs,
+    /// The generation of the sample.
+    generation: u32,
+}
+
+impl Newest {
+    /// Gives a place; no sample was seen there.
+    fn add(&mut self) -> u32 {
+        self.0.push(Slot { start_ms: START_UNKNOWN, generation: 0 });
+        (self.0.len() - 1) as u32
+    }
+
+    /// Notes the start of a newer sample; false when it is that of the sample before, of the same generation.
+    fn changes(&mut self, at: u32, generation: u32, start_ms: TimeMs) -> bool {
+        let Some(slot) = self.0.get_mut(at as usize) else { return false };
+        let changes = slot.generation != generation || slot.start_ms != start_ms;
+        *slot = Slot { start_ms, generation };
+        changes
+    }
+}
+
+impl Head {
+    /// Notes since when a sample in order counts, of a series that has had a start or has one now.
+    pub(super) fn note_start(&mut self, id: u32, t_ms: TimeMs, start_ms: TimeMs) {
+        let Some(series) = self.series.get_mut(id as usize) else { return };
+        if series.starts == NO_STARTS {
+            series.starts = self.newest_starts.add();
+        }
+        if self.newest_starts.changes(series.starts, self.generation, start_ms) {
+            self.active.starts.entry(id).or_default().push(Since { t_ms, start_ms });
+            self.active.starts_len += 1;
+        }
+    }
+
+    /// Gives up the places of series that are gone.
+    pub(super) fn repack_starts(&mut self) {
+        let old = std::mem::take(&mut self.newest_starts);
+        for series in &mut self.series {
+            if let Some(slot) = old.0.get(series.starts as usize) {
+                series.starts = self.newest_starts.0.len() as u32;
+                self.newest_starts.0.push(*slot);
+            }
+        }
+    }
+}
+
+/// The changes that matter to samples between two instants.
+pub(super) fn within(changes: &[Since], start_ms: TimeMs, end_ms: TimeMs) -> &[Since] {
+    let from = changes.partition_point(|change| change.t_ms <= start_ms).saturating_sub(1);
+    let to = changes.partition_point(|change| change.t_ms <= end_ms);
+    changes.get(from..to).unwrap_or_default()
+}
+
+/// Since when the samples at these times count, which ascend; nothing when none says.
+pub(super) fn of(changes: &[Since], t_ms: &[TimeMs]) -> Vec<TimeMs> {
+    if changes.iter().all(|change| change.start_ms == START_UNKNOWN) {
+        return Vec::new();
+    }
+    let mut changes = changes.iter().peekable();
+    let mut start_ms = START_UNKNOWN;
+    let at = |t_ms: &TimeMs| {
+        while let Some(change) = changes.next_if(|change| change.t_ms <= *t_ms) {
+            start_ms = change.start_ms;
+        }
+        start_ms
+    };
+    t_ms.iter().map(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_holds_until_the_next_one() {
+        let changes = [(10, 5), (30, START_UNKNOWN), (50, 45)].map(|(t_ms, start_ms)| Since { t_ms, start_ms });
+        assert_eq!(of(&changes, &[0, 10, 20, 30, 40, 50, 60]), [0, 5, 5, 0, 0, 45, 45]);
+        assert_eq!(of(&changes, &[60]), [45]);
+        assert!(of(&changes[1..2], &[30, 40]).is_empty());
+        for (from, to, count) in [(0, 100, 3), (10, 10, 1), (20, 29, 1), (20, 30, 2), (51, 60, 1), (0, 9, 0)] {
+            let cut = within(&changes, from, to);
+            assert_eq!(cut.len(), count, "{from} to {to}");
+            let times: Vec<_> = (from..=to).collect();
+            assert!(of(cut, &times).iter().eq(&of(&changes, &times)) || of(cut, &times).is_empty());
+        }
+    }
+}
