@@ -3,9 +3,9 @@
 //! `v1/` is a store of format version 1 that was killed: a block with a counter, a gauge, decimals that end with a stale
 //! marker, and native histograms, of which something was deleted; samples, an exemplar and metadata in the log. Where the
 //! `v2/` is a store of format version 2 that was killed: counters and histograms in a block and in the log whose samples
-//! say since when they count. Where the
-//! writer has been made better without a change of the format, `cargo nextest run -p homeostat-store-series fixtures`
-//! says where the new files are; the old ones move to a directory of their own and stay readable.
+//! say since when they count. Where the writer has been made better without a change of the format, `cargo nextest run -p
+//! homeostat-store-series fixtures` says where the new files are; the old ones move to a directory of their own and stay
+//! readable.
 
 use std::{
     fs,
