@@ -116,15 +116,12 @@ fn starts_survive_restarts_blocks_merges_and_deletion() {
             }
         }
         drop(snapshot);
-        match round {
-            0 => {
-                disk.kill();
-                store = open(&disk, options()).0;
-            }
-            _ => {
-                store.flush().unwrap();
-                store.compact_fully().unwrap();
-            }
+        if round == 0 {
+            disk.kill();
+            store = open(&disk, options()).0;
+        } else {
+            store.flush().unwrap();
+            store.compact_fully().unwrap();
         }
     }
     store.close(PATIENCE).unwrap();
