@@ -68,6 +68,9 @@ fn timestamps(ev: &Evaluator<'_>, vector: &Expr, sink: &mut Sink<'_>) -> Result<
 /// `start_timestamp(v)`: since when the samples of a selector count, 0 where they do not say; of anything else nothing.
 fn start_timestamps(ev: &Evaluator<'_>, vector: &Expr, sink: &mut Sink<'_>) -> Result<(), EvalError> {
     let ExprKind::Vector(selector) = &vector.unwrap_parens().kind else { return Ok(()) };
+    if !ev.query.options.start_timestamps {
+        return Ok(());
+    }
     let shift = ev.shifted(&selector.shift)?;
     selector::taken(ev, &selector.matchers, shift, Take::StartSeconds, &mut |series| {
         ev.without_name(series);

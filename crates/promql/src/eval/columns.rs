@@ -97,6 +97,8 @@ pub(super) struct Columns {
     histogram_starts: Vec<TimeMs>,
     float_window: Slot,
     histogram_window: Slot,
+    /// Starts are looked at.
+    with_starts: bool,
     held: Held,
 }
 
@@ -136,6 +138,7 @@ impl Columns {
             histogram_starts: Vec::new(),
             float_window: Slot::default(),
             histogram_window: Slot::default(),
+            with_starts: ev.query.options.start_timestamps,
             held: Held::new(&ev.query.budget),
         }
     }
@@ -244,7 +247,7 @@ impl Columns {
     fn append(&mut self, run: &SampleRun, after_ms: TimeMs) -> Result<(), EvalError> {
         let from = run.times().partition_point(|t_ms| *t_ms <= after_ms);
         let times = run.times().get(from..).unwrap_or_default();
-        let starts = run.starts().get(from..).unwrap_or_default();
+        let starts = run.starts().get(from..).filter(|_| self.with_starts).unwrap_or_default();
         match run {
             SampleRun::Floats { values, .. } => {
                 let values = values.get(from..).unwrap_or_default();

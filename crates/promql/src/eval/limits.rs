@@ -30,6 +30,8 @@ pub struct Options {
     /// A function's result keeps the metric's name until the query's end, and only then loses it. Flag
     /// `promql-delayed-name-removal` of Prometheus, which its acceptance suite takes as given.
     pub delayed_name_removal: bool,
+    /// Functions look at since when samples count. Flag `use-start-timestamps` of Prometheus.
+    pub start_timestamps: bool,
     /// Whether a metric is a counter is read from the label `__type__` instead of guessed from its name. Flag
     /// `type-and-unit-labels` of Prometheus.
     pub type_and_unit_labels: bool,
@@ -42,6 +44,7 @@ impl Default for Options {
             subquery_step_ms: 60_000,
             limits: Limits::default(),
             delayed_name_removal: true,
+            start_timestamps: true,
             type_and_unit_labels: false,
         }
     }

@@ -4,15 +4,17 @@ use homeostat_promql::{Feature, ParseOptions};
 
 /// What evaluation does differently, by Prometheus' names.
 const DELAYED_NAME_REMOVAL: &str = "promql-delayed-name-removal";
+const START_TIMESTAMPS: &str = "use-start-timestamps";
 const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
 
 /// All names.
-pub(crate) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 7] = [
     "promql-experimental-functions",
     "promql-duration-expr",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
     DELAYED_NAME_REMOVAL,
+    START_TIMESTAMPS,
     TYPE_AND_UNIT_LABELS,
 ];
 
@@ -21,12 +23,18 @@ pub(crate) const NAMES: [&str; 6] = [
 pub(crate) struct Features {
     pub(crate) language: ParseOptions,
     pub(crate) delayed_name_removal: bool,
+    pub(crate) start_timestamps: bool,
     pub(crate) type_and_unit_labels: bool,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Self { language: ParseOptions::all(), delayed_name_removal: true, type_and_unit_labels: false }
+        Self {
+            language: ParseOptions::all(),
+            delayed_name_removal: true,
+            start_timestamps: true,
+            type_and_unit_labels: false,
+        }
     }
 }
 
@@ -48,6 +56,7 @@ impl Features {
         Ok(Self {
             language: of_language.fold(ParseOptions::none(), ParseOptions::with),
             delayed_name_removal: is_on(DELAYED_NAME_REMOVAL),
+            start_timestamps: is_on(START_TIMESTAMPS),
             type_and_unit_labels: is_on(TYPE_AND_UNIT_LABELS),
         })
     }
@@ -57,6 +66,7 @@ impl Features {
         let of_language = Feature::ALL.into_iter().filter(|feature| self.language.has(*feature)).map(Feature::flag);
         let mut names: Vec<_> = of_language.collect();
         names.extend(self.delayed_name_removal.then_some(DELAYED_NAME_REMOVAL));
+        names.extend(self.start_timestamps.then_some(START_TIMESTAMPS));
         names.extend(self.type_and_unit_labels.then_some(TYPE_AND_UNIT_LABELS));
         names
     }
@@ -73,10 +83,15 @@ mod tests {
 
     #[test]
     fn the_language_is_whole_unless_somebody_takes_a_part_away() {
-        assert_eq!(of(&[], &[]).unwrap().names(), NAMES[..5]);
+        assert_eq!(of(&[], &[]).unwrap().names(), NAMES[..6]);
         assert_eq!(of(&["type-and-unit-labels"], &[]).unwrap().names(), NAMES);
-        let fewer = of(&["promql-duration-expr"], &["promql-duration-expr", "promql-delayed-name-removal"]).unwrap();
+        let fewer = of(
+            &["promql-duration-expr"],
+            &["promql-duration-expr", "promql-delayed-name-removal", "use-start-timestamps"],
+        );
+        let fewer = fewer.unwrap();
         assert!(!fewer.language.has(Feature::DurationExpr) && !fewer.delayed_name_removal);
+        assert!(!fewer.start_timestamps);
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Settings {
         let mut options = Options {
             lookback_ms: i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX),
             delayed_name_removal: self.features.delayed_name_removal,
+            start_timestamps: self.features.start_timestamps,
             type_and_unit_labels: self.features.type_and_unit_labels,
             ..Options::default()
         };
