@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "speaking to a terminal is the job of this program")]
 
 mod arrows;
+mod corpus;
 mod docs;
 mod purity;
 mod rust_paths;
@@ -20,7 +21,7 @@ type Findings = Result<Vec<String>, String>;
 /// Name, what it proves, and how.
 type Check = (&'static str, &'static str, fn(&Workspace) -> Findings);
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 5] = [
     ("check-arrows", "dependencies point bin -> edge -> pure -> vocabulary", arrows::check),
     (
         "check-purity",
@@ -28,6 +29,7 @@ const CHECKS: [Check; 4] = [
         purity::check,
     ),
     ("check-docs", "links in documents lead somewhere, and every format is linked", docs::check),
+    ("check-corpus", "each episode of the corpus is labelled as agreed and has its profiles", corpus::check),
     ("check-text", "no file names a machine's own paths", text::check),
 ];
 

@@ -32,6 +32,11 @@ pub(crate) fn check(workspace: &Workspace) -> Findings {
     Ok(findings)
 }
 
+/// The first of those beginnings that a text has.
+pub(crate) fn own_path_in(content: &str) -> Option<&'static str> {
+    own_paths(content).first().map(|&(_, own)| own)
+}
+
 fn own_paths(content: &str) -> Vec<(usize, &'static str)> {
     let hits = |line: &str| OWN_PATHS.into_iter().find(|own| begins_path(line, own));
     content.lines().enumerate().filter_map(|(i, line)| Some((i + 1, hits(line)?))).collect()

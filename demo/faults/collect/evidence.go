@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// totals are counted over an episode; everything else is a level or a rate.
+var totals = []string{"cpu_seconds", "voluntary_switches", "involuntary_switches", "gc_cycles", "gc_pause_ms", "alloc_bytes"}
+
 // reading is one look at the counters of a process; a key that could not be read is absent.
 type reading map[string]float64
 
@@ -128,7 +131,7 @@ func between(a, b reading, seconds float64, latencies []float64) reading {
 		"requests_per_second": float64(len(latencies)) / seconds,
 		"p50_ms":              quantile(latencies, 0.5), "p99_ms": quantile(latencies, 0.99), "mean_ms": mean(latencies),
 	}
-	for _, key := range []string{"cpu_seconds", "voluntary_switches", "involuntary_switches", "gc_cycles", "gc_pause_ms", "alloc_bytes"} {
+	for _, key := range totals {
 		if before, ok := a[key]; ok {
 			e[key] = b[key] - before
 		}

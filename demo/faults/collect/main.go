@@ -241,6 +241,9 @@ func (r *run) episode(e *episode) (data string, c *census, err error) {
 		syscall.Setpriority(syscall.PRIO_PROCESS, neighbour.Process.Pid, -4)
 	}
 	time.Sleep(warm)
+	if r.Real {
+		time.Sleep(warm) // TLS and their own start take longer.
+	}
 	pid := r.server.Process.Pid
 	g.reset()
 	began := time.Now()
@@ -278,13 +281,13 @@ func (r *run) episode(e *episode) (data string, c *census, err error) {
 		}
 	}()
 	data, counts, err := record(r.dir, e.ID, pid, e.seconds())
-	took := time.Since(began).Seconds()
-	latencies := g.latencies()
 	<-surveyed
 	close(stopLooking)
 	<-looked
 	after := look(pid, r.admin, r.store)
 	after["age_s"] = time.Since(r.server.born).Seconds()
+	took := time.Since(began).Seconds()
+	latencies := g.latencies()
 	if err != nil {
 		return "", nil, err
 	}
@@ -295,6 +298,13 @@ func (r *run) episode(e *episode) (data string, c *census, err error) {
 		return "", nil, fmt.Errorf("%.0f requests failed, %d did not: %v", failed, len(latencies), g.first)
 	}
 	e.Evidence = between(before, after, took, latencies)
+	for _, key := range totals {
+		// The looks lie a little further apart than the samples: totals are told for the episode's seconds.
+		if value, ok := e.Evidence[key]; ok {
+			e.Evidence[key] = value * e.seconds() / took
+		}
+	}
+	e.Evidence["census_snapshots"] = float64(c.snapshots)
 	for key, value := range counts {
 		switch key {
 		case "fsync", "fdatasync":

@@ -56,7 +56,7 @@ func programs() []*program {
 			rates: [3]float64{500, 700, 900}, launch: launchEtcd, drive: driveEtcd,
 			faults: []string{"fsync", "runqueue_neighbour"}, unknown: []string{"unknown_big_sort"}},
 		{Name: "prometheus", Language: "go", Role: "sealed", Real: true, What: "Prometheus of the distribution over TLS, under queries with regular expressions, under connections that do not stay.",
-			rates: [3]float64{500, 700, 900}, launch: launchPrometheus, drive: drivePrometheus,
+			rates: [3]float64{120, 180, 260}, launch: launchPrometheus, drive: drivePrometheus,
 			faults: []string{"regex", "connection_churn"}, rules: map[string]rule{"connection_churn": {"tcp_opens_per_s", 2, 5}}},
 		{Name: "nginx", Language: "c", Role: "sealed", Real: true, What: "nginx of the distribution over TLS: access logs without a buffer, maps with many patterns, connections that do not stay.",
 			rates: [3]float64{1500, 2100, 2800}, launch: launchNginx, drive: driveNginx,

@@ -4,6 +4,7 @@ import (
 	"debug/dwarf"
 	"debug/elf"
 	"debug/gosym"
+	"encoding/binary"
 	"sort"
 	"strings"
 )
@@ -15,6 +16,7 @@ type images struct{ loaded map[string]*image }
 type image struct {
 	functions []function
 	table     *gosym.Table
+	moved     []elf.ProgHeader // Without symbols perf tells offsets in the file: the segments turn them into addresses.
 }
 
 type function struct {
@@ -39,6 +41,12 @@ func (i *images) names(path string, ip uint64, returns bool) []string {
 	}
 	if im == nil {
 		return nil
+	}
+	for _, segment := range im.moved {
+		if segment.Off <= ip && ip < segment.Off+segment.Filesz {
+			ip += segment.Vaddr - segment.Off
+			break
+		}
 	}
 	if returns {
 		ip-- // The call, not the instruction that it comes back to.
@@ -88,11 +96,24 @@ func load(path string) *image {
 	if err != nil {
 		return nil
 	}
-	table, err := gosym.NewTable(nil, gosym.NewLineTable(text, file.Section(".text").Addr))
+	// The Go code begins where the table's header says (Go 1.18 and later, 64 bits): C code may come before it.
+	begin := file.Section(".text").Addr
+	if len(text) >= 32 {
+		if said := binary.LittleEndian.Uint64(text[24:]); said != 0 {
+			begin = said
+		}
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(text, begin))
 	if err != nil {
 		return nil
 	}
-	return &image{table: table}
+	im := &image{table: table}
+	for _, segment := range file.Progs {
+		if segment.Type == elf.PT_LOAD {
+			im.moved = append(im.moved, segment.ProgHeader)
+		}
+	}
+	return im
 }
 
 // functionsOf lists all functions with the calls inlined in them, ordered by address.
