@@ -21,7 +21,7 @@ var rules = map[string]rule{
 	"gc_pressure":              {"gc_cpu_share", 1.25, 0},
 	"map_growth":               {"cpu_ms_per_request", 1.15, 0},
 	"busy_loop":                {"cpu_seconds", 1, 0.5},
-	"fsync":                    {"disk_wait_ms_per_request", 2, 0.02},
+	"fsync":                    {"disk_wait_ms_per_s", 2, 10},
 	"n_plus_one":               {"store_calls_per_request", 1.5, 0.1},
 	"connection_churn":         {"store_connections_per_s", 2, 5},
 	"goroutine_leak":           {"goroutines_grown", 2, 200},

@@ -90,6 +90,11 @@ func collect(p *program, episodes []*episode, bin, out string) error {
 			return err
 		}
 		defer r.store.stop()
+		_, release, err := ownDisk(work, filepath.Join(work, "disk-of-the-services"))
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
 	// Profiles are folded beside the next episode's start.
 	folding := make(chan func(), 1)
@@ -102,6 +107,10 @@ func collect(p *program, episodes []*episode, bin, out string) error {
 	}()
 	for _, e := range episodes {
 		data, census, err := r.episode(e)
+		if err != nil {
+			log.Printf("%s, once more: %v", e.ID, err)
+			data, census, err = r.episode(e)
+		}
 		if err != nil {
 			e.failure = err
 			log.Printf("%s: %v", e.ID, err)
@@ -169,7 +178,7 @@ func (r *run) launchOurs(e *episode) error {
 	if e.Benign != nil && *e.Benign == "deploy" {
 		name += "-next"
 	}
-	dir := filepath.Join(r.dir, "service")
+	dir := filepath.Join(r.dir, "disk-of-the-services", "service")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -321,8 +330,7 @@ func (r *run) episode(e *episode) (data string, c *census, err error) {
 	}
 	e.Evidence["write_calls_per_request"] = e.Evidence["write_calls_per_s"] / e.Evidence["requests_per_second"]
 	if looks > 0 {
-		// Little's law: who waits on average, over how many come, is how long one waits.
-		e.Evidence["disk_wait_ms_per_request"] = waited / looks / e.Evidence["requests_per_second"] * 1000
+		e.Evidence["disk_wait_ms_per_s"] = waited / looks * 1000
 	}
 	if c.snapshots > 0 {
 		e.Evidence["waiters"] = c.waiters / float64(c.snapshots)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -18,6 +19,9 @@ func weighAll(p *program, episodes []*episode, bin string) error {
 		return err
 	}
 	defer r.store.stop()
+	if err := os.Mkdir(filepath.Join(work, "disk-of-the-services"), 0o755); err != nil {
+		return err
+	}
 	for _, e := range episodes {
 		if e.Kind == "mix" || e.Fault == "runqueue_neighbour" || e.Run > 1 {
 			continue

@@ -138,7 +138,7 @@ func (e *engine) add(w http.ResponseWriter, body io.Reader) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	for i := e.opts.Pick("fsync", [4]int{1, 1, 2, 4}); i > 0 && (e.opts.Level("fsync") > 1 || number%2 == 0); i-- {
+	for i := e.opts.Pick("fsync", [4]int{1, 1, 2, 3}); i > 0 && (e.opts.Level("fsync") > 1 || number%2 == 0); i-- {
 		e.wal.WriteAt([]byte{byte(i)}, int64(i)*4096)
 		e.wal.Sync()
 	}
