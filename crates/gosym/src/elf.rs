@@ -126,15 +126,18 @@ impl Elf {
         })
     }
 
-    /// The address at which a byte of the file is mapped, when nothing is moved. Executable segments come first: a linker
-    /// may map the same page of the file twice.
+    /// The address at which a byte of the file is mapped, when nothing is moved. Files are mapped by whole pages, so the end
+    /// of one segment may be mapped once more before the next one; the executable one comes first.
     pub fn address_of(&self, offset: u64) -> Option<u64> {
+        const PAGE_BYTES: u64 = 4096;
         let holds = |segment: &&Segment| {
-            segment.offset <= offset && offset - segment.offset < segment.file_bytes.max(1).next_multiple_of(4096)
+            let end = segment.offset.saturating_add(segment.file_bytes.max(1));
+            let end = end.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX);
+            (segment.offset & !(PAGE_BYTES - 1)..end).contains(&offset)
         };
         let found = self.loaded().filter(|segment| segment.is_executable()).find(holds);
         let segment = found.or_else(|| self.loaded().find(holds))?;
-        segment.address.checked_add(offset - segment.offset)
+        Some(segment.address.wrapping_add(offset).wrapping_sub(segment.offset))
     }
 
     /// A copy of `len` bytes at an address.
@@ -239,4 +242,28 @@ fn sections(source: &impl ReadAt, header: &[u8]) -> Option<Vec<Section>> {
         })
     };
     Some(table.chunks_exact(ENTRY_BYTES).filter_map(section).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_mapped_twice_belongs_to_the_code() {
+        // As linkers lay out programs: the code begins within the page in which the constants end.
+        let segment = |flags, offset, address, bytes| Segment {
+            kind: 1,
+            flags,
+            offset,
+            address,
+            file_bytes: bytes,
+            memory_bytes: bytes,
+        };
+        let segments = vec![segment(4, 0, 0, 0x127d8), segment(5, 0x127e0, 0x137e0, 0x3c9a0)];
+        let elf = Elf { is_relocatable: true, segments, sections: Vec::new() };
+        assert_eq!(elf.address_of(0x12000), Some(0x13000), "where the page of the code begins");
+        assert_eq!(elf.address_of(0x127e0), Some(0x137e0));
+        assert_eq!(elf.address_of(0x11000), Some(0x11000));
+        assert_eq!(elf.address_of(0x50000), None);
+    }
 }

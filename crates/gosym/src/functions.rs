@@ -151,6 +151,12 @@ impl Functions {
         (file, value(5).unwrap_or(0))
     }
 
+    /// Bytes that a function has put on the stack at an address, its frame pointer included.
+    pub(crate) fn stack_bytes(&self, record: Record, address: u64) -> Option<i32> {
+        let list = self.list(self.field(record, 3)?)?;
+        value_at(list, self.header.quantum, address.checked_sub(record.start)?)
+    }
+
     /// The list of indexes into a function's tree of inlined calls, and the tree's place; `None` when nothing is inlined.
     pub(crate) fn inlines(&self, record: Record) -> Option<(&[u8], u32)> {
         if self.layout() < Layout::Go1_18 {

@@ -10,6 +10,8 @@
 //! that a large file need not be in memory.
 //! Source: the Go source tree, `runtime/symtab.go`, `runtime/funcdata.go`, `debug/gosym/pclntab.go`, `cmd/link`.
 
+mod all_goroutines;
+mod build_info;
 pub mod elf;
 mod functions;
 mod header;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use crate::{
+    all_goroutines, build_info,
     elf::{Elf, NotElf},
     functions::{Function, Functions},
     header::Layout,
@@ -116,6 +117,13 @@ impl<S: ReadAt> Symbols<S> {
         frames
     }
 
+    /// Bytes that the function at an address has put on the stack there. Where it is 0, as in small functions that call no
+    /// other, the return address lies on top, and the frame pointer is still the caller's: a walk along frame pointers
+    /// leaves the caller out.
+    pub fn stack_bytes(&self, address: u64) -> Option<i32> {
+        self.functions.stack_bytes(self.functions.at(address)?, address)
+    }
+
     /// The function of a name, such as `runtime.main`. Looks at all of them.
     pub fn function(&self, name: &str) -> Option<Function<'_>> {
         self.functions().find(|function| function.name == name)
@@ -132,6 +140,18 @@ impl<S: ReadAt> Symbols<S> {
     /// The table's layout: which versions of Go may have made the program.
     pub fn layout(&self) -> Layout {
         self.functions.layout()
+    }
+
+    /// The version of Go that made the program, such as `go1.19.8`; known since Go 1.18.
+    pub fn go_version(&self) -> Option<String> {
+        build_info::version(&self.elf, &self.source)
+    }
+
+    /// Addresses at which the runtime may keep the list of all goroutines: three words, the address of the list of
+    /// addresses, its length, its capacity. x86-64 only; a guess, to be checked by who reads there.
+    pub fn goroutine_lists(&self) -> Vec<u64> {
+        let adder = self.function("runtime.allgadd");
+        adder.map(|adder| all_goroutines::candidates(&adder, &self.elf, &self.source)).unwrap_or_default()
     }
 
     /// Whether inlined calls can be told.

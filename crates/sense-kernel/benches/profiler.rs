@@ -1,0 +1,156 @@
+//! What a CPU profile costs the machine: time of our program in the kernel and of the thread that takes samples over and
+//! unwinds copied stacks, as a share of one CPU, at 99 Hz.
+//!
+//! `./dev bench profiler` runs it and writes `bench/out/profiler.json`. Servers: the distribution's Prometheus while two
+//! clients ask as fast as they can (Go, frame pointers), and a Rust program that is always busy (copied stacks). Looking up
+//! names afterwards is not in the figures: it happens once, when the profile has ended.
+#![expect(clippy::print_stdout, reason = "a benchmark speaks to a terminal")]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(10);
+/// Shares of one CPU, as the project promises them.
+const FRAME_POINTERS_TARGET: f64 = 0.005;
+const COPIES_TARGET: f64 = 0.01;
+
+/// A server that ends with the measurement.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// One way to take profiles, measured.
+struct Figure {
+    name: &'static str,
+    target: f64,
+    rounds: Vec<CaptureStats>,
+}
+
+fn main() -> Result<(), Failure> {
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-profiler");
+    let _nothing_there = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work)?;
+    let rust = rust_server(&work)?;
+    let mut figures = vec![Figure::take("rust, copied stacks", COPIES_TARGET, &rust, Unwind::Copies)?];
+    drop(rust);
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let go = go_server(&work, port)?;
+    let done = AtomicBool::new(false);
+    let measured = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _answer = ask(port);
+                }
+            });
+        }
+        let measured = Figure::take("go, frame pointers", FRAME_POINTERS_TARGET, &go, Unwind::FramePointers);
+        done.store(true, Ordering::Relaxed);
+        measured
+    });
+    figures.push(measured?);
+    for figure in &figures {
+        println!("{}", figure.line());
+    }
+    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/out");
+    fs::create_dir_all(&out)?;
+    let list: Vec<String> = figures.iter().map(Figure::json).collect();
+    fs::write(
+        out.join("profiler.json"),
+        format!("{{\n  \"hz\": 99,\n  \"figures\": [\n{}\n  ]\n}}\n", list.join(",\n")),
+    )?;
+    Ok(())
+}
+
+impl Figure {
+    fn take(name: &'static str, target: f64, server: &Running, unwind: Unwind) -> Result<Self, Failure> {
+        let targets = Targets::processes([server.0.id()])?;
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut capture = CpuCapture::start(&targets, SampleRate::DEFAULT, unwind)?;
+            capture.gather(ROUND)?;
+            rounds.push(capture.finish()?.1);
+        }
+        rounds.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
+        Ok(Self { name, target, rounds })
+    }
+
+    /// Least, middle and most.
+    fn of(&self, value: impl Fn(&CaptureStats) -> f64) -> [f64; 3] {
+        let mut values: Vec<f64> = self.rounds.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        [0, values.len() / 2, values.len().saturating_sub(1)].map(|at| values.get(at).copied().unwrap_or(f64::NAN))
+    }
+
+    fn line(&self) -> String {
+        let [min, median, max] = self.of(|stats| 100.0 * stats.cost());
+        let [_, kernel, _] = self.of(|stats| stats.kernel_time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64);
+        let [_, own, _] = self.of(|stats| stats.own_time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64);
+        let [_, samples, _] = self.of(|stats| stats.samples as f64);
+        format!(
+            "{}: {median:.2} % of one CPU ({min:.2} to {max:.2}; target {:.1}); {samples:.0} samples a round, {kernel:.1} us \
+             in the kernel and {own:.1} us here for each",
+            self.name,
+            100.0 * self.target
+        )
+    }
+
+    fn json(&self) -> String {
+        let [min, median, max] = self.of(CaptureStats::cost);
+        let [_, samples, _] = self.of(|stats| stats.samples as f64);
+        format!(
+            "    {{ \"name\": \"{}\", \"share_of_cpu\": {{ \"min\": {min:.6}, \"median\": {median:.6}, \"max\": {max:.6} }}, \
+             \"samples_a_round\": {samples:.0}, \"target\": {}, \"meets\": {} }}",
+            self.name,
+            self.target,
+            median <= self.target
+        )
+    }
+}
+
+fn rust_server(dir: &Path) -> Result<Running, Failure> {
+    let program = dir.join("busy");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/busy.rs");
+    let built = Command::new("rustc").args(["--edition=2024", "-O", "-o"]).arg(&program).arg(source).status()?;
+    if !built.success() {
+        return Err("the busy program does not compile".into());
+    }
+    Ok(Running(Command::new(program).spawn()?))
+}
+
+fn go_server(dir: &Path, port: u16) -> Result<Running, Failure> {
+    let config = dir.join("prometheus.yml");
+    let jobs = format!("[{{job_name: p, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]");
+    fs::write(&config, format!("scrape_configs: {jobs}"))?;
+    let started = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(Running(started))
+}
+
+fn ask(port: u16) -> Result<(), Failure> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let question = "GET /api/v1/query?query=sum(rate(%7B__name__%3D~%22go.*%22%7D%5B5m%5D)) HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n";
+    stream.write_all(question.as_bytes())?;
+    stream.read_to_end(&mut Vec::new())?;
+    Ok(())
+}

@@ -1,0 +1,222 @@
+/* CPU sampling: at each tick of a software clock, which stack runs on this CPU.
+ *
+ * A stack is kept once under a hash of its addresses, in a map that forgets the least used; samples are only counted, by
+ * process, user stack and kernel stack. Counts are double: one map is filled while user space reads the other. For
+ * programs without frame pointers the top of their stack is copied instead, and unwound in user space.
+ *
+ * Maps are sized by the loader. Nothing here waits; what does not fit is counted as lost. */
+#include "kernel_types.h"
+#include <bpf/bpf_helpers.h>
+
+/* As the kernel's own limit for stacks (sysctl kernel.perf_event_max_stack), so none is cut twice. */
+#define STACK_FRAMES_MAX 127
+/* A copied stack; deeper ones lose their outermost frames. Stacks of servers were 2 to 11 KiB. */
+#define STACK_COPY_BYTES 16384
+/* Copied at a time: the last piece below the stack's end is lost. */
+#define STACK_PIECE_BYTES 512
+
+enum lost_kind { LOST_COUNT, LOST_STACK, LOST_COPY, LOST_KINDS };
+enum unwind { UNWIND_FRAME_POINTERS = 1, UNWIND_COPY = 2 };
+
+struct settings {
+	u32 only_targets; /* Processes that are not in `targets` are skipped. */
+	u32 buffer;       /* Which of the two maps is counted in: 0 or 1. */
+};
+
+/* How a process is treated. */
+struct target {
+	u32 unwind;
+	u32 unused;
+	u64 code_start, code_end; /* Where its code is; 0 when that does not matter. */
+};
+
+struct stack {
+	u32 frames;
+	u32 unused;
+	u64 top; /* What lies on top of the user's stack, if it is an address of code; else 0. */
+	u64 addresses[STACK_FRAMES_MAX]; /* Innermost first. */
+};
+
+struct sample_key {
+	u32 tgid;
+	u32 unused;
+	u64 user;   /* Hash of the stack; 0 is none. */
+	u64 kernel;
+};
+
+struct stack_copy {
+	u32 tgid;
+	u32 len_bytes;
+	u64 kernel;
+	u64 ip, sp, fp, lr;
+	u8 bytes[STACK_COPY_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+/* Processes that are not here are walked by frame pointers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u32);
+	__type(value, struct target);
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64);
+	__type(value, struct stack);
+} stacks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct stack);
+} scratch SEC(".maps");
+
+struct counts {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct sample_key);
+	__type(value, u64);
+};
+struct counts counts_0 SEC(".maps");
+struct counts counts_1 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} copies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOST_KINDS);
+	__type(key, u32);
+	__type(value, u64);
+} lost SEC(".maps");
+
+static __always_inline void lose(u32 kind)
+{
+	u64 *count = bpf_map_lookup_elem(&lost, &kind);
+	if (count)
+		*count += 1;
+}
+
+/* Keeps the current stack and returns its hash; 0 when there is none. */
+static __always_inline u64 keep_stack(void *ctx, u64 flags, u64 top)
+{
+	u32 zero = 0;
+	struct stack *stack = bpf_map_lookup_elem(&scratch, &zero);
+	if (!stack)
+		return 0;
+	long bytes = bpf_get_stack(ctx, stack->addresses, sizeof(stack->addresses), flags);
+	if (bytes <= 0)
+		return 0;
+	u32 frames = (u32)bytes / sizeof(u64);
+	u64 hash = frames ^ top;
+	for (u32 i = 0; i < STACK_FRAMES_MAX; i++) {
+		if (frames <= i)
+			break;
+		hash = (hash ^ stack->addresses[i]) * 0x9e3779b97f4a7c15ull;
+		hash ^= hash >> 29;
+	}
+	hash = hash ? hash : 1;
+	stack->frames = frames;
+	stack->top = top;
+	if (!bpf_map_lookup_elem(&stacks, &hash) && bpf_map_update_elem(&stacks, &hash, stack, BPF_ANY))
+		lose(LOST_STACK);
+	return hash;
+}
+
+/* A small function has no frame of its own: the return address lies on top, and the walk along frame pointers leaves its
+ * caller out. Whether the word on top is that address is for user space to say; other words would only make equal stacks
+ * differ. */
+static __always_inline u64 code_on_top(struct target *target)
+{
+	struct pt_regs *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	u64 word = 0;
+	if (!target->code_end || bpf_probe_read_user(&word, sizeof(word), (void *)REGISTER_SP(registers)))
+		return 0;
+	return target->code_start <= word && word < target->code_end ? word : 0;
+}
+
+/* Sends the top of the user's stack to user space; false when there is none or no room. */
+static __always_inline bool copy_stack(u32 tgid, u64 kernel)
+{
+	struct pt_regs *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct stack_copy *copy = bpf_ringbuf_reserve(&copies, sizeof(*copy), 0);
+	if (!copy) {
+		lose(LOST_COPY);
+		return false;
+	}
+	copy->tgid = tgid;
+	copy->kernel = kernel;
+	copy->ip = REGISTER_IP(registers);
+	copy->sp = REGISTER_SP(registers);
+	copy->fp = REGISTER_FP(registers);
+	copy->lr = REGISTER_LR(registers);
+	u32 len = 0;
+	for (u32 at = 0; at < STACK_COPY_BYTES; at += STACK_PIECE_BYTES) {
+		if (bpf_probe_read_user(copy->bytes + at, STACK_PIECE_BYTES, (void *)(copy->sp + at)))
+			break;
+		len = at + STACK_PIECE_BYTES;
+	}
+	copy->len_bytes = len;
+	/* User space looks by itself: waking it up would cost more than the sample. */
+	if (len)
+		bpf_ringbuf_submit(copy, BPF_RB_NO_WAKEUP);
+	else
+		bpf_ringbuf_discard(copy, BPF_RB_NO_WAKEUP);
+	return len != 0;
+}
+
+static __always_inline int sample(void *ctx, bool can_read_registers)
+{
+	u32 zero = 0, tgid = bpf_get_current_pid_tgid() >> 32;
+	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
+	if (!now || !tgid)
+		return 0; /* Nobody runs. */
+	struct target *target = bpf_map_lookup_elem(&targets, &tgid);
+	if (!target && now->only_targets)
+		return 0;
+	u64 kernel = keep_stack(ctx, 0, 0), top = 0;
+	if (can_read_registers && target) {
+		if (target->unwind == UNWIND_COPY && copy_stack(tgid, kernel))
+			return 0;
+		top = code_on_top(target);
+	}
+	struct sample_key key = {
+		.tgid = tgid,
+		.user = keep_stack(ctx, BPF_F_USER_STACK, top),
+		.kernel = kernel,
+	};
+	void *counts = now->buffer ? (void *)&counts_1 : (void *)&counts_0;
+	u64 *count = bpf_map_lookup_elem(counts, &key), one = 1;
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else if (bpf_map_update_elem(counts, &key, &one, BPF_NOEXIST) && !bpf_map_lookup_elem(counts, &key))
+		lose(LOST_COUNT);
+	return 0;
+}
+
+SEC("perf_event")
+int sample_cpu_plainly(void *ctx)
+{
+	return sample(ctx, false);
+}
+
+/* Needs more helpers of the kernel (5.15) than the one above. */
+SEC("perf_event")
+int sample_cpu(void *ctx)
+{
+	return sample(ctx, true);
+}
+
+char license_of_programs[] SEC("license") = "Dual BSD/GPL";

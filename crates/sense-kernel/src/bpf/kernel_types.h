@@ -1,0 +1,75 @@
+/* The few types and numbers of the kernel that our programs touch, written by hand in place of a generated vmlinux.h.
+ *
+ * Structures marked with preserve_access_index name only the fields that are read; where a field really is in the
+ * running kernel is filled in when the program is loaded (CO-RE). */
+#pragma once
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __s64 s64;
+typedef __u64 u64;
+typedef _Bool bool;
+#define true 1
+#define false 0
+
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+};
+
+enum {
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+};
+
+enum {
+	BPF_F_NO_PREALLOC = 1,
+	BPF_F_USER_STACK = 256,
+	BPF_RB_NO_WAKEUP = 1,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+};
+
+#if defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	u64 regs[31];
+	u64 sp;
+	u64 pc;
+} __attribute__((preserve_access_index));
+#define REGISTER_IP(r) ((r)->pc)
+#define REGISTER_SP(r) ((r)->sp)
+#define REGISTER_FP(r) ((r)->regs[29])
+#define REGISTER_LR(r) ((r)->regs[30])
+#else
+struct pt_regs {
+	unsigned long bp;
+	unsigned long ip;
+	unsigned long sp;
+} __attribute__((preserve_access_index));
+#define REGISTER_IP(r) ((r)->ip)
+#define REGISTER_SP(r) ((r)->sp)
+#define REGISTER_FP(r) ((r)->bp)
+#define REGISTER_LR(r) ((r)->ip)
+#endif
+
+struct task_struct {
+	int pid;
+	int tgid;
+} __attribute__((preserve_access_index));

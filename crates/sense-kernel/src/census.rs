@@ -1,0 +1,377 @@
+//! A census of a Go program's goroutines, read from its memory: how many, what they wait for, who started them.
+//!
+//! No probe is set and the program is not stopped, so it costs it nothing; a scan reads some hundred bytes a goroutine.
+//! Since nothing is stopped, what is read may change meanwhile: the result is a sample. Where the runtime keeps things
+//! depends on its version, so everything is checked before it is believed, and what does not check is refused.
+//!
+//! Versions that are known: Go 1.19 on x86-64. Source: the Go source tree, `runtime/runtime2.go`.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+};
+
+use homeostat_gosym::Symbols;
+use homeostat_model::profile::{Frame, LabelValue, Profile, Stack, Text, ValueType};
+
+use crate::{file_bytes::FileBytes, memory_map::mappings, probes::Refused};
+
+/// Goroutines that are read; the list holds ended ones too, which are used again. 256 MiB of stacks at the least.
+const GOROUTINES_MAX: u64 = 1 << 20;
+/// Frames of one stack.
+const FRAMES_MAX: usize = 64;
+/// Bytes of one goroutine's record.
+const RECORD_BYTES: usize = 0x140;
+/// Share of records that may look wrong because they changed meanwhile: one in so many.
+const ONE_WRONG_IN: usize = 20;
+
+/// Why no census is taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoCensus {
+    /// The process cannot be looked into.
+    #[error("process {pid} cannot be looked into: {reason}; it takes root or CAP_SYS_PTRACE")]
+    Unreadable {
+        /// The process.
+        pid: u32,
+        /// What the system said.
+        reason: String,
+    },
+    /// Its program is not one that is understood.
+    #[error("process {pid} runs no Go program that is understood: {reason}")]
+    NotUnderstood {
+        /// The process.
+        pid: u32,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What was read makes no sense: the layout must be another one.
+    #[error(
+        "what process {pid} keeps about its goroutines does not check: {reason}; nothing is told rather than something wrong"
+    )]
+    Check {
+        /// The process.
+        pid: u32,
+        /// What did not check.
+        reason: String,
+    },
+}
+
+/// Goroutines that wait for the same, at the same place, and were started at the same place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// `running`, `runnable`, `in a system call`, or what it waits for in the runtime's own words.
+    pub state: String,
+    /// The function whose `go` statement started it; empty for the runtime's own first ones.
+    pub creator: String,
+    /// Functions, innermost first; empty for those that run.
+    pub stack: Vec<String>,
+}
+
+/// All goroutines of a process at about one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// How many of each.
+    pub groups: BTreeMap<Group, u64>,
+    /// Records that changed while they were read.
+    pub unread: u64,
+}
+
+/// Goroutines that one place has started and not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Who starts them.
+    pub creator: String,
+    /// What they wait for.
+    pub state: String,
+    /// How many there are now.
+    pub now: u64,
+    /// How many more than before.
+    pub more: u64,
+}
+
+impl Census {
+    /// All goroutines.
+    pub fn goroutines(&self) -> u64 {
+        self.groups.values().sum()
+    }
+
+    /// Goroutines that wait for a mutex or another semaphore of the runtime.
+    pub fn lock_waiters(&self) -> u64 {
+        let waits =
+            |group: &Group| group.state == "semacquire" && group.stack.iter().any(|name| name.starts_with("sync."));
+        self.groups.iter().filter(|(group, _)| waits(group)).map(|(_, count)| count).sum()
+    }
+
+    /// Places that start goroutines which do not end, by growth since an earlier census, the largest first. `at_least` so
+    /// many more: those that have ended do not count, so a busy but healthy place does not grow.
+    pub fn growth(&self, before: &Self, at_least: u64) -> Vec<Growth> {
+        let sums = |census: &Self| {
+            let mut sums = BTreeMap::<(String, String), u64>::new();
+            for (group, count) in &census.groups {
+                *sums.entry((group.creator.clone(), group.state.clone())).or_default() += count;
+            }
+            sums
+        };
+        let earlier = sums(before);
+        let mut grown: Vec<_> = sums(self)
+            .into_iter()
+            .map(|((creator, state), now)| {
+                let more = now.saturating_sub(earlier.get(&(creator.clone(), state.clone())).copied().unwrap_or(0));
+                Growth { creator, state, now, more }
+            })
+            .filter(|growth| at_least.max(1) <= growth.more)
+            .collect();
+        grown.sort_by_key(|growth| std::cmp::Reverse(growth.more));
+        grown
+    }
+
+    /// As a profile that counts goroutines, with what they wait for and who started them as labels.
+    pub fn profile(&self) -> Profile {
+        let kind = ValueType::new("goroutine", "count");
+        let mut profile = Profile::new(vec![kind.clone()]);
+        (profile.period_type, profile.period) = (kind, 1);
+        let (state, creator) = (profile.intern("state"), profile.intern("creator"));
+        for (group, count) in &self.groups {
+            let mut at = Stack::EMPTY;
+            // Goroutines that run show no stack; their state stands for it.
+            let shown = if group.stack.is_empty() { std::slice::from_ref(&group.state) } else { &group.stack };
+            for name in shown.iter().rev() {
+                let function = profile.intern(name);
+                let frame =
+                    Frame { function, file: Text::EMPTY, line: 0, module: Text::EMPTY, address: 0, inlined: false };
+                at = profile.push_frame(at, frame);
+            }
+            let texts = [(state, profile.intern(&group.state)), (creator, profile.intern(&group.creator))];
+            let labels = texts.map(|(name, text)| (name, LabelValue::Text(text))).to_vec();
+            let labels = profile.intern_labels(labels);
+            profile.add(at, labels, &[i64::try_from(*count).unwrap_or(i64::MAX)]);
+        }
+        profile
+    }
+}
+
+/// What a record says.
+enum Seen {
+    Alive(Group),
+    /// It has ended, or was never used; the record is kept for the next one.
+    Ended,
+}
+
+/// A Go process that is understood; takes one census after another.
+#[derive(Debug)]
+pub struct GoProcess {
+    pid: u32,
+    symbols: Symbols<FileBytes>,
+    memory: File,
+    /// What is added to addresses of the file.
+    moved_by: u64,
+    /// Addresses at which the list may be.
+    lists: Vec<u64>,
+}
+
+impl GoProcess {
+    /// Opens a process: reads its program's tables, once.
+    pub fn open(pid: u32) -> Result<Self, NoCensus> {
+        let unreadable = |error: std::io::Error| NoCensus::Unreadable { pid, reason: error.to_string() };
+        let not_understood = |reason: String| NoCensus::NotUnderstood { pid, reason };
+        let program = FileBytes::new(File::open(format!("/proc/{pid}/exe")).map_err(unreadable)?);
+        let symbols = Symbols::open(program).map_err(|error| not_understood(error.to_string()))?;
+        let version = symbols.go_version().unwrap_or_else(|| "a Go before 1.18".to_owned());
+        let is_known = version == "go1.19" || version.starts_with("go1.19.") || version.starts_with("go1.19 ");
+        if !is_known || !cfg!(target_arch = "x86_64") {
+            return Err(not_understood(format!("it was made by {version}, and go1.19 on x86-64 is what is known")));
+        }
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(unreadable)?;
+        let code = fs::read_link(format!("/proc/{pid}/exe")).map_err(unreadable)?;
+        let code = code.to_string_lossy();
+        let code = code.strip_suffix(" (deleted)").unwrap_or(&code);
+        let mapped = mappings(&maps).into_iter().find(|mapping| mapping.path == code);
+        let moved_by =
+            mapped.and_then(|mapped| Some(mapped.start.wrapping_sub(symbols.elf().address_of(mapped.offset)?)));
+        let moved_by = moved_by.ok_or_else(|| not_understood("its code is not mapped".to_owned()))?;
+        let lists: Vec<u64> = symbols.goroutine_lists().into_iter().map(|list| list.wrapping_add(moved_by)).collect();
+        if lists.is_empty() {
+            return Err(not_understood("its list of goroutines is not found".to_owned()));
+        }
+        let memory = File::open(format!("/proc/{pid}/mem")).map_err(unreadable)?;
+        Ok(Self { pid, symbols, memory, moved_by, lists })
+    }
+
+    /// Takes a census.
+    pub fn census(&self) -> Result<Census, NoCensus> {
+        let mut problem = "it has none".to_owned();
+        for list in &self.lists {
+            match self.census_of(*list) {
+                Ok(census) => return Ok(census),
+                Err(reason) => problem = reason,
+            }
+        }
+        Err(NoCensus::Check { pid: self.pid, reason: problem })
+    }
+
+    fn census_of(&self, list: u64) -> Result<Census, String> {
+        let [at, len, capacity] = [0, 8, 16].map(|word| self.word(list + word).unwrap_or(u64::MAX));
+        if capacity < len || len == 0 || GOROUTINES_MAX < len || at % 8 != 0 {
+            return Err(format!("a list of {len} goroutines with room for {capacity}"));
+        }
+        let mut pointers = vec![0; 8 * len as usize];
+        self.memory.read_exact_at(&mut pointers, at).map_err(|error| format!("the list at {at:#x}: {error}"))?;
+        let (mut census, mut wrong) = (Census::default(), 0);
+        for pointer in pointers.chunks_exact(8).filter_map(|pointer| word_at(pointer, 0)) {
+            match self.goroutine(pointer) {
+                Some(Seen::Alive(group)) => *census.groups.entry(group).or_default() += 1,
+                Some(Seen::Ended) => {}
+                None => wrong += 1,
+            }
+        }
+        if len as usize <= wrong * ONE_WRONG_IN {
+            return Err(format!("{wrong} of {len} records look like no goroutine"));
+        }
+        census.unread = wrong as u64;
+        Ok(census)
+    }
+
+    /// One goroutine; `None` when the record makes no sense.
+    fn goroutine(&self, at: u64) -> Option<Seen> {
+        let mut record = [0; RECORD_BYTES];
+        self.memory.read_exact_at(&mut record, at).ok()?;
+        let field = |offset: usize| word_at(&record, offset);
+        // A collection that looks at its stack sets one more bit.
+        let status = u32::from_le_bytes(*record.get(0x90..)?.first_chunk()?) & !0x1000;
+        let (id, creator_at, start_at) = (field(0x98)?, field(0x128)?, field(0x138)?);
+        let reason = *record.get(0xb0)?;
+        if (1 << 48) < id {
+            return None;
+        }
+        let state = match status {
+            // Not yet used, and ended.
+            0 | 6 => return Some(Seen::Ended),
+            1 | 9 => "runnable",
+            2 | 8 => "running",
+            3 => "in a system call",
+            4 => wait_reason(reason)?,
+            _ => return None,
+        };
+        let creator = self.function(creator_at.wrapping_sub(1));
+        let start = self.function(start_at)?;
+        if creator.is_none() && creator_at != 0 {
+            return None;
+        }
+        let mut stack = if state == "running" { Vec::new() } else { self.stack(field(0x40)?, field(0x68)?) };
+        if stack.is_empty() && state != "running" {
+            stack.push(start);
+        }
+        Some(Seen::Alive(Group { state: state.to_owned(), creator: creator.unwrap_or_default(), stack }))
+    }
+
+    /// Functions along the frame pointers of a goroutine that does not run, innermost first.
+    fn stack(&self, pc: u64, frame_pointer: u64) -> Vec<String> {
+        let mut names = self.names(pc);
+        let mut frame = frame_pointer;
+        for _ in 0..FRAMES_MAX {
+            let (Some(next), Some(back)) = (self.word(frame), self.word(frame.wrapping_add(8))) else { break };
+            let callers = self.names(back.wrapping_sub(1));
+            if callers.is_empty() {
+                break;
+            }
+            names.extend(callers);
+            // Stacks grow downwards: callers lie above.
+            if next <= frame {
+                break;
+            }
+            frame = next;
+        }
+        names
+    }
+
+    fn names(&self, address: u64) -> Vec<String> {
+        let frames = self.symbols.frames(address.wrapping_sub(self.moved_by));
+        frames.into_iter().map(|frame| frame.function.into_owned()).collect()
+    }
+
+    fn function(&self, address: u64) -> Option<String> {
+        self.names(address).pop()
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        self.memory.read_exact_at(&mut word, address).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+}
+
+/// Whether other processes' memory may be read: that of the first one stands for all.
+pub(crate) fn try_memory() -> Result<(), Refused> {
+    let refused = |error: std::io::Error| Refused {
+        what: "the memory of other processes".to_owned(),
+        reason: error.to_string(),
+        remedy: "run as root or with CAP_SYS_PTRACE",
+    };
+    File::open("/proc/1/mem").map(|_| ()).map_err(refused)
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The runtime's words for what a goroutine waits for, in Go 1.19.
+fn wait_reason(number: u8) -> Option<&'static str> {
+    const REASONS: [&str; 27] = [
+        "waiting",
+        "GC assist marking",
+        "IO wait",
+        "chan receive (nil chan)",
+        "chan send (nil chan)",
+        "dumping heap",
+        "garbage collection",
+        "garbage collection scan",
+        "panicwait",
+        "select",
+        "select (no cases)",
+        "GC assist wait",
+        "GC sweep wait",
+        "GC scavenge wait",
+        "chan receive",
+        "chan send",
+        "finalizer wait",
+        "force gc (idle)",
+        "semacquire",
+        "sleep",
+        "sync.Cond.Wait",
+        "timer goroutine (idle)",
+        "trace reader (blocked)",
+        "wait for GC cycle",
+        "GC worker (idle)",
+        "preempted",
+        "debug call",
+    ];
+    REASONS.get(usize::from(number)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn census(groups: &[(&str, &str, u64)]) -> Census {
+        let group = |state: &str, creator: &str| Group { state: state.into(), creator: creator.into(), stack: vec![] };
+        let groups = groups.iter().map(|(state, creator, count)| (group(state, creator), *count)).collect();
+        Census { groups, unread: 0 }
+    }
+
+    #[test]
+    fn what_grows_is_told_by_creator_and_state() {
+        let before = census(&[("chan receive", "main.leak", 10), ("IO wait", "net/http.(*Server).Serve", 100)]);
+        let now = census(&[("chan receive", "main.leak", 6010), ("IO wait", "net/http.(*Server).Serve", 90)]);
+        let expected = Growth { creator: "main.leak".into(), state: "chan receive".into(), now: 6010, more: 6000 };
+        assert_eq!(now.growth(&before, 5000), [expected]);
+        assert_eq!(before.growth(&now, 1).len(), 1, "ten more wait for data again");
+        assert_eq!(now.goroutines(), 6100);
+    }
+
+    #[test]
+    fn a_profile_counts_goroutines() {
+        let profile = census(&[("chan receive", "main.leak", 7), ("running", "", 1)]).profile();
+        assert_eq!((profile.total(0), profile.rows().len()), (8, 2));
+    }
+}

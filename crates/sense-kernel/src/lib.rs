@@ -1,0 +1,60 @@
+//! What the kernel sees of programs that nobody changed: CPU profiles of one process, of a service, or of the machine.
+//!
+//! Small programs run in the kernel (eBPF) and count; user space reads the counts a few times a second, and gives
+//! addresses their names: Go's from its own tables (`gosym`), those of C, C++, Rust and of the kernel by blazesym. Stacks
+//! are walked by frame pointers in the kernel where programs keep them (Go always does), otherwise the top of the stack
+//! is copied and unwound here by `.eh_frame`.
+//!
+//! Kernels differ in what they allow. Each program is tried alone, and is there or is refused with a reason, see
+//! [`examine`]; one refusal never takes the others with it.
+//!
+//! Goroutines of Go programs are counted by reading their memory, without any program in the kernel, see [`GoProcess`].
+//!
+//! Programs in the kernel need the cargo feature `bpf`, which takes clang, libelf and zlib to build. Without it this crate
+//! says what is missing.
+//!
+//! Not here: profiles of programs that serve them (`sense-pprof`), keeping and comparing profiles.
+//! Source: `../../docs/kernel.md`, `../../docs/decisions/0130-kernel-programs-and-symbols.md`.
+
+mod census;
+mod file_bytes;
+mod memory_map;
+mod probes;
+mod processes;
+mod rate;
+
+#[cfg(feature = "bpf")]
+mod cpu_capture;
+#[cfg(feature = "bpf")]
+mod cpu_sampler;
+#[cfg(feature = "bpf")]
+mod kernel_program;
+#[cfg(feature = "bpf")]
+mod module;
+#[cfg(feature = "bpf")]
+mod native_symbols;
+#[cfg(feature = "bpf")]
+mod overhead;
+#[cfg(feature = "bpf")]
+mod perf_event;
+#[cfg(feature = "bpf")]
+mod process;
+#[cfg(feature = "bpf")]
+mod unwinder;
+
+pub use census::{Census, GoProcess, Group, Growth, NoCensus};
+#[cfg(feature = "bpf")]
+pub use cpu_capture::{CaptureStats, CpuCapture};
+#[cfg(feature = "bpf")]
+pub use cpu_sampler::{CpuSampler, Unwind};
+pub use memory_map::{Mapping, mappings};
+pub use probes::{Probe, ProbeState, Refused, examine};
+pub use processes::{NoProcess, Targets, processes_of_service};
+pub use rate::{BadRate, SampleRate};
+
+/// Whether programs for the kernel were built in.
+pub const HAS_PROGRAMS: bool = cfg!(feature = "bpf");
+
+/// What to do when they were not.
+pub const HOW_TO_BUILD: &str =
+    "build with `cargo build --features bpf`, which needs clang, libelf-dev and zlib1g-dev (`./dev up` does it)";

@@ -1,0 +1,98 @@
+//! What can be sensed here, each thing tried alone.
+
+use std::fmt;
+
+/// One thing that can be sensed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Short and stable, such as `cpu`.
+    pub name: &'static str,
+    /// What it gives.
+    pub gives: &'static str,
+    /// Whether it works here.
+    pub state: ProbeState,
+}
+
+/// Whether something works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeState {
+    /// It was tried and works.
+    Ok,
+    /// It was tried and does not.
+    Refused(Refused),
+    /// It was not tried: this program was built without it.
+    NotBuilt,
+}
+
+/// Why something does not work here, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Refused {
+    /// What was tried.
+    pub what: String,
+    /// What the system answered.
+    pub reason: String,
+    /// What helps; empty when nothing is known to.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.reason)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+/// Tries one thing.
+type Try = fn() -> Result<(), Refused>;
+/// A probe's name, what it gives, and how it is tried; not at all when this program was built without it.
+type Trial = (&'static str, &'static str, Option<Try>);
+
+/// Tries everything. Takes some 100 ms and leaves nothing behind.
+pub fn examine() -> Vec<Probe> {
+    let state = |try_it: Option<Try>| match try_it.map(|try_it| try_it()) {
+        None => ProbeState::NotBuilt,
+        Some(Ok(())) => ProbeState::Ok,
+        Some(Err(refused)) => ProbeState::Refused(refused),
+    };
+    trials().into_iter().map(|(name, gives, try_it)| Probe { name, gives, state: state(try_it) }).collect()
+}
+
+fn trials() -> [Trial; 4] {
+    let [clock, copies, kernel] = in_kernel();
+    [
+        ("cpu", "CPU profiles, stacks by frame pointers", clock),
+        ("cpu-copies", "CPU profiles of programs without frame pointers", copies),
+        ("kernel-symbols", "names of the kernel's functions", kernel),
+        ("goroutines", "goroutines of Go programs, by reading their memory", Some(crate::census::try_memory)),
+    ]
+}
+
+#[cfg(feature = "bpf")]
+fn in_kernel() -> [Option<Try>; 3] {
+    use crate::{cpu_sampler, native_symbols};
+    [Some(cpu_sampler::try_clock), Some(cpu_sampler::try_copies), Some(native_symbols::try_kernel)]
+}
+
+#[cfg(not(feature = "bpf"))]
+fn in_kernel() -> [Option<Try>; 3] {
+    [None; 3]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_tried_and_says_why_it_does_not_work() {
+        let probes = examine();
+        assert!(3 <= probes.len());
+        for probe in probes {
+            let is_built = crate::HAS_PROGRAMS || probe.name == "goroutines";
+            assert_eq!(probe.state == ProbeState::NotBuilt, !is_built, "{probe:?}");
+            if let ProbeState::Refused(refused) = probe.state {
+                println!("SKIPPED: {}: {refused}", probe.name);
+                assert!(!refused.reason.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which processes are looked at.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Processes of one capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// Every process of the machine, and the kernel's own work.
+    Machine,
+    /// These, with all their threads.
+    Processes(BTreeSet<u32>),
+}
+
+/// Why there is nothing to look at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProcess {
+    /// No such number.
+    #[error("there is no process {0}")]
+    Pid(u32),
+    /// No such name.
+    #[error(
+        "no process belongs to a service `{0}`: it is the name of a program's file, or of a systemd unit without `.service`"
+    )]
+    Service(String),
+}
+
+impl Targets {
+    /// These processes, all of which must be there.
+    pub fn processes(pids: impl IntoIterator<Item = u32>) -> Result<Self, NoProcess> {
+        let pids: BTreeSet<u32> = pids.into_iter().collect();
+        match pids.iter().find(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            Some(missing) => Err(NoProcess::Pid(*missing)),
+            None => Ok(Self::Processes(pids)),
+        }
+    }
+
+    /// The processes of a service.
+    pub fn service(name: &str) -> Result<Self, NoProcess> {
+        let pids = processes_of_service(name);
+        if pids.is_empty() { Err(NoProcess::Service(name.to_owned())) } else { Ok(Self::Processes(pids)) }
+    }
+}
+
+/// All processes whose program's file has this name, or that run in the systemd unit `NAME.service`.
+pub fn processes_of_service(name: &str) -> BTreeSet<u32> {
+    let unit = format!("/{name}.service");
+    let belongs = |pid: &u32| {
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let file = program.file_name().unwrap_or_default().to_string_lossy();
+        let groups = || fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        file.strip_suffix(" (deleted)").unwrap_or(&file) == name
+            || groups().lines().any(|group| group.ends_with(&unit) || group.contains(&format!("{unit}/")))
+    };
+    pids().filter(belongs).collect()
+}
+
+/// Numbers of all processes there are.
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_found_by_the_name_of_their_file() {
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap().to_str().unwrap();
+        let pid = std::process::id();
+        assert!(processes_of_service(name).contains(&pid));
+        assert_eq!(Targets::processes([pid]), Ok(Targets::Processes([pid].into())));
+        assert_eq!(Targets::processes([pid, u32::MAX]), Err(NoProcess::Pid(u32::MAX)));
+        let nobody = Targets::service("nobody runs this").unwrap_err();
+        assert!(nobody.to_string().contains("`nobody runs this`"));
+    }
+}
