@@ -23,11 +23,14 @@ mod change;
 mod check;
 mod client;
 mod demo;
+mod doctor;
 mod events;
 mod incident;
 mod init;
 mod log;
 mod profile;
+mod profile_cpu;
+mod profile_goroutines;
 mod quantity;
 mod render;
 mod replay;
@@ -78,6 +81,7 @@ enum Command {
     /// Runs a journal through control again and compares every command
     Replay(replay::Args),
     Profile(profile::Args),
+    Doctor(doctor::Args),
     /// Looks at the journal's files, and repairs a damaged one
     Wal(wal::Args),
     #[command(hide = true)]
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Series(args) => series::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Profile(args) => profile::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
     };

@@ -1,6 +1,6 @@
 //! `homeostat profile`: looks at profiles, and says what moved between two behaviours.
 //!
-//! Profiles come from pprof files or from URLs that serve them. Nothing is kept; where a file is written, it is written
+//! Profiles come from pprof files, from URLs that serve them, or from the kernel (`profile_cpu`). Nothing is kept; where a file is written, it is written
 //! whole or not at all.
 
 use std::{
@@ -25,12 +25,13 @@ use homeostat_wire::pprof::{self, PprofLimits};
 use serde_json::{Value, json};
 
 use super::{
+    profile_cpu, profile_goroutines,
     quantity::{Time, parse_time},
     render::{Style, profiles},
 };
 use homeostat_model::error_chain::chain;
 
-/// Looks at pprof profiles and says which functions moved between two behaviours
+/// Takes CPU profiles, looks at pprof profiles, and says which functions moved between two behaviours
 ///
 /// A SOURCE is a file (pprof, with or without gzip) or an `http://` or `https://` URL such as
 /// `http://127.0.0.1:6060/debug/pprof/profile?seconds=10`.
@@ -42,6 +43,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Samples what runs on the CPUs: a process, a service or the whole machine, unchanged and in any compiled language
+    Cpu(profile_cpu::Args),
+    /// Counts a Go program's goroutines by what they wait for and who started them, from outside and without stopping it
+    Goroutines(profile_goroutines::Args),
     /// Adds profiles up and shows their heaviest functions, or writes them as a flame graph, pprof, folded stacks or JSON
     Show(Show),
     /// Says which functions moved between windows of a good and of a bad behaviour, and which did not beyond noise
@@ -72,21 +77,29 @@ struct Compare {
     common: Common,
 }
 
+/// How a profile is shown or written.
 #[derive(Debug, clap::Args)]
-struct Common {
+pub(super) struct Presentation {
     /// What to look at, by the name in the profile: `cpu`, `inuse_space`, `contentions` [default: the profile's own choice;
     /// for `diff` the column that counts samples]
     #[arg(long = "type", value_name = "TYPE")]
     column: Option<String>,
-    /// Where to write to; the ending says what: `.svg` a flame graph, `.pb.gz` pprof, `.folded` stacks, `.json` numbers
+    /// Where to write to; the ending says what: `.svg` a flame graph, `.pb.gz` pprof, `.folded` stacks, `.json` numbers;
+    /// `-` lists functions
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Machine-readable output
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Functions to list
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    top: usize,
+    pub(super) top: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    presentation: Presentation,
     /// Sources are selectors of profiles that this server keeps, such as
     /// `process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name="shop"}`
     #[arg(long, value_name = "URL")]
@@ -103,10 +116,12 @@ struct Common {
 }
 
 /// Why there is nothing to show; the text says what to do.
-type Failed = String;
+pub(super) type Failed = String;
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let done = match &args.what {
+        What::Cpu(asked) => profile_cpu::run(asked),
+        What::Goroutines(asked) => profile_goroutines::run(asked),
         What::Show(asked) => show(asked),
         What::Diff(asked) => compare(asked),
     };
@@ -120,24 +135,35 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn show(asked: &Show) -> Result<(), Failed> {
-    let common = &asked.common;
-    let profiles = read_all(&asked.sources, common)?;
+    let profiles = read_all(&asked.sources, &asked.common)?;
     let sum = merge(&profiles).ok_or("there is no profile")?;
-    let column = column(&sum, common.column.as_deref(), sum.default_type())?;
-    let title = asked.sources.join(", ");
-    if let Some(file) = &common.output {
+    present(&sum, &asked.sources.join(", "), &asked.common.presentation)
+}
+
+impl Presentation {
+    /// The file to write to, checked before anything takes its time.
+    pub(super) fn file(&self) -> Result<Option<&Path>, Failed> {
+        let file = self.output.as_deref().filter(|file| *file != Path::new("-"));
+        file.map(|file| ending(file).map(|_| file)).transpose()
+    }
+}
+
+/// Shows one profile as asked for.
+pub(super) fn present(sum: &Profile, title: &str, how: &Presentation) -> Result<(), Failed> {
+    let column = column(sum, how.column.as_deref(), sum.default_type())?;
+    if let Some(file) = how.file()? {
         return match ending(file)? {
-            Ending::Svg => write(file, draw(&flame(&sum, column), &title, &sum, column).as_bytes()),
-            Ending::Pprof => write(file, &pprof::write(&sum)),
-            Ending::Folded => write(file, folded(&sum, column).as_bytes()),
-            Ending::Json => write(file, flamebearer(&flame(&sum, column), &sum, column).to_string().as_bytes()),
+            Ending::Svg => write(file, draw(&flame(sum, column), title, sum, column).as_bytes()),
+            Ending::Pprof => write(file, &pprof::write(sum)),
+            Ending::Folded => write(file, folded(sum, column).as_bytes()),
+            Ending::Json => write(file, flamebearer(&flame(sum, column), sum, column).to_string().as_bytes()),
         };
     }
-    let found = weights(&sum, column);
-    if common.json {
+    let found = weights(sum, column);
+    if how.json {
         let functions: Vec<_> = profiles::heaviest(&found)
             .into_iter()
-            .take(common.top)
+            .take(how.top)
             .map(|(name, weight)| json!({ "function": name, "own": weight.own, "total": weight.total }))
             .collect();
         let types: Vec<_> =
@@ -149,25 +175,25 @@ fn show(asked: &Show) -> Result<(), Failed> {
         println!("{answer:#}");
         return Ok(());
     }
-    print!("{}", profiles::top(&sum, column, &found, common.top, Style::of_terminal()));
+    print!("{}", profiles::top(sum, column, &found, how.top, Style::of_terminal()));
     Ok(())
 }
 
 fn compare(asked: &Compare) -> Result<(), Failed> {
-    let common = &asked.common;
+    let (common, how) = (&asked.common, &asked.common.presentation);
     if !(0.0..=100.0).contains(&asked.effect) {
         return Err("`--effect` is a share in percent, 0 to 100".to_owned());
     }
     let (good, bad) = (read_all(&asked.good, common)?, read_all(&asked.bad, common)?);
     let columns = |windows: &[Profile]| -> Result<Vec<usize>, Failed> {
-        windows.iter().map(|window| column(window, common.column.as_deref(), samples_column(window))).collect()
+        windows.iter().map(|window| column(window, how.column.as_deref(), samples_column(window))).collect()
     };
     let (good_columns, bad_columns) = (columns(&good)?, columns(&bad)?);
     let windows =
         |profiles, columns: &[usize]| -> Vec<_> { std::iter::zip(profiles, columns.iter().copied()).collect() };
     let options = DiffOptions { effect_min: asked.effect / 100.0, ..DiffOptions::default() };
     let found = diff(&windows(&good, &good_columns), &windows(&bad, &bad_columns), &options);
-    if let Some(file) = &common.output {
+    if let Some(file) = how.file()? {
         let (before, now) = (merge(&good).ok_or("there is no profile")?, merge(&bad).ok_or("there is no profile")?);
         let at = |columns: &[usize]| columns.first().copied().unwrap_or(0);
         return match ending(file)? {
@@ -183,10 +209,10 @@ fn compare(asked: &Compare) -> Result<(), Failed> {
             }
         };
     }
-    if common.json {
+    if how.json {
         println!("{}", in_json(&found)?);
     } else {
-        print!("{}", profiles::moved(&found, common.top, Style::of_terminal()));
+        print!("{}", profiles::moved(&found, how.top, Style::of_terminal()));
     }
     Ok(())
 }

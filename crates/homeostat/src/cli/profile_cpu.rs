@@ -1,0 +1,106 @@
+//! `homeostat profile cpu`: samples what runs on the CPUs, by a program in the kernel.
+
+use homeostat_sense_kernel::{SampleRate, Targets};
+
+use super::profile::{Failed, Presentation};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Processes, with all their threads
+    #[arg(long, value_name = "PID", num_args = 1.., conflicts_with_all = ["service", "machine"])]
+    pid: Vec<u32>,
+    /// Processes of a service: the name of a program's file, or of a systemd unit without `.service`
+    #[arg(long, value_name = "NAME", conflicts_with = "machine")]
+    service: Option<String>,
+    /// Every process, and the kernel
+    #[arg(long)]
+    machine: bool,
+    /// How long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Samples per second and CPU, 19 to 2000
+    #[arg(long, value_name = "RATE", default_value = "99")]
+    hz: SampleRate,
+    /// How stacks are walked
+    #[arg(long, value_enum, default_value_t = Walk::Auto)]
+    unwind: Walk,
+    #[command(flatten)]
+    presentation: Presentation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Walk {
+    /// Go by frame pointers, everything else from copies of its stack
+    Auto,
+    /// By frame pointers only: cheapest, and right for what was built with them
+    FramePointers,
+}
+
+pub(super) fn run(asked: &Args) -> Result<(), Failed> {
+    asked.presentation.file()?;
+    let (targets, title) = targets(asked)?;
+    capture(asked, &targets, &title)
+}
+
+fn targets(asked: &Args) -> Result<(Targets, String), Failed> {
+    if let Some(name) = &asked.service {
+        let targets = Targets::service(name).map_err(|error| error.to_string())?;
+        return Ok((targets, name.clone()));
+    }
+    if asked.machine {
+        return Ok((Targets::Machine, "the whole machine".to_owned()));
+    }
+    if asked.pid.is_empty() {
+        return Err("whose profile? say `--pid`, `--service` or `--machine`".to_owned());
+    }
+    let numbers: Vec<_> = asked.pid.iter().map(u32::to_string).collect();
+    let targets = Targets::processes(asked.pid.iter().copied()).map_err(|error| error.to_string())?;
+    Ok((targets, format!("process {}", numbers.join(", "))))
+}
+
+#[cfg(feature = "bpf")]
+fn capture(asked: &Args, targets: &Targets, title: &str) -> Result<(), Failed> {
+    use std::time::Duration;
+
+    use homeostat_sense_kernel::{CpuCapture, Unwind};
+
+    let refused = |refused: homeostat_sense_kernel::Refused| refused.to_string();
+    let unwind = if asked.unwind == Walk::Auto { Unwind::Copies } else { Unwind::FramePointers };
+    let mut capture = CpuCapture::start(targets, asked.hz, unwind).map_err(refused)?;
+    eprintln!("sampling {title} for {} s at {} Hz", asked.seconds, asked.hz.hz());
+    capture.gather(Duration::from_secs(asked.seconds)).map_err(refused)?;
+    let (profile, stats) = capture.finish().map_err(refused)?;
+    eprintln!("{}", said_of(&stats));
+    if stats.samples == 0 {
+        return Err(format!("{title} did not run: there is nothing to show"));
+    }
+    super::profile::present(&profile, title, &asked.presentation)
+}
+
+/// What there is to know about how it went.
+#[cfg(feature = "bpf")]
+fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
+    use std::fmt::Write as _;
+
+    let named = 100.0 * stats.frames_named as f64 / stats.frames.max(1) as f64;
+    let plural = if stats.processes == 1 { "" } else { "es" };
+    let (samples, processes, cost) = (stats.samples, stats.processes, 100.0 * stats.cost());
+    let mut text = format!(
+        "{samples} samples of {processes} process{plural}, {named:.1} % of frames named, at the cost of {cost:.2} % of one CPU"
+    );
+    for (count, what) in [
+        (stats.lost, "found no room"),
+        (stats.copies_missed, "were walked by frame pointers since their copies found no room"),
+        (stats.without_stack, "have no stack"),
+    ] {
+        if count != 0 {
+            let _ = write!(text, "; {count} {what}");
+        }
+    }
+    text
+}
+
+#[cfg(not(feature = "bpf"))]
+fn capture(_asked: &Args, _targets: &Targets, _title: &str) -> Result<(), Failed> {
+    Err(format!("this program was built without programs for the kernel: {}", homeostat_sense_kernel::HOW_TO_BUILD))
+}
