@@ -96,6 +96,7 @@ impl Control {
             Event::Changed(change) => self.announced(change),
             Event::ConfigRead(_) => {}
             Event::Unmeasured { objective, from, to } => self.unmeasured(&objective, from, to),
+            Event::Explained { incident, explanation } => self.world.explained(incident, *explanation),
             Event::Restarted => self.restarted(before),
             Event::Forgot { records, reason } => self.forgot(records, &reason),
         }

@@ -2,9 +2,10 @@
 
 use homeostat_act_guard::GuardLimits;
 use homeostat_model::{
-    ActionId, Actor, CellId, CellKey, ChangeEvent, ConfigRead, Objective, ObjectiveName, OutcomeDelta, ReceiverName,
-    RolloutName, RouteName, ServiceName, Span, Timestamp, VersionName,
+    ActionId, Actor, CellId, CellKey, ChangeEvent, ConfigRead, IncidentId, Objective, ObjectiveName, OutcomeDelta,
+    ReceiverName, RolloutName, RouteName, ServiceName, Span, Timestamp, VersionName,
     action::{Decision, Split},
+    explanation::Explanation,
     rollout::{Rollout, Verb},
 };
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,13 @@ pub enum Event {
         from: Timestamp,
         /// Until when.
         to: Timestamp,
+    },
+    /// Somebody has looked into an incident: why it happened, or what is missing to tell.
+    Explained {
+        /// Which.
+        incident: IncidentId,
+        /// What was found.
+        explanation: Box<Explanation>,
     },
     /// The process starts again on an old journal. Outcomes in between were not seen.
     Restarted,

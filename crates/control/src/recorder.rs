@@ -152,6 +152,7 @@ impl Recorder {
             latencies: self.merged_latencies(cells, from, to),
             exemplars: self.chosen_exemplars(cells, from, to),
             changes: self.changes.iter().filter(reaches).cloned().collect(),
+            profiles: Vec::new(),
             incomplete: from < self.start || self.lost_until.is_some_and(|lost| from <= lost),
         }
     }

@@ -2,6 +2,7 @@
 
 use homeostat_model::{
     evidence::{EventCounts, Evidence, SliEvidence},
+    explanation::Explanation,
     objective::Sli,
 };
 
@@ -38,6 +39,19 @@ pub(crate) fn comparison(evidence: &Evidence) -> Option<String> {
         worst.baseline.bad,
         worst.baseline.total(),
     ))
+}
+
+/// One line for the story.
+pub(crate) fn explanation(explanation: &Explanation) -> String {
+    let named: Vec<_> = explanation
+        .hypotheses
+        .iter()
+        .map(|cause| format!("{} ({} %)", cause.title, cause.confidence_percent))
+        .collect();
+    match named.as_slice() {
+        [] => format!("not enough evidence to name a cause; missing: {}", explanation.missing.join("; ")),
+        named => named.join("; "),
+    }
 }
 
 /// One sentence of evidence.

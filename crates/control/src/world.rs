@@ -10,7 +10,8 @@ use homeostat_model::{
     ActionId, CellId, ChangeEvent, IncidentId, ReceiverName, ServiceName, Span, Timestamp, VersionName,
     action::{ActionRecord, ActionState, Split},
     evidence::Evidence,
-    incident::{Incident, Stage, Subject},
+    explanation::Explanation,
+    incident::{Incident, Milestone, Stage, Subject},
     notice::{Notice, NoticeStatus},
     objective::Severity,
 };
@@ -22,7 +23,7 @@ use crate::{
     incidents::{Alert, Incidents, Open},
     ledger::Ledger,
     recorder::RECORDED,
-    splits,
+    splits, words,
 };
 
 /// Recorded before the first bad response.
@@ -32,6 +33,8 @@ pub(crate) const CHANGES_KEPT: usize = 100;
 /// How long before the beginning a change is a suspect, and how many are named.
 const SUSPECTS_WITHIN: Span = Span::from_mins(10);
 const SUSPECTS_MAX: usize = 20;
+/// Closed incidents that wait for their explanation: looking takes half a minute, and incidents come minutes apart.
+const UNEXPLAINED_KEPT: usize = 16;
 
 /// A canary that stays at weight 0 although its rollout is no longer declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +58,9 @@ pub(crate) struct World {
     /// Oldest first.
     pub(crate) changes: VecDeque<ChangeEvent>,
     pub(crate) holds: Vec<Hold>,
+    /// Incidents that were closed before anybody could say why they happened, oldest first.
+    #[serde(default)]
+    unexplained: VecDeque<Incident>,
     /// Notices without an incident, counted: part of their keys.
     pub(crate) notices: u64,
     #[serde(skip)]
@@ -77,6 +83,7 @@ impl World {
             incidents: Incidents::default(),
             changes: VecDeque::new(),
             holds: Vec::new(),
+            unexplained: VecDeque::new(),
             notices: 0,
             cells: CellTable::default(),
             out: Vec::new(),
@@ -179,6 +186,7 @@ impl World {
             actions: Vec::new(),
             changes: self.suspects(&opening.service, began_at),
             milestones: Vec::new(),
+            explanation: None,
         };
         let cells = self.cells.of_service(&opening.service).map(|(cell, key)| (cell, key.clone())).collect();
         let mut open = Open::new(incident, opening.receivers, recorded_from, cells);
@@ -219,6 +227,23 @@ impl World {
             open.incident.closed_at = Some(now);
             open.close_at = None;
         });
+    }
+
+    /// Keeps what somebody found out about an incident, whether it is over by now or not.
+    pub(crate) fn explained(&mut self, id: IncidentId, explanation: Explanation) {
+        let words = words::explanation(&explanation);
+        if self.incidents.get(id).is_some() {
+            return self.with_incident(id, |open, now| {
+                open.milestone(now, "explained", words);
+                open.incident.explanation = Some(explanation);
+            });
+        }
+        let Some(at) = self.unexplained.iter().position(|incident| incident.id == id) else { return };
+        if let Some(mut incident) = self.unexplained.remove(at) {
+            incident.milestones.push(Milestone { at: self.now, what: "explained".to_owned(), detail: words });
+            incident.explanation = Some(explanation);
+            self.out.push(Command::RecordIncident(Box::new(incident)));
+        }
     }
 
     /// Keeps the recording from a minute before the beginning until now, unless its beginning is already forgotten: then
@@ -323,6 +348,12 @@ impl World {
             let Some(open) = self.incidents.get(id) else { continue };
             self.out.push(Command::RecordIncident(Box::new(open.incident.clone())));
             if open.incident.stage == Stage::Closed {
+                if open.incident.explanation.is_none() {
+                    if UNEXPLAINED_KEPT <= self.unexplained.len() {
+                        self.unexplained.pop_front();
+                    }
+                    self.unexplained.push_back(open.incident.clone());
+                }
                 self.incidents.remove(id);
             }
         }

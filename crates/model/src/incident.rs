@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ActionId, CellId, CellKey, ChangeEvent, ObjectiveName, OutcomeClass, OutcomeDelta, RolloutName, ServiceName, Span,
-    Timestamp, VersionName, evidence::Evidence, objective::Severity,
+    Timestamp, VersionName,
+    evidence::Evidence,
+    explanation::{Explanation, ProfileKept},
+    objective::Severity,
 };
 
 /// Number of an incident, counted from 1 over the life of a data directory.
@@ -61,7 +64,7 @@ pub struct Milestone {
     /// When.
     pub at: Timestamp,
     /// A stable word for machines: `first_bad`, `verdict`, `proposed`, `refused`, `approved`, `weight_zero`, `verified`,
-    /// `unverified`, `undone`, `escalated`, `resolved`, `closed`, `late_record`.
+    /// `unverified`, `undone`, `escalated`, `resolved`, `explained`, `closed`, `late_record`.
     pub what: String,
     /// For people.
     pub detail: String,
@@ -101,6 +104,9 @@ pub struct Incident {
     pub changes: Vec<ChangeEvent>,
     /// The story, in order of time.
     pub milestones: Vec<Milestone>,
+    /// Why it happened, as far as anybody can tell; absent until somebody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// A request kept as an example. Redacted before it is stored: the query is cut, path segments that look like
@@ -164,4 +170,7 @@ pub struct BlackBox {
     pub changes: Vec<ChangeEvent>,
     /// Whether part of the time was not recorded, because the process had just started or a limit was hit.
     pub incomplete: bool,
+    /// Profiles of both sides, redacted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileKept>,
 }

@@ -10,6 +10,7 @@ pub mod action;
 pub mod change;
 pub mod error_chain;
 pub mod evidence;
+pub mod explanation;
 pub mod go_regex;
 pub mod histogram;
 pub mod incident;

@@ -1,14 +1,15 @@
 //! Recordings: one file per incident, an LZ4 frame of JSON.
 //!
 //! Not here: what is recorded (the edge that sees requests).
-//! Invariant: a file appears or changes as a whole; a recording that covers less never replaces one that covers more.
+//! Invariants: a file appears or changes as a whole; a recording that covers less never replaces one that covers more; profiles
+//! that were put beside a recording stay there when a longer one replaces it.
 
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
 };
 
-use homeostat_model::{IncidentId, incident::BlackBox};
+use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox};
 use homeostat_store_wal::{Disk, disk::replace};
 
 use crate::error::JournalError;
@@ -28,10 +29,29 @@ pub(crate) fn file_name(id: IncidentId) -> String {
 /// Keeps a recording unless the one that is there covers more.
 pub(crate) fn put(disk: &dyn Disk, dir: &Path, id: IncidentId, black_box: &BlackBox) -> Result<(), JournalError> {
     // A damaged file is no reason to go without the new recording.
-    let covers_more = |old: BlackBox| black_box.to < old.to || black_box.to == old.to && old.from <= black_box.from;
-    if get(disk, dir, id).ok().flatten().is_some_and(covers_more) {
-        return Ok(());
+    let old = get(disk, dir, id).ok().flatten();
+    let covers_more = |old: &BlackBox| black_box.to < old.to || black_box.to == old.to && old.from <= black_box.from;
+    match old {
+        Some(old) if covers_more(&old) => Ok(()),
+        Some(old) if !old.profiles.is_empty() => {
+            write(disk, dir, id, &BlackBox { profiles: old.profiles, ..black_box.clone() })
+        }
+        _ => write(disk, dir, id, black_box),
     }
+}
+
+/// Keeps profiles beside a recording, in place of those that are there.
+pub(crate) fn put_profiles(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: IncidentId,
+    profiles: Vec<ProfileKept>,
+) -> Result<(), JournalError> {
+    let recording = get(disk, dir, id).ok().flatten().unwrap_or_default();
+    write(disk, dir, id, &BlackBox { profiles, ..recording })
+}
+
+fn write(disk: &dyn Disk, dir: &Path, id: IncidentId, black_box: &BlackBox) -> Result<(), JournalError> {
     let io = |source| JournalError::Io { what: "write", path: dir.join(file_name(id)), source };
     let compressed = serde_json::to_vec(black_box).map_err(std::io::Error::other).and_then(|json| compress(&json));
     replace(disk, dir, &file_name(id), &compressed.map_err(io)?).map_err(io)

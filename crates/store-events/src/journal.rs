@@ -14,6 +14,7 @@ use std::{
 use homeostat_model::{
     ActionId, IncidentId, OutcomeDelta, Span, Timestamp,
     action::ActionRecord,
+    explanation::ProfileKept,
     incident::{BlackBox, Incident},
 };
 use homeostat_store_wal::{
@@ -257,6 +258,12 @@ impl Journal {
     /// Keeps a recording, unless the one that is there covers more. Waits for the disk.
     pub fn put_black_box(&self, id: IncidentId, black_box: &BlackBox) -> Result<(), JournalError> {
         black_box::put(&*self.disk, &self.spec.dir.join(BLACK_BOX_DIR), id, black_box)
+    }
+
+    /// Keeps profiles beside an incident's recording, in place of those that are there. Waits for the disk. Whoever puts
+    /// recordings must not do so at the same time.
+    pub fn put_profiles(&self, id: IncidentId, profiles: Vec<ProfileKept>) -> Result<(), JournalError> {
+        black_box::put_profiles(&*self.disk, &self.spec.dir.join(BLACK_BOX_DIR), id, profiles)
     }
 
     /// Incidents with lower ids than `before`, newest first.

@@ -229,6 +229,7 @@ fn incident(id: u64) -> Incident {
         actions: vec![ActionId(7)],
         changes: vec![change()],
         milestones: vec![Milestone { at: at(0), what: "first_bad".to_owned(), detail: "503 from v2".to_owned() }],
+        explanation: None,
     }
 }
 
@@ -253,6 +254,7 @@ fn black_box() -> BlackBox {
         }],
         changes: vec![change()],
         incomplete: false,
+        profiles: Vec::new(),
     }
 }
 

@@ -677,3 +677,91 @@ fn however_often_people_are_called_every_call_is_new_and_ends() {
     let count = |word| said.lines().filter(|line| line.contains(word)).count();
     assert_eq!((count("notify ops firing CanaryWorse"), count("notify ops resolved CanaryWorse")), (51, 51));
 }
+
+#[test]
+fn an_explanation_is_kept_with_an_incident_that_is_open_and_with_one_that_is_over() {
+    check(
+        &format!(
+            "{SHOP}
+        load 1s shop=2000 shop/v1=0.1% shop/v2=30%
+        explain INC-1 kernel signals
+        explain INC-9 nobody knows this incident
+        load 7s shop=2000 shop/v1=0.1%
+        explain INC-1 a closed incident is explained once"
+        ),
+        &expect![[r#"
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+            10.250s SHIFT A-2 rollback shop v1=100% v2=0%
+            10.250s action A-1 advance: undone: taken back by A-2
+            10.250s action A-2 rollback: admitted
+            10.250s incident INC-1 Judged, began 10.000s, harmed 8 of 520
+            10.250s record INC-1 2 cells -50.000s..10.250s
+            10.250s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
+            10.250s moved r rolled back, frozen until 7210.250s
+            10.251s action A-2 rollback: applied
+            10.251s incident INC-1 Acted, began 10.000s, harmed 8 of 520
+            10.330s action A-2 rollback: verified
+            10.330s incident INC-1 Recovered, began 10.000s, harmed 8 of 680
+            10.330s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered.
+            11.010s incident INC-1 Recovered, began 10.000s, harmed 8 of 680
+            15.330s incident INC-1 Closed, began 10.000s, harmed 8 of 10680
+                      | 10.000s first_bad: the first bad response that counts towards it
+                      | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
+                      | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
+                      | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.330s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered
+                      | 10.330s resolved: everybody who was called was told
+                      | 11.010s explained: not enough evidence to name a cause; missing: kernel signals
+                      | 15.330s closed: the record is complete
+            15.330s record INC-1 2 cells -50.000s..15.330s
+        "#]],
+    );
+    check(
+        &format!(
+            "{SHOP}
+        load 7s shop=2000 shop/v1=0.1% shop/v2=30%
+        restart 1s
+        explain INC-1 profiles of both sides
+        explain INC-1 told once"
+        ),
+        &expect![[r#"
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+            10.250s SHIFT A-2 rollback shop v1=100% v2=0%
+            10.250s action A-1 advance: undone: taken back by A-2
+            10.250s action A-2 rollback: admitted
+            10.250s incident INC-1 Judged, began 10.000s, harmed 8 of 520
+            10.250s record INC-1 2 cells -50.000s..10.250s
+            10.250s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475)
+            10.250s moved r rolled back, frozen until 7210.250s
+            10.251s action A-2 rollback: applied
+            10.251s incident INC-1 Acted, began 10.000s, harmed 8 of 520
+            10.330s action A-2 rollback: verified
+            10.330s incident INC-1 Recovered, began 10.000s, harmed 8 of 680
+            10.330s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered.
+            15.330s incident INC-1 Closed, began 10.000s, harmed 8 of 10680
+                      | 10.000s first_bad: the first bad response that counts towards it
+                      | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
+                      | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
+                      | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.330s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered
+                      | 10.330s resolved: everybody who was called was told
+                      | 15.330s closed: the record is complete
+            15.330s record INC-1 2 cells -50.000s..15.330s
+            18.010s incident INC-1 Closed, began 10.000s, harmed 8 of 10680
+                      | 10.000s first_bad: the first bad response that counts towards it
+                      | 10.250s verdict: 0.78 % of its requests failed (8 of 1025), against 0.10 % of v1's (19 of 19475); ln e is 7.9, 6.9 was needed for alpha 0.001
+                      | 10.250s proposed: A-2: ln e 7.92 reaches 6.91; protective; mode auto
+                      | 10.251s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.330s verified: 0.00 % bad of 100 requests within 40 ms after the switch, 1.2 % counts as recovered
+                      | 10.330s resolved: everybody who was called was told
+                      | 15.330s closed: the record is complete
+                      | 18.010s explained: not enough evidence to name a cause; missing: profiles of both sides
+        "#]],
+    );
+}

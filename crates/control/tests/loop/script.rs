@@ -14,6 +14,7 @@
 //! approve|reject|undo A-N [REASON]      extend A-N SPAN
 //! break-glass on|off
 //! change SERVICE|* SUMMARY…
+//! explain INC-N MISSING…
 //! hold-shifts | release-shifts          the gateway stops or goes on carrying shifts out
 //! applied A-N [ahead]                   failed A-N REASON
 //! restart SPAN
@@ -26,9 +27,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use expect_test::Expect;
 use homeostat_control::{Command, ControlledService, Event};
 use homeostat_model::{
-    ActionId, ActionMode, Actor, CellId, CellKey, ChangeEvent, ChangeKind, Objective, ReceiverName, RolloutName,
-    ServiceName, Span, Timestamp, VersionName, Weight,
+    ActionId, ActionMode, Actor, CellId, CellKey, ChangeEvent, ChangeKind, IncidentId, Objective, ReceiverName,
+    RolloutName, ServiceName, Span, Timestamp, VersionName, Weight,
     action::{Decision, Split},
+    explanation::Explanation,
     notice::NoticeStatus,
     objective::{BurnRule, OnPage, Severity, Sli, Target},
     rollout::{CanaryTest, Gate, Phase, Rollout, Start, Step, Verb},
@@ -135,6 +137,11 @@ impl Stage {
                 let service = (words[1] != "*").then(|| ServiceName::new(words[1]).unwrap());
                 let (at, kind, summary) = (self.world.now, ChangeKind::Deploy, reason());
                 self.step(Event::Changed(ChangeEvent { at, kind, service, version: None, summary, by: actor() }));
+            }
+            "explain" => {
+                let incident = IncidentId(words[1].strip_prefix("INC-").unwrap().parse().unwrap());
+                let explanation = Explanation { at: self.world.now, missing: vec![reason()], ..Explanation::default() };
+                self.step(Event::Explained { incident, explanation: Box::new(explanation) });
             }
             "hold-shifts" => self.world.applies = false,
             "release-shifts" => self.world.applies = true,

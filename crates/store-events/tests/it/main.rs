@@ -79,6 +79,7 @@ fn incident(id: u64, closed_at: Option<Timestamp>) -> Incident {
         actions: Vec::new(),
         changes: Vec::new(),
         milestones: Vec::new(),
+        explanation: None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Incidents, actions, audit and recordings: what readers see, now and after a restart.
 
-use homeostat_model::incident::BlackBox;
+use homeostat_model::{
+    explanation::{ProfileKept, ProfileSeen, ProfileSide},
+    incident::BlackBox,
+};
 use homeostat_store_events::JournalError;
 
 use super::*;
@@ -72,6 +75,31 @@ fn the_recording_that_covers_more_is_kept() {
         assert_eq!(journal.black_box(id).unwrap(), Some(recording(kept.0, kept.1)), "after {put:?}");
     }
     assert!(journal.has_black_box(id));
+}
+
+#[test]
+fn profiles_stay_when_a_longer_recording_comes() {
+    let (journal, _) = open(&SimDisk::default());
+    let seen = ProfileSeen {
+        side: ProfileSide::Bad,
+        version: "v2".parse().unwrap(),
+        kind: "cpu".to_owned(),
+        from: at(1),
+        to: at(9),
+        windows: 3,
+        samples: 5_000,
+    };
+    let kept = |pprof: &str| vec![ProfileKept { seen: seen.clone(), endpoint: String::new(), pprof: pprof.to_owned() }];
+    let id = IncidentId(3);
+    journal.put_profiles(id, kept("early")).unwrap();
+    assert_eq!(journal.black_box(id).unwrap().unwrap().profiles, kept("early"), "also without a recording");
+    journal.put_black_box(id, &recording(0, 50)).unwrap();
+    journal.put_profiles(id, kept("late")).unwrap();
+    for to in [40, 90] {
+        journal.put_black_box(id, &recording(0, to)).unwrap();
+        let expected = BlackBox { profiles: kept("late"), ..recording(0, to.max(50)) };
+        assert_eq!(journal.black_box(id).unwrap(), Some(expected));
+    }
 }
 
 #[test]

@@ -331,6 +331,7 @@ mod tests {
                     milestone(123, "weight_zero", "v2 gets nothing from here on"),
                     milestone(2_120, "verified", ""),
                 ],
+                explanation: None,
             },
             actions: vec![ActionRecord {
                 plan: Plan {

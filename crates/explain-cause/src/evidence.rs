@@ -1,0 +1,208 @@
+//! What an explanation may rest on.
+
+use homeostat_model::{
+    ChangeEvent, RouteName, ServiceName, Span, Timestamp, VersionName,
+    evidence::EventCounts,
+    incident::Subject,
+    outcome::{OutcomeClass, OutcomeCounts},
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything that was seen around an incident. What was not looked at is absent (`None`, an empty list), never zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CauseEvidence {
+    /// Whose service.
+    pub service: ServiceName,
+    /// About what the incident is.
+    pub subject: Subject,
+    /// The first bad response.
+    pub began_at: Timestamp,
+    /// Changes before and during it, in any order.
+    #[serde(default)]
+    pub changes: Vec<ChangeEvent>,
+    /// How each route, version and instance did, before and during.
+    #[serde(default)]
+    pub shapes: Vec<Shape>,
+    /// The comparison of profiles, if there was one.
+    #[serde(default)]
+    pub profiles: Option<ProfileCompared>,
+    /// Patterns that detectors or the case library found in it, in any order.
+    #[serde(default)]
+    pub patterns: Vec<Pattern>,
+    /// What kernel and runtime say of both sides.
+    #[serde(default)]
+    pub signals: Vec<SideSignal>,
+    /// Services that this one calls.
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
+}
+
+/// Requests of a stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Counted {
+    /// How long the stretch is.
+    pub span: Span,
+    /// Requests that ended well.
+    pub ok: u64,
+    /// Requests refused because of the client.
+    pub client_error: u64,
+    /// Requests answered with an error of the service.
+    pub server_error: u64,
+    /// Connections broken by the service.
+    pub reset: u64,
+    /// Requests that took too long.
+    pub timeout: u64,
+    /// Requests that nobody accepted.
+    pub refused: u64,
+    /// Answered requests slower than the objective allows.
+    pub slow: u64,
+}
+
+/// How one route of one version did on one instance; what is `None` stands for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Which route.
+    #[serde(default)]
+    pub route: Option<RouteName>,
+    /// Which version.
+    #[serde(default)]
+    pub version: Option<VersionName>,
+    /// Which instance, by address.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// Before the first bad response.
+    #[serde(default)]
+    pub before: Counted,
+    /// Since then.
+    pub during: Counted,
+}
+
+/// How profiles of the two sides compare.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileCompared {
+    /// Samples of the good side.
+    pub good_samples: u64,
+    /// Samples of the bad side.
+    pub bad_samples: u64,
+    /// Whether both sides hold enough to tell anything.
+    pub enough: bool,
+    /// Functions that moved beyond noise, the largest first: name and change of share in percent points.
+    pub moved: Vec<(String, i32)>,
+}
+
+/// A pattern that somebody recognised in the profiles.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pattern {
+    /// Its name, as in the case library: `lock_contention`.
+    pub name: String,
+    /// How sure its finder is, 0 to 1, as calibrated there.
+    pub confidence: f64,
+    /// What it was recognised by; one line each.
+    #[serde(default)]
+    pub lines: Vec<String>,
+    /// How a person confirms it.
+    #[serde(default)]
+    pub confirm: String,
+}
+
+/// What kernel or runtime measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// 99th percentile of the time that a runnable thread waits for a processor, in milliseconds.
+    RunQueueP99Ms,
+    /// TCP segments sent again, per thousand.
+    RetransmitsPerMille,
+    /// Time that the program's runtime stopped all of it, in milliseconds a second.
+    StopTheWorldMsPerS,
+    /// Processor time of the program, in milliseconds a second.
+    CpuMsPerS,
+    /// Processor time of all other programs on the machine, in milliseconds a second.
+    OthersCpuMsPerS,
+}
+
+/// One measurement on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideSignal {
+    /// What.
+    pub signal: Signal,
+    /// Where things are well: the baseline, or the time before.
+    pub good: f64,
+    /// Where they are not.
+    pub bad: f64,
+}
+
+/// A service that is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dependency {
+    /// Its name.
+    pub name: String,
+    /// Calls before.
+    pub before: EventCounts,
+    /// Calls since the first bad response.
+    pub during: EventCounts,
+}
+
+impl Counted {
+    /// The same of the gateway's counters; `slow` counts what is slower than threshold `slow_index`.
+    pub fn of(span: Span, counts: &OutcomeCounts, slow_index: usize) -> Self {
+        Self {
+            span,
+            ok: counts.class(OutcomeClass::Ok),
+            client_error: counts.class(OutcomeClass::ClientError),
+            server_error: counts.class(OutcomeClass::ServerError),
+            reset: counts.class(OutcomeClass::Reset),
+            timeout: counts.class(OutcomeClass::Timeout),
+            refused: counts.class(OutcomeClass::Refused),
+            slow: counts.slow.get(slow_index).copied().unwrap_or(0),
+        }
+    }
+
+    /// All requests.
+    pub fn total(&self) -> u64 {
+        [self.ok, self.client_error, self.server_error, self.reset, self.timeout, self.refused]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Requests that the service failed or answered too late.
+    pub fn bad(&self) -> u64 {
+        [self.server_error, self.reset, self.timeout, self.refused, self.slow]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+            .min(self.total())
+    }
+
+    /// Share of bad requests, 0 to 1; `None` without requests.
+    pub fn bad_share(&self) -> Option<f64> {
+        (0 < self.total()).then(|| self.bad() as f64 / self.total() as f64)
+    }
+
+    /// Requests a second; `None` without time.
+    pub fn rate(&self) -> Option<f64> {
+        let seconds = self.span.secs_f64();
+        (0.0 < seconds).then(|| self.total() as f64 / seconds)
+    }
+
+    /// Adds up.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            span: self.span.max(other.span),
+            ok: self.ok.saturating_add(other.ok),
+            client_error: self.client_error.saturating_add(other.client_error),
+            server_error: self.server_error.saturating_add(other.server_error),
+            reset: self.reset.saturating_add(other.reset),
+            timeout: self.timeout.saturating_add(other.timeout),
+            refused: self.refused.saturating_add(other.refused),
+            slow: self.slow.saturating_add(other.slow),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A deploy, a configuration, a flag: the usual suspects.
+
+use homeostat_model::{ChangeEvent, ChangeKind, VersionName};
+
+use super::{Suspect, percent, worse};
+use crate::{
+    evidence::{CauseEvidence, Counted},
+    weights::{
+        BEFORE_S, CHANGE_ALL_VERSIONS_BAD, CHANGE_BEFORE, CHANGE_BROUGHT_THE_PATTERN, CHANGE_JUST_BEFORE,
+        CHANGE_LONG_BEFORE, CHANGE_NAMES_SERVICE, CHANGE_ONLY_MOVED_TRAFFIC, CHANGE_VERSION_ALONE_BAD, JUST_BEFORE_S,
+        LIKELY, PRIOR_CHANGE,
+    },
+};
+
+pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
+    let reaches = |change: &&ChangeEvent| {
+        change.at <= evidence.began_at && change.service.as_ref().is_none_or(|service| *service == evidence.service)
+    };
+    evidence.changes.iter().filter(reaches).map(|change| suspect(evidence, change)).collect()
+}
+
+fn suspect(evidence: &CauseEvidence, change: &ChangeEvent) -> Suspect {
+    let subject = change.version.as_ref().map_or_else(|| change.summary.clone(), ToString::to_string);
+    let mut suspect = Suspect::new("change", &subject, &PRIOR_CHANGE);
+    suspect.title = format!("{}: {}", word(change.kind), change.summary);
+    let next = match change.kind {
+        ChangeKind::Deploy => "read what the release changed; keep its traffic at zero until then",
+        ChangeKind::Config | ChangeKind::Flag => "take it back for a few requests and see whether they recover",
+        _ => "ask who made it what it touched",
+    };
+    next.clone_into(&mut suspect.next_check);
+    let seconds = evidence.began_at.since(change.at).secs_f64();
+    let (weight, words) = match seconds {
+        s if s <= JUST_BEFORE_S => (&CHANGE_JUST_BEFORE, "just before"),
+        s if s <= BEFORE_S => (&CHANGE_BEFORE, "before"),
+        _ => (&CHANGE_LONG_BEFORE, "long before"),
+    };
+    suspect.because(weight, format!("it happened {seconds:.0} s before the first bad response, {words} it"));
+    if change.service.is_some() {
+        suspect.because(&CHANGE_NAMES_SERVICE, format!("it touched {}", evidence.service));
+    }
+    if change.kind == ChangeKind::Traffic {
+        suspect.because(&CHANGE_ONLY_MOVED_TRAFFIC, "it only moved traffic".to_owned());
+    }
+    if let Some(version) = &change.version {
+        by_version(evidence, version, &mut suspect);
+    }
+    suspect
+}
+
+/// The versions beside it are the control of the experiment.
+fn by_version(evidence: &CauseEvidence, version: &VersionName, suspect: &mut Suspect) {
+    let (mut own, mut others) = (Counted::default(), Counted::default());
+    for shape in &evidence.shapes {
+        let (Some(of), None, None) = (&shape.version, &shape.instance, &shape.route) else { continue };
+        let sum = if of == version { &mut own } else { &mut others };
+        *sum = sum.plus(&shape.during);
+    }
+    let numbers = format!("{version} {}, other versions {}", percent(own.bad_share()), percent(others.bad_share()));
+    match worse(&own, &others) {
+        Some(true) => suspect.because(&CHANGE_VERSION_ALONE_BAD, format!("bad requests: {numbers}")),
+        Some(false) => suspect.because(&CHANGE_ALL_VERSIONS_BAD, format!("bad requests: {numbers}")),
+        None => return,
+    }
+    let pattern = evidence.patterns.iter().find(|pattern| LIKELY <= pattern.confidence);
+    if let (Some(true), Some(pattern)) = (worse(&own, &others), pattern) {
+        suspect
+            .because(&CHANGE_BROUGHT_THE_PATTERN, format!("profiles of {version} hold the pattern {}", pattern.name));
+    }
+}
+
+const fn word(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Deploy => "Deploy",
+        ChangeKind::Config => "Configuration",
+        ChangeKind::Traffic => "Traffic",
+        ChangeKind::Scale => "Capacity",
+        ChangeKind::Flag => "Flag",
+        ChangeKind::Other => "Change",
+    }
+}

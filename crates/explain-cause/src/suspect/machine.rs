@@ -1,0 +1,48 @@
+//! The machine that it runs on, and the network between.
+
+use super::{Suspect, cpu_grew, load::alike, signal};
+use crate::{
+    evidence::{CauseEvidence, Signal},
+    weights::{
+        CPU_RATIO, NEIGHBOUR_ONE_VERSION, NEIGHBOUR_OTHERS_BUSY, NEIGHBOUR_OWN_BUSY, NEIGHBOUR_QUEUES,
+        NETWORK_RETRANSMITS, PRIOR_NEIGHBOUR, RETRANSMITS_HARMFUL, RUN_QUEUE_HARMFUL_MS, SIGNAL_RATIO,
+    },
+};
+
+pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
+    neighbour(evidence).into_iter().chain(network(evidence)).collect()
+}
+
+fn neighbour(evidence: &CauseEvidence) -> Option<Suspect> {
+    let (good, bad) = signal(evidence, Signal::RunQueueP99Ms)?;
+    if bad < RUN_QUEUE_HARMFUL_MS || bad < SIGNAL_RATIO * good {
+        return None;
+    }
+    let mut suspect = Suspect::new("neighbour", "", &PRIOR_NEIGHBOUR);
+    "Other programs on the machine take its processors".clone_into(&mut suspect.title);
+    "see who runs on the machine (`homeostat profile cpu` without a target), and move one of the two"
+        .clone_into(&mut suspect.next_check);
+    suspect.because(&NEIGHBOUR_QUEUES, format!("threads wait {bad:.1} ms for a processor (p99), {good:.1} before"));
+    if let Some((was, is)) = signal(evidence, Signal::OthersCpuMsPerS).filter(|(was, is)| CPU_RATIO * was <= *is) {
+        suspect.because(&NEIGHBOUR_OTHERS_BUSY, format!("other programs work {is:.0} ms a second, {was:.0} before"));
+    }
+    if let Some((true, was, is)) = cpu_grew(evidence) {
+        suspect.because(&NEIGHBOUR_OWN_BUSY, format!("the program itself works {is:.0} ms a second, {was:.0} before"));
+    }
+    if alike(evidence) == Some(false) {
+        suspect.because(&NEIGHBOUR_ONE_VERSION, "one version or route alone is worse".to_owned());
+    }
+    Some(suspect)
+}
+
+fn network(evidence: &CauseEvidence) -> Option<Suspect> {
+    let (good, bad) = signal(evidence, Signal::RetransmitsPerMille)?;
+    if bad < RETRANSMITS_HARMFUL || bad < SIGNAL_RATIO * good {
+        return None;
+    }
+    let mut suspect = Suspect::new("network", "", &PRIOR_NEIGHBOUR);
+    "The network loses segments".clone_into(&mut suspect.title);
+    "compare retransmissions by peer: one peer is a link, all are this machine".clone_into(&mut suspect.next_check);
+    suspect.because(&NETWORK_RETRANSMITS, format!("{bad:.1} of a thousand segments are sent again, {good:.1} before"));
+    Some(suspect)
+}

@@ -1,0 +1,25 @@
+//! Nobody accepts requests.
+
+use super::{Suspect, service};
+use crate::{
+    evidence::CauseEvidence,
+    weights::{PRIOR_UNREACHABLE, REQUESTS_MIN, UNREACHABLE_REFUSED, WORSE_RATIO, WORSE_SHARE},
+};
+
+pub(super) fn suspect(evidence: &CauseEvidence) -> Option<Suspect> {
+    let (before, during) = service(evidence);
+    let gone = |counted: &crate::evidence::Counted| counted.refused.saturating_add(counted.reset);
+    let share = |counted: &crate::evidence::Counted| gone(counted) as f64 / counted.total().max(1) as f64;
+    let mostly = during.bad() < 2 * gone(&during);
+    let new = WORSE_SHARE <= share(&during) && WORSE_RATIO * share(&before) <= share(&during);
+    if during.total() < REQUESTS_MIN || !mostly || !new {
+        return None;
+    }
+    let mut suspect = Suspect::new("unreachable", "", &PRIOR_UNREACHABLE);
+    suspect.title = format!("{} does not accept requests", evidence.service);
+    "see whether its processes run, restart, or have reached a limit of connections"
+        .clone_into(&mut suspect.next_check);
+    let (refused, reset, bad) = (during.refused, during.reset, during.bad());
+    suspect.because(&UNREACHABLE_REFUSED, format!("{refused} requests refused and {reset} cut off, of {bad} bad ones"));
+    Some(suspect)
+}

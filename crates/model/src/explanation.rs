@@ -1,0 +1,91 @@
+//! Why an incident happened, as far as anybody can tell.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Timestamp, VersionName};
+
+/// Hypotheses of one explanation at most: who gets a longer list reads the log instead.
+pub const HYPOTHESES_MAX: usize = 3;
+
+/// What an incident's evidence says about its cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Explanation {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The best first, [`HYPOTHESES_MAX`] at most. None means: not enough evidence.
+    pub hypotheses: Vec<Hypothesis>,
+    /// What would have told more; one line each.
+    pub missing: Vec<String>,
+    /// Profiles that were looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileSeen>,
+}
+
+/// A possible cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hypothesis {
+    /// A stable word for machines: `change`, `pattern`, `dependency`, `load`, `neighbour`, `instance`, `unreachable`.
+    pub kind: String,
+    /// What exactly, for machines: the version of a change, the name of a pattern, the address of an instance; may be
+    /// empty.
+    pub subject: String,
+    /// One line for people.
+    pub title: String,
+    /// How likely, in percent of all that is thought possible, "something else" included; 0 to 100.
+    pub confidence_percent: u8,
+    /// What speaks for it and against it, the weightiest first.
+    pub evidence: Vec<EvidenceLine>,
+    /// What to look at next.
+    pub next_check: String,
+}
+
+/// One reason to believe or doubt a hypothesis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceLine {
+    /// What was seen, with its numbers.
+    pub text: String,
+    /// Whether it speaks for the hypothesis.
+    pub supports: bool,
+}
+
+/// Which side of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProfileSide {
+    /// What is compared with: the baseline, or the program before.
+    Good,
+    /// What is looked at.
+    Bad,
+}
+
+/// A profile that an explanation rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileSeen {
+    /// Which side it stands for.
+    pub side: ProfileSide,
+    /// Of which version.
+    pub version: VersionName,
+    /// What was measured: `cpu`, `goroutine`.
+    pub kind: String,
+    /// First instant measured.
+    pub from: Timestamp,
+    /// Last instant measured.
+    pub to: Timestamp,
+    /// Windows that it was measured in.
+    pub windows: u32,
+    /// Samples in all of them.
+    pub samples: u64,
+}
+
+/// A profile kept with an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileKept {
+    /// What it is.
+    #[serde(flatten)]
+    pub seen: ProfileSeen,
+    /// Address of the program.
+    pub endpoint: String,
+    /// The profile: gzip of pprof in base64.
+    pub pprof: String,
+}
