@@ -18,6 +18,9 @@ pub struct CauseEvidence {
     pub subject: Subject,
     /// The first bad response.
     pub began_at: Timestamp,
+    /// A version that a sequential test with a bound on its errors found worse than the others.
+    #[serde(default)]
+    pub judged: Option<Judged>,
     /// Changes before and during it, in any order.
     #[serde(default)]
     pub changes: Vec<ChangeEvent>,
@@ -36,6 +39,16 @@ pub struct CauseEvidence {
     /// Services that this one calls.
     #[serde(default)]
     pub dependencies: Vec<Dependency>,
+}
+
+/// What a sequential test said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judged {
+    /// The version that is worse.
+    pub version: VersionName,
+    /// In words, with its numbers.
+    pub text: String,
 }
 
 /// Requests of a stretch of time.
@@ -88,7 +101,7 @@ pub struct ProfileCompared {
     pub good_samples: u64,
     /// Samples of the bad side.
     pub bad_samples: u64,
-    /// Whether both sides hold enough to tell anything.
+    /// Whether both sides hold enough to tell anything at all.
     pub enough: bool,
     /// Functions that moved beyond noise, the largest first: name and change of share in percent points.
     pub moved: Vec<(String, i32)>,

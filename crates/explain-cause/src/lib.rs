@@ -21,5 +21,5 @@ mod rank;
 mod suspect;
 pub mod weights;
 
-pub use evidence::{CauseEvidence, Counted, Dependency, Pattern, ProfileCompared, Shape, SideSignal, Signal};
+pub use evidence::{CauseEvidence, Counted, Dependency, Judged, Pattern, ProfileCompared, Shape, SideSignal, Signal};
 pub use rank::explain;

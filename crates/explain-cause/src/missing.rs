@@ -32,7 +32,7 @@ pub(crate) fn missing(evidence: &CauseEvidence, nothing_named: bool) -> Vec<Stri
         lines.push("nothing is known of the services that this one calls".to_owned());
     }
     let seen: u64 = evidence.shapes.iter().map(|shape| shape.during.total()).fold(0, u64::max);
-    if seen < REQUESTS_MIN {
+    if seen < REQUESTS_MIN && evidence.judged.is_none() {
         lines.push(format!("few requests: {seen} since the first bad response"));
     }
     lines

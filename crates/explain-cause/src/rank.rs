@@ -26,7 +26,7 @@ pub fn explain(evidence: &CauseEvidence, at: Timestamp) -> Explanation {
     let told = judged.first().is_some_and(|(share, _)| FIRST_MIN <= *share);
     let worth = judged.into_iter().take_while(|(share, _)| told && NAMED_MIN <= *share).take(HYPOTHESES_MAX);
     let hypotheses: Vec<_> = worth.map(|(share, suspect)| hypothesis(suspect, share)).collect();
-    Explanation { at, missing: missing(evidence, hypotheses.is_empty()), hypotheses, profiles: Vec::new() }
+    Explanation { at, missing: missing(evidence, hypotheses.is_empty()), hypotheses, ..Explanation::default() }
 }
 
 /// Its odds among all that it competes with, and "something else", whose odds are one.

@@ -47,6 +47,7 @@ weights! {
     CHANGE_LONG_BEFORE = -POSITIVE, "longer before: what it broke would mostly have shown by then";
     CHANGE_NAMES_SERVICE = POSITIVE, "it touched this very service";
     CHANGE_VERSION_ALONE_BAD = STRONG, "its version fails and the others, under the same load at the same time, do not: an experiment with a control";
+    CHANGE_VERSION_JUDGED = STRONG, "a sequential test found its version worse than the one beside it, and errs once in a thousand times at its default";
     CHANGE_ALL_VERSIONS_BAD = -STRONG, "versions that it did not touch fail as much: the same experiment with the opposite result";
     CHANGE_ONLY_MOVED_TRAFFIC = -CLEAR, "moving traffic shows a fault more often than it is one";
     CHANGE_BROUGHT_THE_PATTERN = POSITIVE, "the profiles of its version hold a known pattern that the other side lacks";
@@ -56,6 +57,7 @@ weights! {
     PATTERN_LIKELY = CLEAR, "the finder is more sure than not";
     PATTERN_WEAK = 0.0, "the finder has seen it, and would not bet on it";
     PATTERN_FEW_SAMPLES = -CLEAR, "there are too few samples on a side: differences of that size come by chance";
+    PATTERN_SOME_SAMPLES = -POSITIVE, "finders were calibrated on more samples a side than there are";
 
     // Services that are called.
     DEPENDENCY_FAILS = STRONG, "calls to it fail ten times as often as before, beyond what its numbers scatter";
@@ -106,6 +108,8 @@ pub const CPU_RATIO: f64 = 1.3;
 pub const RUN_QUEUE_HARMFUL_MS: f64 = 5.0;
 /// Lost segments below this share are weather, per thousand.
 pub const RETRANSMITS_HARMFUL: f64 = 5.0;
+/// Samples on each side from which on comparisons of profiles are as good as they get.
+pub const SAMPLES_FIRM: u64 = 5_000;
 /// A finder is sure from here on.
 pub const SURE: f64 = 0.9;
 /// And this sure is likely.

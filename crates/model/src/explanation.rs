@@ -8,6 +8,11 @@ use crate::{Timestamp, VersionName};
 /// Hypotheses of one explanation at most: who gets a longer list reads the log instead.
 pub const HYPOTHESES_MAX: usize = 3;
 
+/// Functions of one explanation at most: what a person reads.
+pub const FRAMES_MAX: usize = 10;
+/// Cases of one explanation at most.
+pub const CASES_MAX: usize = 3;
+
 /// What an incident's evidence says about its cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
@@ -17,6 +22,12 @@ pub struct Explanation {
     pub hypotheses: Vec<Hypothesis>,
     /// What would have told more; one line each.
     pub missing: Vec<String>,
+    /// Functions that moved between the two sides beyond noise, the largest first, [`FRAMES_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<FrameMoved>,
+    /// Known cases that look alike, the most alike first, [`CASES_MAX`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<CaseAlike>,
     /// Profiles that were looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileSeen>,
@@ -47,6 +58,28 @@ pub struct EvidenceLine {
     pub text: String,
     /// Whether it speaks for the hypothesis.
     pub supports: bool,
+}
+
+/// A function whose share of all samples moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FrameMoved {
+    /// Its name.
+    pub function: String,
+    /// Its share on the good side, in hundredths of a percent.
+    pub good: u16,
+    /// Its share on the bad side, in hundredths of a percent.
+    pub bad: u16,
+}
+
+/// A case of the library that looks like this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CaseAlike {
+    /// Its id.
+    pub id: String,
+    /// The pattern it was filed under.
+    pub pattern: String,
+    /// How alike, in percent.
+    pub likeness_percent: u8,
 }
 
 /// Which side of a comparison.

@@ -4,11 +4,11 @@ use homeostat_model::{ChangeEvent, ChangeKind, VersionName};
 
 use super::{Suspect, percent, worse};
 use crate::{
-    evidence::{CauseEvidence, Counted},
+    evidence::{CauseEvidence, Counted, Judged},
     weights::{
         BEFORE_S, CHANGE_ALL_VERSIONS_BAD, CHANGE_BEFORE, CHANGE_BROUGHT_THE_PATTERN, CHANGE_JUST_BEFORE,
-        CHANGE_LONG_BEFORE, CHANGE_NAMES_SERVICE, CHANGE_ONLY_MOVED_TRAFFIC, CHANGE_VERSION_ALONE_BAD, JUST_BEFORE_S,
-        LIKELY, PRIOR_CHANGE,
+        CHANGE_LONG_BEFORE, CHANGE_NAMES_SERVICE, CHANGE_ONLY_MOVED_TRAFFIC, CHANGE_VERSION_ALONE_BAD,
+        CHANGE_VERSION_JUDGED, JUST_BEFORE_S, LIKELY, PRIOR_CHANGE,
     },
 };
 
@@ -16,7 +16,19 @@ pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
     let reaches = |change: &&ChangeEvent| {
         change.at <= evidence.began_at && change.service.as_ref().is_none_or(|service| *service == evidence.service)
     };
-    evidence.changes.iter().filter(reaches).map(|change| suspect(evidence, change)).collect()
+    let known = evidence.changes.iter().filter(reaches);
+    let of_judged = |judged: &&Judged| !known.clone().any(|change| change.version.as_ref() == Some(&judged.version));
+    let unannounced = evidence.judged.as_ref().filter(of_judged).map(by_itself);
+    known.clone().map(|change| suspect(evidence, change)).chain(unannounced).collect()
+}
+
+/// A version that was judged worse, and nobody said when it came.
+fn by_itself(judged: &Judged) -> Suspect {
+    let mut suspect = Suspect::new("change", judged.version.as_str(), &PRIOR_CHANGE);
+    suspect.title = format!("Version {} itself", judged.version);
+    "read what the version changed; keep its traffic at zero until then".clone_into(&mut suspect.next_check);
+    suspect.because(&CHANGE_VERSION_JUDGED, judged.text.clone());
+    suspect
 }
 
 fn suspect(evidence: &CauseEvidence, change: &ChangeEvent) -> Suspect {
@@ -39,11 +51,18 @@ fn suspect(evidence: &CauseEvidence, change: &ChangeEvent) -> Suspect {
     if change.service.is_some() {
         suspect.because(&CHANGE_NAMES_SERVICE, format!("it touched {}", evidence.service));
     }
-    if change.kind == ChangeKind::Traffic {
+    let judged = evidence.judged.as_ref().filter(|judged| change.version.as_ref() == Some(&judged.version));
+    // Traffic that goes to a version for the first time is how the version comes.
+    if change.kind == ChangeKind::Traffic && judged.is_none() {
         suspect.because(&CHANGE_ONLY_MOVED_TRAFFIC, "it only moved traffic".to_owned());
     }
-    if let Some(version) = &change.version {
-        by_version(evidence, version, &mut suspect);
+    match (judged, &change.version) {
+        (Some(judged), _) => {
+            suspect.because(&CHANGE_VERSION_JUDGED, judged.text.clone());
+            brought_the_pattern(evidence, &judged.version, &mut suspect);
+        }
+        (None, Some(version)) => by_version(evidence, version, &mut suspect),
+        (None, None) => {}
     }
     suspect
 }
@@ -58,12 +77,17 @@ fn by_version(evidence: &CauseEvidence, version: &VersionName, suspect: &mut Sus
     }
     let numbers = format!("{version} {}, other versions {}", percent(own.bad_share()), percent(others.bad_share()));
     match worse(&own, &others) {
-        Some(true) => suspect.because(&CHANGE_VERSION_ALONE_BAD, format!("bad requests: {numbers}")),
+        Some(true) => {
+            suspect.because(&CHANGE_VERSION_ALONE_BAD, format!("bad requests: {numbers}"));
+            brought_the_pattern(evidence, version, suspect);
+        }
         Some(false) => suspect.because(&CHANGE_ALL_VERSIONS_BAD, format!("bad requests: {numbers}")),
-        None => return,
+        None => {}
     }
-    let pattern = evidence.patterns.iter().find(|pattern| LIKELY <= pattern.confidence);
-    if let (Some(true), Some(pattern)) = (worse(&own, &others), pattern) {
+}
+
+fn brought_the_pattern(evidence: &CauseEvidence, version: &VersionName, suspect: &mut Suspect) {
+    if let Some(pattern) = evidence.patterns.iter().find(|pattern| LIKELY <= pattern.confidence) {
         suspect
             .because(&CHANGE_BROUGHT_THE_PATTERN, format!("profiles of {version} hold the pattern {}", pattern.name));
     }

@@ -2,8 +2,11 @@
 
 use super::Suspect;
 use crate::{
-    evidence::CauseEvidence,
-    weights::{LIKELY, PATTERN_FEW_SAMPLES, PATTERN_LIKELY, PATTERN_SURE, PATTERN_WEAK, PRIOR_PATTERN, SURE},
+    evidence::{CauseEvidence, ProfileCompared},
+    weights::{
+        LIKELY, PATTERN_FEW_SAMPLES, PATTERN_LIKELY, PATTERN_SOME_SAMPLES, PATTERN_SURE, PATTERN_WEAK, PRIOR_PATTERN,
+        SAMPLES_FIRM, SURE,
+    },
 };
 
 pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
@@ -18,9 +21,10 @@ pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
         };
         let lines = if pattern.lines.is_empty() { String::new() } else { format!(": {}", pattern.lines.join("; ")) };
         suspect.because(weight, format!("recognised with confidence {:.2}{lines}", pattern.confidence));
-        if let Some(compared) = evidence.profiles.as_ref().filter(|compared| !compared.enough) {
-            let text = format!("only {} and {} samples", compared.good_samples, compared.bad_samples);
-            suspect.because(&PATTERN_FEW_SAMPLES, text);
+        let fewest = |compared: &ProfileCompared| compared.good_samples.min(compared.bad_samples);
+        if let Some(compared) = evidence.profiles.as_ref().filter(|compared| fewest(compared) < SAMPLES_FIRM) {
+            let weight = if compared.enough { &PATTERN_SOME_SAMPLES } else { &PATTERN_FEW_SAMPLES };
+            suspect.because(weight, format!("only {} and {} samples", compared.good_samples, compared.bad_samples));
         }
         suspect
     };

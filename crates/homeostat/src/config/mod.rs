@@ -27,6 +27,7 @@ mod tree;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
 };
@@ -38,7 +39,8 @@ use homeostat_control::event::{ControlSpec, ControlledService};
 use homeostat_gateway_proxy::spec::ProxySpec;
 use homeostat_gateway_route::spec::GatewaySpec;
 use homeostat_model::{
-    CellId, CellKey, ConfigDigest, Objective, ObjectiveName, RouteName, VersionName, rollout::Rollout,
+    CellId, CellKey, ConfigDigest, Objective, ObjectiveName, RouteName, ServiceName, Span, VersionName,
+    rollout::Rollout,
 };
 use homeostat_store_events::spec::StoreSpec;
 use sha2::Digest as _;
@@ -70,6 +72,8 @@ pub struct CheckedConfig {
     pub rollouts: Vec<Rollout>,
     /// The guard's limits.
     pub guard: GuardLimits,
+    /// Programs whose profiles are taken all the time.
+    pub profiled: Vec<Profiled>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -84,6 +88,21 @@ pub struct CheckedConfig {
     pub files: Vec<PathBuf>,
     /// What is not here and was taken to be where it will run: variables as `${NAME}`, paths of files.
     pub assumed: BTreeSet<String>,
+}
+
+/// A program whose profiles are taken all the time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Profiled {
+    /// Of which service.
+    pub service: ServiceName,
+    /// Of which version.
+    pub version: VersionName,
+    /// Where it serves requests.
+    pub endpoint: SocketAddr,
+    /// Where it serves profiles: what stands before `/debug/pprof`.
+    pub base: String,
+    /// Processor time is measured for this long at a time.
+    pub window: Span,
 }
 
 impl CheckedConfig {
@@ -239,6 +258,7 @@ fn compile(
             objectives: c.objectives,
             rollouts: c.rollouts,
             guard: c.guard,
+            profiled: c.profiled,
             receivers: c.receivers,
             api: c.api,
             store: c.store,

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use super::{
     clock::{Clock, StepWatch, Stepped},
-    files::BlackBoxFiles,
+    files::{BlackBoxFiles, Kept},
     inbox::{Batch, Inbox},
     late::LateParts,
     message::{Configure, Message},
@@ -242,6 +242,13 @@ impl ControlThread {
             Message::Unmeasured { objective, from, to } => {
                 self.step(Event::Unmeasured { objective, from, to }, None, None);
             }
+            Message::Explained { incident, explanation, profiles } => {
+                if !profiles.is_empty() && self.files.keep(incident, Kept::Profiles(profiles)).is_err() {
+                    bump(&self.shared.counters.black_boxes_dropped);
+                    tracing::warn!(%incident, "too many recordings wait for the disk; the incident's profiles were dropped");
+                }
+                self.step(Event::Explained { incident, explanation }, None, None);
+            }
             // Whoever asked has been told that nothing is known about it; it must not happen hours later.
             Message::Operate { reply, .. } if reply.is_closed() => {}
             Message::Operate { operation, by, reason, reply } => {
@@ -264,6 +271,7 @@ impl ControlThread {
         let served = configure.spec.cells.iter().filter(|(id, _)| !of_queries(id));
         lock(&self.shared.totals).name_cells(served.cloned());
         self.shared.indicators.store(Arc::new(Indicated::all_of(&configure.spec)));
+        self.shared.services.store(Arc::new(configure.spec.services.clone()));
         if let Some(change) = &configure.change {
             self.recorder.change(change.clone());
         }

@@ -1,4 +1,4 @@
-//! Writes recordings beside the journal, on a thread of its own: a slow disk must not hold control up.
+//! Writes recordings and profiles beside the journal, on a thread of its own: a slow disk must not hold control up.
 
 use std::{
     sync::mpsc::{SyncSender, sync_channel},
@@ -6,9 +6,18 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::{IncidentId, incident::BlackBox};
+use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox};
 
 use super::stop::join_within;
+
+/// What is kept with an incident.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// Its recording.
+    Recording(BlackBox),
+    /// Profiles beside it.
+    Profiles(Vec<ProfileKept>),
+}
 
 /// Recordings that wait for the disk. Each is a few hundred KiB; incidents come minutes apart.
 const WAITING_MAX: usize = 16;
@@ -23,26 +32,26 @@ pub(super) struct Full;
 /// The writing end.
 #[derive(Debug)]
 pub(super) struct BlackBoxFiles {
-    queue: Option<SyncSender<(IncidentId, BlackBox)>>,
+    queue: Option<SyncSender<(IncidentId, Kept)>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl BlackBoxFiles {
-    /// Starts the thread; `write` keeps one recording and reports what went wrong by itself.
-    pub(super) fn start(mut write: impl FnMut(IncidentId, &BlackBox) + Send + 'static) -> std::io::Result<Self> {
-        let (queue, waiting) = sync_channel::<(IncidentId, BlackBox)>(WAITING_MAX);
+    /// Starts the thread; `write` keeps one thing and reports what went wrong by itself.
+    pub(super) fn start(mut write: impl FnMut(IncidentId, Kept) + Send + 'static) -> std::io::Result<Self> {
+        let (queue, waiting) = sync_channel::<(IncidentId, Kept)>(WAITING_MAX);
         let thread = thread::Builder::new().name("recordings".to_owned()).spawn(move || {
-            for (incident, black_box) in waiting {
-                write(incident, &black_box);
+            for (incident, kept) in waiting {
+                write(incident, kept);
             }
         })?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Hands a recording over.
-    pub(super) fn keep(&self, incident: IncidentId, black_box: BlackBox) -> Result<(), Full> {
+    /// Hands something over.
+    pub(super) fn keep(&self, incident: IncidentId, kept: Kept) -> Result<(), Full> {
         let Some(queue) = &self.queue else { return Err(Full) };
-        queue.try_send((incident, black_box)).map_err(|_not_taken| Full)
+        queue.try_send((incident, kept)).map_err(|_not_taken| Full)
     }
 }
 

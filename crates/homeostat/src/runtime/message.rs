@@ -3,7 +3,10 @@
 use homeostat_api::backend::{OperateError, Operation};
 use homeostat_control::ControlSpec;
 use homeostat_gateway_route::RouteTable;
-use homeostat_model::{Actor, ChangeEvent, ConfigRead, ObjectiveName, Timestamp};
+use homeostat_model::{
+    Actor, ChangeEvent, ConfigRead, IncidentId, ObjectiveName, Timestamp,
+    explanation::{Explanation, ProfileKept},
+};
 use tokio::sync::oneshot;
 
 /// A message in control's inbox.
@@ -15,6 +18,8 @@ pub(super) enum Message {
     ConfigRead(Box<ConfigRead>),
     /// The events of an objective could not be counted for a while.
     Unmeasured { objective: ObjectiveName, from: Timestamp, to: Timestamp },
+    /// Somebody has looked into an incident.
+    Explained { incident: IncidentId, explanation: Box<Explanation>, profiles: Vec<ProfileKept> },
     /// A person or pipeline asks for something.
     Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
 }

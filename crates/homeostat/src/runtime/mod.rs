@@ -13,6 +13,7 @@ mod collector;
 mod compile;
 mod control_thread;
 mod data_dir;
+mod explaining;
 mod files;
 mod inbox;
 mod journal;
@@ -50,6 +51,7 @@ use self::{
     clock::Clock,
     collector::Collector,
     compile::{Compiled, compile},
+    explaining::{Explaining, ExplainingParts},
     inbox::Inbox,
     late::LateParts,
     message::{Configure, Message},
@@ -117,6 +119,7 @@ pub struct Running {
     api: JoinHandle<()>,
     late: Arc<LateParts>,
     metrics: Option<MetricsRole>,
+    explaining: Explaining,
     drain: Duration,
 }
 
@@ -186,6 +189,13 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     })
     .map_err(StartError::Thread)?;
 
+    shared.profiled.store(Arc::new(config.profiled.clone()));
+    let explaining = Explaining::start(ExplainingParts {
+        clock,
+        shared: Arc::clone(&shared),
+        inbox: Arc::clone(&inbox),
+        late: Arc::clone(&late),
+    });
     let metrics = config.metrics.clone().map(|spec| {
         let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
         MetricsRole::start(MetricsParts { spec, dir: config.store.dir.clone(), clock, shared, inbox })
@@ -217,6 +227,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         api,
         late,
         metrics,
+        explaining,
         drain,
     })
 }
@@ -270,8 +281,21 @@ impl Running {
     /// Stops from upstream to downstream and says how it went.
     pub async fn stop(self) -> StopReport {
         self.backend.stopping();
-        let Self { gateway, reloader, collector, inbox, control, late, metrics, drain, backend, api, api_stop, .. } =
-            self;
+        let Self {
+            gateway,
+            reloader,
+            collector,
+            inbox,
+            control,
+            late,
+            metrics,
+            explaining,
+            drain,
+            backend,
+            api,
+            api_stop,
+            ..
+        } = self;
         let stopping = Arc::clone(&late);
         // Until the gateway has drained, the API answers: load balancers see that it is not ready, scrapers read the end.
         let drained = tokio::task::spawn_blocking(move || {
@@ -284,6 +308,7 @@ impl Running {
         if let Some(metrics) = metrics {
             metrics.stop().await;
         }
+        explaining.stop().await;
         // The API's own references go first, so that the journal can be closed by its owner.
         drop(backend);
         let ended = tokio::task::spawn_blocking(move || {

@@ -31,7 +31,7 @@ use super::{
     clock::Clock,
     control_thread::{ControlThread, Freeze, Parts, is_refused},
     data_dir,
-    files::BlackBoxFiles,
+    files::{BlackBoxFiles, Kept},
     inbox::Inbox,
     journal::Retention,
     late::LateParts,
@@ -300,9 +300,16 @@ fn open_outbox(late: &LateParts, disk: &Arc<dyn Disk>, inbox: &Inbox<Message>) {
 
 fn keep_files(journal: &Arc<Journal>) -> std::io::Result<BlackBoxFiles> {
     let journal = Arc::clone(journal);
-    BlackBoxFiles::start(move |incident, black_box| {
-        if let Err(problem) = journal.put_black_box(incident, black_box) {
-            tracing::error!(%incident, problem = %chain(&problem), "a recording was not kept; the journal still holds its ticks");
+    BlackBoxFiles::start(move |incident, kept| match kept {
+        Kept::Recording(black_box) => {
+            if let Err(problem) = journal.put_black_box(incident, &black_box) {
+                tracing::error!(%incident, problem = %chain(&problem), "a recording was not kept; the journal still holds its ticks");
+            }
+        }
+        Kept::Profiles(profiles) => {
+            if let Err(problem) = journal.put_profiles(incident, profiles) {
+                tracing::error!(%incident, problem = %chain(&problem), "the profiles of an incident were not kept");
+            }
         }
     })
 }

@@ -274,6 +274,7 @@ impl ReloadParts {
         if let Some(Err(refused)) = self.api.as_ref().map(|api| api.set_tokens(&compiled.config.api.tokens)) {
             notes.push(format!("the API keeps its old tokens: {refused}"));
         }
+        self.shared.profiled.store(Arc::new(compiled.config.profiled.clone()));
         self.in_force = compiled.config;
         bump(&self.shared.counters.config_accepted);
         lock(&self.shared.config).generation += 1;
@@ -331,7 +332,7 @@ fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
     let rest =
         |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone(), c.metrics.clone());
-    parts(one) == parts(other) && rest(one) == rest(other)
+    parts(one) == parts(other) && rest(one) == rest(other) && one.profiled == other.profiled
 }
 
 fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {

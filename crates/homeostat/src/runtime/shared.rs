@@ -4,19 +4,24 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use homeostat_api::backend::{ConfigStatus, StreamItem};
-use homeostat_control::ControlSpec;
+use homeostat_control::{ControlSpec, ControlledService};
 use homeostat_model::{
-    CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, Timestamp, incident::CellLatency,
-    objective::Indicator, view::View,
+    CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, Timestamp,
+    incident::{CellLatency, Incident, Stage},
+    objective::Indicator,
+    view::View,
 };
 use tokio::sync::broadcast;
+
+use super::explaining::Opened;
+use crate::config::Profiled;
 
 /// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
 /// for about 20 s.
@@ -76,6 +81,12 @@ pub(super) struct Shared {
     pub(super) journal_trouble: Mutex<Option<String>>,
     /// How the metrics server is.
     pub(super) metrics: Mutex<MetricsHealth>,
+    /// Services of the configuration in force.
+    pub(super) services: ArcSwap<Vec<ControlledService>>,
+    /// Programs whose profiles are taken, as the configuration in force has them.
+    pub(super) profiled: ArcSwap<Vec<Profiled>>,
+    /// Who looks into incidents, once somebody does.
+    pub(super) opened: OnceLock<Opened>,
     /// Objectives whose events are counted by queries, as the configuration in force has them.
     pub(super) indicators: ArcSwap<Vec<Indicated>>,
     pub(super) counters: Counters,
@@ -112,8 +123,23 @@ impl Shared {
             stopping: AtomicBool::new(false),
             journal_trouble: Mutex::new(None),
             metrics: Mutex::default(),
+            services: ArcSwap::default(),
+            profiled: ArcSwap::default(),
+            opened: OnceLock::new(),
             indicators: ArcSwap::default(),
             counters: Counters::default(),
+        }
+    }
+
+    /// Tells whoever looks into incidents of one that is on disk. When they have too many already, it goes without an
+    /// explanation.
+    pub(super) fn tell_opened(&self, incident: Box<Incident>) {
+        let is_new = incident.stage < Stage::Recovered && incident.explanation.is_none();
+        if let Some(opened) = self.opened.get().filter(|_| is_new) {
+            let id = incident.id;
+            if opened.try_send(incident).is_err() {
+                tracing::debug!(incident = %id, "nobody has time to look into this incident");
+            }
         }
     }
 

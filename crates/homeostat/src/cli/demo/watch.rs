@@ -198,6 +198,7 @@ mod tests {
             actions: Vec::new(),
             changes: Vec::new(),
             milestones: milestones.iter().map(milestone).collect(),
+            explanation: None,
         }
     }
 

@@ -6,6 +6,7 @@ use homeostat_api::backend::IncidentDetail;
 use homeostat_model::{
     CellId, Span, Timestamp, VersionName, Weight,
     action::{ActionRecord, ActionState, Initiator, Split},
+    explanation::{Explanation, ProfileSide},
     incident::{BlackBox, Incident, Stage, Subject},
 };
 
@@ -33,6 +34,9 @@ pub(crate) fn page(detail: &IncidentDetail, black_box: Option<&BlackBox>, style:
     for sentence in incident.evidence.iter().flat_map(evidence::sentences) {
         let indent = if sentence.starts_with(' ') { "    " } else { "  " };
         out.push_str(&wrap(sentence.trim_start(), indent, style.width));
+    }
+    if let Some(explanation) = &incident.explanation {
+        explained(&mut out, explanation, style);
     }
     match black_box {
         Some(black_box) => timeline(&mut out, incident, black_box, style),
@@ -62,6 +66,49 @@ fn section(out: &mut String, title: &str, style: Style) {
     out.push('\n');
     out.push_str(&style.paint(Tone::Strong, title));
     out.push('\n');
+}
+
+/// The likeliest causes with their reasons, or what is missing to name one.
+fn explained(out: &mut String, explanation: &Explanation, style: Style) {
+    section(out, "Likely cause", style);
+    if explanation.hypotheses.is_empty() {
+        out.push_str("  not enough evidence to name one\n");
+    }
+    for (number, cause) in (1..).zip(&explanation.hypotheses) {
+        let title = format!("{} ({} %)", plain(&cause.title), cause.confidence_percent);
+        out.push_str(&hanging(&format!("  {number}. "), &title, style));
+        for line in &cause.evidence {
+            let sign = if line.supports { '+' } else { '-' };
+            out.push_str(&hanging(&format!("     {sign} "), &plain(&line.text), style));
+        }
+        out.push_str(&hanging("     next: ", &plain(&cause.next_check), style));
+    }
+    if !explanation.frames.is_empty() {
+        out.push_str("  functions that moved beyond noise, good side to bad side:\n");
+        for frame in &explanation.frames {
+            let share = |parts: u16| percent(f64::from(parts) / 10_000.0);
+            let prefix = format!("    {:>7} to {:>7}  ", share(frame.good), share(frame.bad));
+            out.push_str(&hanging(&prefix, &plain(&frame.function), style));
+        }
+    }
+    for case in &explanation.cases {
+        let line = format!("alike: case {} ({}), {} %", plain(&case.id), plain(&case.pattern), case.likeness_percent);
+        out.push_str(&wrap(&line, "  ", style.width));
+    }
+    for profile in &explanation.profiles {
+        let side = if profile.side == ProfileSide::Bad { "bad" } else { "good" };
+        let line = format!(
+            "profile: {} of {} ({side} side), {} windows, {} samples",
+            plain(&profile.kind),
+            profile.version,
+            profile.windows,
+            count(profile.samples)
+        );
+        out.push_str(&wrap(&line, "  ", style.width));
+    }
+    for line in &explanation.missing {
+        out.push_str(&hanging("  missing: ", &plain(line), style));
+    }
 }
 
 /// A text behind a prefix; further lines begin below the text.

@@ -27,6 +27,7 @@ use homeostat_model::{Objective, objective::Sli, rollout::Rollout};
 use homeostat_store_events::spec::StoreSpec;
 
 use super::{
+    Profiled,
     document::Documents,
     problem::Severity,
     read::Context,
@@ -46,6 +47,8 @@ pub(crate) struct Checked {
     pub rollouts: Vec<Rollout>,
     /// The guard's limits.
     pub guard: GuardLimits,
+    /// Programs whose profiles are taken all the time.
+    pub profiled: Vec<Profiled>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -70,6 +73,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     let api = process::api(&documents.apis, &proxy, cx);
     let store = process::store(&documents.stores, cx);
     let metrics = metrics::check(&documents.metrics, &proxy, &api, cx);
+    let profiled = services.iter().flat_map(|service| service.profiled.clone()).collect();
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
         return None;
@@ -80,6 +84,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
         objectives: objectives.into_iter().map(|o| o.value).collect(),
         rollouts: rollouts.into_iter().map(|r| r.value).collect(),
         guard,
+        profiled,
         receivers,
         api,
         store,

@@ -1,10 +1,13 @@
 //! `Service` documents: versions, weights, stickiness, time limits, latency thresholds.
 
+use std::net::SocketAddr;
+
 use homeostat_gateway_route::spec::{ServiceSpec, Sticky, Timeouts, VersionSpec};
 use homeostat_model::{ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX};
 
 use super::{
     super::{
+        Profiled,
         document::Document,
         problem::{Problem, Severity},
         raw::service as raw,
@@ -19,8 +22,12 @@ use super::{
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     pub(super) spec: ServiceSpec,
+    pub(super) profiled: Vec<Profiled>,
     pub(super) place: Place,
 }
+
+/// Programs of one version that are asked for profiles: what one of many does, the others do, and each costs a percent.
+const PROFILED_OF_VERSION_MAX: usize = 2;
 
 /// A latency threshold that somebody asks for.
 #[derive(Clone, Debug)]
@@ -71,8 +78,11 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
     let mut specs: Vec<VersionSpec> =
         versions.value.0.iter().map(|(name, form)| version(name, &form.value.0, cx)).collect();
     specs.sort_by(|a, b| a.name.cmp(&b.name));
+    let profiling = raw.profiling.as_ref().map(|at| profiling(&at.value, cx));
     let name = name?;
+    let profiled = profiling.map(|how| profiled(&name.value, &specs, &how)).unwrap_or_default();
     Some(Service {
+        profiled,
         place: name.place,
         spec: ServiceSpec {
             name: name.value,
@@ -84,6 +94,41 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
             timeouts,
         },
     })
+}
+
+/// How profiles of a service are asked for.
+struct How {
+    port: Option<u16>,
+    prefix: String,
+    window: Span,
+}
+
+fn profiling(raw: &raw::Profiling, cx: &mut Context<'_>) -> How {
+    let window = within(raw.window.as_ref(), "a window", (Span::from_secs(1), Span::from_secs(60)), cx);
+    if let Some(prefix) = raw.prefix.as_ref().filter(|at| !is_path(&at.value)) {
+        cx.error(prefix.place, "this is no path", "write it as `/admin`, without `/debug/pprof`, `?` and spaces");
+    }
+    let port = raw.port.as_ref().and_then(|at| u16::try_from(at.value.0).ok());
+    How { port, prefix: raw.prefix.as_ref().map(|at| at.value.clone()).unwrap_or_default(), window }
+}
+
+fn is_path(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\".contains(&byte);
+    text.starts_with('/') && text.bytes().all(plain)
+}
+
+fn profiled(service: &ServiceName, versions: &[VersionSpec], how: &How) -> Vec<Profiled> {
+    let of = |version: &VersionSpec| {
+        let endpoints = version.endpoints.iter().take(PROFILED_OF_VERSION_MAX).map(|endpoint| endpoint.address);
+        let name = version.name.clone();
+        let at = move |endpoint: SocketAddr| {
+            let address = SocketAddr::new(endpoint.ip(), how.port.unwrap_or(endpoint.port()));
+            let base = format!("http://{address}{}", how.prefix.trim_end_matches('/'));
+            Profiled { service: service.clone(), version: name.clone(), endpoint, base, window: how.window }
+        };
+        endpoints.map(at).collect::<Vec<_>>()
+    };
+    versions.iter().flat_map(of).collect()
 }
 
 fn version(name: &At<VersionName>, raw: &raw::Version, cx: &mut Context<'_>) -> VersionSpec {

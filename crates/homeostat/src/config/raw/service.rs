@@ -20,6 +20,8 @@ record! {
         "sticky" sticky: Short<Sticky> => optional;
         /// A request header whose value names the version to use. Left out: clients cannot choose.
         "forcedVersionHeader" forced_version_header: HeaderName => optional;
+        /// Takes profiles of its programs all the time, and keeps those around an incident with it. Left out: none are taken.
+        "profiling" profiling: Profiling => optional;
         /// Time limits of its requests.
         "timeouts" timeouts: Timeouts => default "{}";
         /// Objectives in short. They are named after the service: `shop-availability`, `shop-latency`. Use OpenSLO `SLO`
@@ -37,6 +39,19 @@ record! {
         /// Its share while no rollout moves it; all shares sum up to 100 %. When no version gives one, the first version
         /// has all traffic.
         "weight" weight: Weight => optional;
+    }
+}
+
+record! {
+    /// Profiles of a service's programs, which must serve `/debug/pprof` as Go programs with `net/http/pprof` do. The first two
+    /// endpoints of each version are asked.
+    Profiling {
+        /// Port of `/debug/pprof` on each endpoint's address. Left out: the endpoint's own.
+        "port" port: Whole<1, 65_535> => optional;
+        /// What stands before `/debug/pprof` in the path, beginning with `/`.
+        "prefix" prefix: String => optional;
+        /// Processor time is measured for this long at a time, one after the other, 1 s to 60 s.
+        "window" window: Span => default "10s";
     }
 }
 

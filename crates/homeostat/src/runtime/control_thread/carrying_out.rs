@@ -109,7 +109,10 @@ impl ControlThread {
                 match command {
                     Command::Shift { permit } => self.shift(permit, false),
                     Command::RecordAction(action) => self.journal.put_action(&action),
-                    Command::RecordIncident(incident) => self.journal.put_incident(&incident),
+                    Command::RecordIncident(incident) => {
+                        self.journal.put_incident(&incident);
+                        self.shared.tell_opened(incident);
+                    }
                     Command::RolloutMoved { .. } => {}
                     Command::FreezeBlackBox { incident, cells, from, to } => {
                         self.state.freezes.push(Freeze { incident, cells, from, to });

@@ -11,7 +11,10 @@ use homeostat_control::Recorder;
 use homeostat_model::{CellId, OutcomeCounts, ServiceName, Timestamp, evidence::EventCounts};
 
 use super::{
-    super::shared::{bump, lock},
+    super::{
+        files::Kept,
+        shared::{bump, lock},
+    },
     ControlThread, Freeze,
 };
 
@@ -102,7 +105,7 @@ impl ControlThread {
         }
         for freeze in due {
             let black_box = self.recorder.freeze(&freeze.cells, freeze.from, freeze.to, &self.state.cells);
-            if self.files.keep(freeze.incident, black_box).is_err() {
+            if self.files.keep(freeze.incident, Kept::Recording(black_box)).is_err() {
                 bump(&self.shared.counters.black_boxes_dropped);
                 tracing::warn!(incident = %freeze.incident, "too many recordings wait for the disk; this one was dropped");
             }

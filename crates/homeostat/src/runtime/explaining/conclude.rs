@@ -1,0 +1,330 @@
+//! From what is held about an incident to its explanation.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use homeostat_control::ControlledService;
+use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
+use homeostat_explain_profile::{
+    Census, Comparison, Counted, DiffOptions, Evidence, Library, Outcome, Paths, Signs, View, diff,
+    explain as explain_profile,
+};
+use homeostat_model::{
+    Timestamp, VersionName,
+    explanation::{CASES_MAX, CaseAlike, Explanation, FRAMES_MAX, FrameMoved, ProfileKept, ProfileSeen, ProfileSide},
+    incident::{BlackBox, Incident, Subject},
+    profile::Profile,
+};
+use homeostat_profile::merge;
+use homeostat_wire::pprof::{self, PprofLimits};
+
+use super::{
+    shapes::shapes,
+    sides::{Held, Sided, sides},
+    watch::Measured,
+};
+
+/// Bytes of one profile that is kept with an incident, packed. Ten minutes of a busy server are some 300 KiB.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) explanation: Explanation,
+    pub(super) profiles: Vec<ProfileKept>,
+}
+
+/// A window that was read.
+struct Read {
+    of: Sided,
+    profile: Profile,
+}
+
+/// Explains an incident with everything that is known of it.
+pub(super) fn conclude(
+    incident: &Incident,
+    black_box: Option<&BlackBox>,
+    held: &[Held],
+    services: &[ControlledService],
+    at: Timestamp,
+) -> Found {
+    let read = |of: Sided| {
+        // We wrote it ourselves; one that cannot be read would be our own mistake, and says nothing.
+        let profile = pprof::read(&of.window.packed, &PprofLimits::default()).ok()?;
+        Some(Read { of, profile })
+    };
+    let windows: Vec<Read> = sides(incident, held).into_iter().filter_map(read).collect();
+    let mut evidence = CauseEvidence {
+        service: incident.service.clone(),
+        subject: incident.subject.clone(),
+        began_at: incident.began_at,
+        judged: judged(incident),
+        changes: incident.changes.clone(),
+        shapes: black_box.map(|black_box| shapes(incident, black_box, services)).unwrap_or_default(),
+        profiles: None,
+        patterns: Vec::new(),
+        signals: Vec::new(),
+        dependencies: Vec::new(),
+    };
+    let (mut frames, mut cases) = (Vec::new(), Vec::new());
+    if !windows.is_empty() {
+        let compared = compare(&windows);
+        frames = compared.frames;
+        cases = compared.cases;
+        evidence.profiles = Some(compared.profiles);
+        evidence.patterns = compared.patterns;
+    }
+    let (profiles, too_large) = kept(&windows);
+    let mut explanation = explain(&evidence, at);
+    explanation.missing.extend(too_large);
+    explanation.profiles = profiles.iter().map(|kept| kept.seen.clone()).collect();
+    (explanation.frames, explanation.cases) = (frames, cases);
+    Found { explanation, profiles }
+}
+
+/// What the sequential test said, if it is why there is an incident.
+fn judged(incident: &Incident) -> Option<Judged> {
+    let Subject::Canary { canary, .. } = &incident.subject else { return None };
+    let verdict = incident.milestones.iter().find(|milestone| milestone.what == "verdict")?;
+    Some(Judged { version: canary.clone(), text: verdict.detail.clone() })
+}
+
+struct Compared {
+    profiles: ProfileCompared,
+    patterns: Vec<Pattern>,
+    frames: Vec<FrameMoved>,
+    cases: Vec<CaseAlike>,
+}
+
+fn compare(windows: &[Read]) -> Compared {
+    let of = |side: ProfileSide, measured: Measured| -> Vec<(&Profile, usize)> {
+        let there = windows.iter().filter(|read| read.of.side == side && read.of.window.measured == measured);
+        there.map(|read| (&read.profile, samples(&read.profile))).collect()
+    };
+    let view = |side| {
+        let census = of(side, Measured::Goroutines);
+        let snapshots = census.len() as f64;
+        View {
+            cpu: Counted::of_all(of(side, Measured::Cpu)),
+            census: merge(census.iter().map(|(profile, _)| *profile))
+                .map(|sum| Census::of(&sum, samples(&sum), snapshots)),
+            evidence: Evidence::new(),
+        }
+    };
+    let both = Comparison::of(view(ProfileSide::Good), view(ProfileSide::Bad));
+    let paths = |side| {
+        let mut paths = Paths::default();
+        for (profile, column) in of(side, Measured::Cpu) {
+            paths.add(profile, column);
+        }
+        paths
+    };
+    let added = paths(ProfileSide::Good).added(&paths(ProfileSide::Bad), both.kept);
+    let said = explain_profile(&Signs::of(&both, added), &Library::shipped());
+    let (good, bad) = (of(ProfileSide::Good, Measured::Cpu), of(ProfileSide::Bad, Measured::Cpu));
+    let moved = diff(&good, &bad, &DiffOptions::default());
+    let frames: Vec<FrameMoved> = moved
+        .moved
+        .iter()
+        .take(FRAMES_MAX)
+        .map(|moved| FrameMoved { function: moved.function.clone(), good: parts(moved.good), bad: parts(moved.bad) })
+        .collect();
+    let points = |frame: &FrameMoved| (frame.function.clone(), (i32::from(frame.bad) - i32::from(frame.good)) / 100);
+    Compared {
+        profiles: ProfileCompared {
+            good_samples: moved.good.samples,
+            bad_samples: moved.bad.samples,
+            enough: said.outcome != Outcome::NotEnoughEvidence,
+            moved: frames.iter().map(points).collect(),
+        },
+        patterns: said
+            .patterns
+            .into_iter()
+            .map(|named| Pattern {
+                name: named.pattern,
+                confidence: named.score,
+                lines: named.evidence,
+                confirm: named.next,
+            })
+            .collect(),
+        frames,
+        cases: said
+            .cases
+            .neighbours
+            .into_iter()
+            .take(CASES_MAX)
+            .map(|case| CaseAlike {
+                id: case.id,
+                pattern: case.pattern,
+                likeness_percent: (case.likeness * 100.0).clamp(0.0, 100.0) as u8,
+            })
+            .collect(),
+    }
+}
+
+/// A share in hundredths of a percent.
+fn parts(share: f64) -> u16 {
+    (share * 10_000.0).round().clamp(0.0, 10_000.0) as u16
+}
+
+/// The column that counts samples.
+fn samples(profile: &Profile) -> usize {
+    ["samples", "goroutine", "goroutines", "threads"].iter().find_map(|kind| profile.column(kind)).unwrap_or(0)
+}
+
+/// One profile a side, version, program and kind, all its windows added up; and what did not fit.
+fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
+    let (mut kept, mut too_large) = (Vec::new(), Vec::new());
+    let mut groups: Vec<(ProfileSide, &VersionName, String, Measured)> = windows.iter().map(group).collect();
+    groups.sort();
+    groups.dedup();
+    for wanted in groups {
+        let of: Vec<&Read> = windows.iter().filter(|read| group(read) == wanted).collect();
+        let Some(sum) = merge(of.iter().map(|read| &read.profile)) else { continue };
+        let packed = pprof::write(&sum);
+        let (side, version, endpoint, measured) = wanted;
+        if KEPT_BYTES_MAX < packed.len() {
+            too_large.push(format!("the {} profile of {endpoint} is too large to be kept", measured.name()));
+            continue;
+        }
+        let column = samples(&sum);
+        let seen = ProfileSeen {
+            side,
+            version: version.clone(),
+            kind: measured.name().to_owned(),
+            from: of.iter().map(|read| read.of.window.from).min().unwrap_or_default(),
+            to: of.iter().map(|read| read.of.window.to).max().unwrap_or_default(),
+            windows: u32::try_from(of.len()).unwrap_or(u32::MAX),
+            samples: sum.rows().filter_map(|row| row.values.get(column)).map(|count| count.unsigned_abs()).sum(),
+        };
+        kept.push(ProfileKept { seen, endpoint, pprof: STANDARD.encode(packed) });
+    }
+    (kept, too_large)
+}
+
+fn group(read: &Read) -> (ProfileSide, &VersionName, String, Measured) {
+    let Sided { side, profiled, window } = &read.of;
+    (*side, &profiled.version, profiled.endpoint.to_string(), window.measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::SocketAddr,
+        path::{Path, PathBuf},
+        sync::{Arc, Mutex},
+    };
+
+    use homeostat_model::{IncidentId, Span, incident::Stage, objective::Severity, profile::LabelValue};
+
+    use super::{
+        super::watch::{Ring, Window},
+        *,
+    };
+    use crate::config::Profiled;
+
+    const BEGAN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+    const WINDOW: Span = Span::from_secs(10);
+
+    fn corpus(file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/kv").join(file)
+    }
+
+    /// The windows of an episode, told apart by their label, one after the other from an instant on.
+    fn windows(file: &str, from: Timestamp) -> Vec<Window> {
+        let all = pprof::read(&std::fs::read(corpus(file)).unwrap(), &PprofLimits::default()).unwrap();
+        let window_of = |row: &homeostat_model::profile::Row<'_>| {
+            let labels = all.labels(row.labels);
+            labels.iter().find_map(|(name, value)| match value {
+                LabelValue::Number { value, .. } if all.text(*name) == "window" => Some(*value),
+                _ => None,
+            })
+        };
+        let mut numbers: Vec<i64> = all.rows().filter_map(|row| window_of(&row)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let window = |(at, number): (i64, &i64)| {
+            let mut profile = all.clone().with_types(all.types().to_vec());
+            for row in all.rows().filter(|row| window_of(row) == Some(*number)) {
+                profile.add(row.stack, row.labels, row.values);
+            }
+            let from = Timestamp::from_unix_ms(from.unix_ms() + at * 10_000);
+            Window { measured: Measured::Cpu, from, to: from + WINDOW, packed: pprof::write(&profile).into() }
+        };
+        (0..).zip(&numbers).map(window).collect()
+    }
+
+    fn incident() -> Incident {
+        Incident {
+            id: IncidentId(1),
+            title: "kv is slow".to_owned(),
+            service: "kv".parse().unwrap(),
+            subject: Subject::Objective { objective: "kv-latency".parse().unwrap() },
+            severity: Severity::Page,
+            stage: Stage::Judged,
+            began_at: BEGAN,
+            opened_at: BEGAN + Span::from_secs(1),
+            closed_at: None,
+            evidence: Vec::new(),
+            requests_harmed: 0,
+            requests_total: 0,
+            actions: Vec::new(),
+            changes: Vec::new(),
+            milestones: Vec::new(),
+            explanation: None,
+        }
+    }
+
+    fn held(windows: Vec<Window>) -> Vec<Held> {
+        let endpoint: SocketAddr = "10.0.0.1:80".parse().unwrap();
+        let profiled = Profiled {
+            service: "kv".parse().unwrap(),
+            version: "v1".parse().unwrap(),
+            endpoint,
+            base: format!("http://{endpoint}"),
+            window: WINDOW,
+        };
+        let mut ring = Ring::default();
+        for window in windows {
+            ring.push(window);
+        }
+        vec![Held { profiled, ring: Arc::new(Mutex::new(ring)) }]
+    }
+
+    fn concluded(before: &str, since: &str) -> Found {
+        let mut all = windows(before, BEGAN - Span::from_mins(2));
+        all.extend(windows(since, BEGAN));
+        conclude(&incident(), None, &held(all), &[], BEGAN + Span::from_mins(1))
+    }
+
+    #[test]
+    fn a_real_fault_is_named_with_its_functions_and_both_profiles() {
+        let Found { explanation, profiles } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-regex-4.cpu.pb.gz");
+        let first = &explanation.hypotheses[0];
+        assert_eq!((first.kind.as_str(), first.subject.as_str()), ("pattern", "regex"), "{explanation:#?}");
+        assert!(explanation.frames.iter().any(|frame| frame.function.starts_with("regexp") && frame.good < frame.bad));
+        let sides: Vec<_> = profiles.iter().map(|kept| (kept.seen.side, kept.seen.windows)).collect();
+        assert_eq!(sides, [(ProfileSide::Good, 5), (ProfileSide::Bad, 5)]);
+        let bytes = STANDARD.decode(&profiles[1].pprof).unwrap();
+        let kept = pprof::read(&bytes, &PprofLimits::default()).unwrap();
+        assert_eq!(samples_of(&kept), profiles[1].seen.samples);
+        assert_eq!(profiles[1].seen.samples, 6711, "as the corpus says");
+    }
+
+    #[test]
+    fn two_windows_of_one_behaviour_name_nothing() {
+        let Found { explanation, profiles } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-normal-l2-2.cpu.pb.gz");
+        assert!(explanation.hypotheses.is_empty(), "{explanation:#?}");
+        assert_eq!((profiles.len(), explanation.frames.len()), (2, 0), "{:?}", explanation.frames);
+    }
+
+    #[test]
+    fn without_profiles_it_says_so() {
+        let Found { explanation, profiles } = conclude(&incident(), None, &[], &[], BEGAN);
+        assert!(explanation.hypotheses.is_empty() && profiles.is_empty());
+        assert!(explanation.missing.iter().any(|line| line.contains("no profiles of both sides")));
+    }
+
+    fn samples_of(profile: &Profile) -> u64 {
+        let column = samples(profile);
+        profile.rows().map(|row| row.values[column].unsigned_abs()).sum()
+    }
+}

@@ -1,0 +1,180 @@
+//! Looks into incidents: holds profiles of the programs that the configuration names, and says what changed and why.
+//!
+//! ```text
+//! programs ── /debug/pprof, window after window ──▶ ring of ten minutes each (watch)
+//!                                                        │
+//! control ── incident opened ──▶ wait until the windows around it have ended
+//!                                                        │ sides · shapes of the black box · changes
+//!                                                        ▼
+//! control ◀── Message::Explained ◀── explain-profile, explain-cause (conclude)
+//! ```
+//!
+//! Profiles are taken before anything breaks: a canary that was taken back after 150 ms shows nothing afterwards.
+//!
+//! Not here: what a profile means (`explain-profile`), which cause is likely (`explain-cause`), keeping incidents (control).
+//! Invariants: nobody waits for this role, and when it is busy an incident goes without an explanation; memory is bounded
+//! by rings; what is kept is redacted before it enters a ring.
+
+mod conclude;
+mod shapes;
+mod sides;
+mod watch;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use homeostat_model::{IncidentId, Span, incident::Incident};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    conclude::{Found, conclude},
+    sides::Held,
+    watch::Watcher,
+};
+use super::{clock::Clock, inbox::Inbox, late::LateParts, message::Message, shared::Shared};
+use crate::config::Profiled;
+
+/// How many windows are waited for: the one that is under way when an incident is opened holds both sides of it, the next two
+/// show what goes on.
+const WINDOWS_AFTERWARDS: u64 = 3;
+/// How long a target that answers late is waited for, and the disk that keeps the recording.
+const LATE_ANSWER: Span = Span::from_secs(2);
+/// An incident that was opened longer ago was so before a restart: nothing around it was measured.
+const OPENED_WITHIN: Span = Span::from_secs(60);
+/// Incidents that wait to be looked into: more at once are one big incident.
+const WAITING_MAX: usize = 16;
+/// Incidents looked into at a time: each holds the windows of its service, some MiB.
+const AT_A_TIME: usize = 4;
+/// How often the configuration is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// How often control is asked again to take an explanation.
+const HAND_OVER_TRIES: u32 = 60;
+
+/// Where opened incidents are told.
+pub(super) type Opened = mpsc::Sender<Box<Incident>>;
+
+/// The role.
+#[derive(Debug)]
+pub(super) struct Explaining {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// What it needs.
+#[derive(Clone, Debug)]
+pub(super) struct ExplainingParts {
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox<Message>>,
+    pub(super) late: Arc<LateParts>,
+}
+
+impl Explaining {
+    /// Starts it on the present runtime.
+    pub(super) fn start(parts: ExplainingParts) -> Self {
+        let (opened, incidents) = mpsc::channel(WAITING_MAX);
+        // A process has one such role.
+        let _second_role = parts.shared.opened.set(opened);
+        let stop = CancellationToken::new();
+        Self { task: tokio::spawn(run(parts, incidents, stop.clone())), stop }
+    }
+
+    /// Ends it; what is under way is given up.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        if let Err(problem) = self.task.await {
+            tracing::error!(%problem, "whoever explains incidents had ended early");
+        }
+    }
+}
+
+async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>>, stop: CancellationToken) {
+    let mut watchers = BTreeMap::<Profiled, Watcher>::new();
+    let mut under_way = JoinSet::new();
+    let mut latest = IncidentId(0);
+    let mut follow = interval(FOLLOW_EVERY);
+    follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = follow.tick() => arrange(&mut watchers, &parts, &stop),
+            Some(incident) = incidents.recv(), if under_way.len() < AT_A_TIME => {
+                let is_news = latest < incident.id
+                    && incident.explanation.is_none()
+                    && parts.clock.now().since(incident.opened_at) <= OPENED_WITHIN;
+                latest = latest.max(incident.id);
+                if is_news {
+                    under_way.spawn(look_into(parts.clone(), incident, held(&watchers)));
+                }
+            }
+            Some(ended) = under_way.join_next(), if !under_way.is_empty() => {
+                if let Err(problem) = ended {
+                    tracing::error!(%problem, "an incident could not be explained; this is our fault, please report it");
+                }
+            }
+        }
+    }
+    under_way.shutdown().await;
+    for watcher in watchers.into_values() {
+        watcher.stop().await;
+    }
+}
+
+/// Begins with new targets and leaves those that the configuration names no more.
+fn arrange(watchers: &mut BTreeMap<Profiled, Watcher>, parts: &ExplainingParts, stop: &CancellationToken) {
+    let wanted = parts.shared.profiled.load();
+    watchers.retain(|profiled, watcher| {
+        let stays = wanted.contains(profiled);
+        if !stays {
+            watcher.leave();
+        }
+        stays
+    });
+    for profiled in wanted.iter() {
+        if !watchers.contains_key(profiled) {
+            watchers.insert(profiled.clone(), Watcher::start(profiled.clone(), parts.clock, stop.child_token()));
+        }
+    }
+}
+
+fn held(watchers: &BTreeMap<Profiled, Watcher>) -> Vec<Held> {
+    watchers.iter().map(|(profiled, watcher)| Held { profiled: profiled.clone(), ring: watcher.ring() }).collect()
+}
+
+/// Waits for evidence, concludes, and tells control.
+async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Vec<Held>) {
+    held.retain(|held| held.profiled.service == incident.service);
+    let longest = held.iter().map(|held| held.profiled.window).max();
+    // The recording has its last instant when the incident is opened; it is on disk a moment later.
+    let windows = longest.map_or(0, |window| window.ns().saturating_mul(WINDOWS_AFTERWARDS));
+    sleep(Span::from_ns(windows.saturating_add(LATE_ANSWER.ns())).into()).await;
+    let (id, clock, shared) = (incident.id, parts.clock, Arc::clone(&parts.shared));
+    let journal = parts.late.journal().cloned();
+    let concluding = tokio::task::spawn_blocking(move || {
+        // The journal is let go before anything that takes time: whoever stops the process closes it.
+        let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
+        conclude(&incident, black_box.as_ref(), &held, &shared.services.load(), clock.now())
+    });
+    let Found { explanation, profiles } = match concluding.await {
+        Ok(found) => found,
+        Err(problem) => {
+            tracing::error!(incident = %id, %problem, "an incident could not be explained; this is our fault, please report it");
+            return;
+        }
+    };
+    let named = explanation.hypotheses.first().map_or("not enough evidence", |cause| cause.title.as_str());
+    tracing::info!(incident = %id, cause = named, "explained");
+    let mut message = Message::Explained { incident: id, explanation: Box::new(explanation), profiles };
+    for _ in 0..HAND_OVER_TRIES {
+        match parts.inbox.push(message) {
+            Ok(()) => return,
+            Err(refused) => message = refused,
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    tracing::error!(incident = %id, "control takes nothing; the explanation is lost");
+}

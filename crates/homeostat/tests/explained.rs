@@ -1,0 +1,182 @@
+//! An incident between two real programs ends with profiles of both sides and a cause.
+
+#![cfg(test)]
+
+mod common;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use common::{PATIENCE, start, until};
+use homeostat_api::backend::Operation;
+use homeostat_model::{
+    Actor, IncidentId, explanation::ProfileSide, incident::Incident, profile::Profile, rollout::Verb,
+};
+use homeostat_wire::pprof::{self, PprofLimits};
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Ten milliseconds of work for a Prometheus.
+const QUERY: &str = "/api/v1/query?query=sum(count_over_time(vector(1)[4h:1s]))";
+
+/// A Prometheus that serves queries and `/debug/pprof`; ended when dropped.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// `None` where it is not installed.
+    async fn start(dir: &Path, timeout: &str) -> Option<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        std::fs::write(dir.join("prometheus.yml"), "scrape_configs: []\n").unwrap();
+        let started = Command::new("prometheus")
+            .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--query.timeout={timeout}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                println!("SKIPPED: prometheus is not installed");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while ask(address, "/-/ready").await != Some(200) {
+            assert!(child.try_wait().unwrap().is_none() && Instant::now() < deadline, "prometheus is not ready");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(Self { child, address })
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _gone_already = self.child.wait();
+    }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> Option<u16> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let driver = tokio::spawn(connection);
+    let request = Request::get(path).header("host", "shop.test").body(Full::<Bytes>::default()).ok()?;
+    let answer = sender.send_request(request).await.ok()?;
+    let status = answer.status().as_u16();
+    drop(answer.into_body().collect().await);
+    driver.abort();
+    Some(status)
+}
+
+/// Asks one thing after the other until it is stopped.
+fn load(address: SocketAddr, stop: &CancellationToken) -> JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        while !stop.is_cancelled() {
+            if ask(address, QUERY).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    })
+}
+
+fn functions(profile: &Profile) -> Vec<String> {
+    profile.rows().flat_map(|row| profile.stacks().walk(row.stack)).map(|frame| profile.frame_name(frame)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rolled_back_canary_is_explained_with_profiles_of_both_sides() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let Some(good) = Prometheus::start(dirs[0].path(), "1m").await else { return };
+    // It gives up each query after a millisecond and answers 503.
+    let bad = Prometheus::start(dirs[1].path(), "1ms").await.unwrap();
+    let text = common::config(&dirs[2].path().join("data"), good.address, bad.address, None)
+        .replace("  objectives:\n    availability: 99.9%\n", "  profiling: {window: 1s}\n");
+    assert!(text.contains("profiling"));
+    let running = start(dirs[2].path(), &text).await;
+    let (_, gateway) = running.gateway_addresses().remove(0);
+    until(&running, "control knows the rollout", |view| view.rollouts.len() == 1).await;
+    let begin = Operation::Rollout { rollout: "shop-v2".parse().unwrap(), verb: Verb::Start };
+    running.backend().operate(begin, Actor::new("test"), "a new release".to_owned()).await.unwrap();
+    let stop = CancellationToken::new();
+    // The canary gets nothing any more once it was taken back; what it does then, somebody else asks of it.
+    let clients = [load(gateway, &stop), load(gateway, &stop), load(bad.address, &stop)];
+
+    let incident = explained(&running).await;
+    stop.cancel();
+    let explanation = incident.explanation.clone().unwrap();
+    let first = explanation.hypotheses.first().unwrap_or_else(|| panic!("{incident:#?}"));
+    assert_eq!((first.kind.as_str(), first.subject.as_str()), ("change", "v2"), "{explanation:#?}");
+    assert!(
+        first.evidence.iter().any(|line| line.supports && line.text.contains("of its requests failed")),
+        "{first:#?}"
+    );
+    assert!(incident.milestones.iter().any(|milestone| milestone.what == "explained"));
+    for (side, version, kind) in [
+        (ProfileSide::Bad, "v2", "cpu"),
+        (ProfileSide::Bad, "v2", "goroutine"),
+        (ProfileSide::Good, "v1", "cpu"),
+        (ProfileSide::Good, "v1", "goroutine"),
+    ] {
+        let same = |seen: &&homeostat_model::explanation::ProfileSeen| {
+            (seen.side, seen.version.as_str(), seen.kind.as_str()) == (side, version, kind)
+        };
+        let seen = explanation.profiles.iter().find(same).unwrap_or_else(|| panic!("{:#?}", explanation.profiles));
+        assert!(0 < seen.windows && 0 < seen.samples, "{seen:?}");
+    }
+
+    let profiles = profiles(&running).await;
+    assert_eq!(profiles.len(), explanation.profiles.len());
+    for kept in &profiles {
+        let profile = pprof::read(&STANDARD.decode(&kept.pprof).unwrap(), &PprofLimits::default()).unwrap();
+        let wanted = if kept.seen.kind == "cpu" { "promql." } else { "runtime.gopark" };
+        assert!(functions(&profile).iter().any(|name| name.contains(wanted)), "{:?} holds no {wanted}", kept.seen);
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    let report = running.stop().await;
+    assert!(report.journal_synced, "{report}");
+}
+
+/// Waits until the first incident is explained.
+async fn explained(running: &homeostat::runtime::Running) -> Incident {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = running.backend().incidents(None, 10).await.unwrap_or_default();
+        if let Some(incident) = found.into_iter().find(|incident| incident.explanation.is_some()) {
+            return incident;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for an explanation");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The profiles kept with the first incident, once they are on disk.
+async fn profiles(running: &homeostat::runtime::Running) -> Vec<homeostat_model::explanation::ProfileKept> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let black_box = running.backend().black_box(IncidentId(1)).await.ok().flatten().unwrap_or_default();
+        if !black_box.profiles.is_empty() {
+            return black_box.profiles;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for profiles");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
