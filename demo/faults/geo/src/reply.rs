@@ -17,7 +17,8 @@ pub fn plain(found: &[Point]) -> String {
 /// Drops points whose tag none of the patterns knows.
 pub fn filtered(found: Vec<Point>, patterns: usize) -> Vec<Point> {
     let known = (0..patterns).map(|n| format!(r"^[a-z]{{{},}}(-\w+)*$|tower{n}?", 2 + n % 3));
-    let known = RegexSetBuilder::new(known).case_insensitive(true).unicode(false).build().unwrap_or_else(|_| RegexSet::empty());
+    let known =
+        RegexSetBuilder::new(known).case_insensitive(true).unicode(false).build().unwrap_or_else(|_| RegexSet::empty());
     found.into_iter().filter(|point| known.is_match(&point.tag)).collect()
 }
 
