@@ -227,13 +227,15 @@ impl Columns {
             return;
         }
         let end_ms = windows.end_ms(step);
+        // Extended ranges do not look at starts.
+        let starts = |slot: Slot, column| if windows.extend == Extend::None { slot.cut(column) } else { &[] };
         let window = Window {
             floats_t: self.float_window.cut(&self.floats_t),
             floats: self.float_window.cut(&self.floats),
-            float_starts: self.float_window.cut(&self.float_starts),
+            float_starts: starts(self.float_window, &self.float_starts),
             histograms_t: self.histogram_window.cut(&self.histograms_t),
             histograms: self.histogram_window.cut(&self.histograms),
-            histogram_starts: self.histogram_window.cut(&self.histogram_starts),
+            histogram_starts: starts(self.histogram_window, &self.histogram_starts),
             start_ms: end_ms.saturating_sub(windows.range_ms),
             end_ms,
             range_ms: windows.range_ms,
