@@ -15,7 +15,7 @@ pub struct FlameNode {
     pub own: [i64; 2],
     /// Weight with everything that it called.
     pub total: [i64; 2],
-    /// Nodes that it called, heaviest names first come by name.
+    /// Nodes that it called, by name.
     pub children: Vec<usize>,
 }
 
@@ -182,7 +182,29 @@ impl Flame {
                 node.children = stay;
             }
         }
-        self
+        self.compacted()
+    }
+
+    /// The same graph with the nodes that can be reached and their names, and no others.
+    fn compacted(self) -> Self {
+        let mut kept = Self { names: Vec::new(), nodes: Vec::new() };
+        let mut names: Vec<Option<usize>> = vec![None; self.names.len()];
+        // Old nodes in the order in which they get their new numbers.
+        let mut order = vec![0];
+        let mut at = 0;
+        while let Some(node) = order.get(at).and_then(|id: &usize| self.nodes.get(*id)) {
+            at += 1;
+            let first = order.len();
+            order.extend(&node.children);
+            let name = names.get_mut(node.name).map_or(0, |slot| {
+                *slot.get_or_insert_with(|| {
+                    kept.names.push(self.name(node).to_owned());
+                    kept.names.len() - 1
+                })
+            });
+            kept.nodes.push(FlameNode { name, children: (first..order.len()).collect(), ..*node });
+        }
+        kept
     }
 
     /// Pyroscope's arrays for two profiles: seven numbers a node: distance to the node on its left, total and own before; the
@@ -197,14 +219,14 @@ impl Flame {
                 let ([own_before, own], [total_before, total]) = (node.own, node.total);
                 let [at_before, at_now] = offset;
                 let [end_before, end_now] = end;
-                numbers.extend([at_before - end_before, total_before, own_before]);
-                numbers.extend([at_now - end_now, total, own, node.name as i64]);
-                end = [at_before + total_before, at_now + total];
+                numbers.extend([at_before.saturating_sub(end_before), total_before, own_before]);
+                numbers.extend([at_now.saturating_sub(end_now), total, own, node.name as i64]);
+                end = [at_before.saturating_add(total_before), at_now.saturating_add(total)];
                 let mut at = offset;
                 for child in &node.children {
                     next.push((*child, at));
                     let totals = self.nodes.get(*child).map_or([0; 2], |child| child.total);
-                    at = [at[0] + totals[0], at[1] + totals[1]];
+                    at = [at[0].saturating_add(totals[0]), at[1].saturating_add(totals[1])];
                 }
             }
             levels.push(numbers);
@@ -224,17 +246,39 @@ impl Flame {
             for (id, offset) in level {
                 let Some(node) = self.nodes.get(id) else { continue };
                 let ([_, own], [_, total]) = (node.own, node.total);
-                numbers.extend([offset - end, total, own, node.name as i64]);
-                end = offset + total;
+                numbers.extend([offset.saturating_sub(end), total, own, node.name as i64]);
+                end = offset.saturating_add(total);
                 let mut at = offset;
                 for child in &node.children {
                     next.push((*child, at));
-                    at += self.nodes.get(*child).map_or(0, |child| child.total[1]);
+                    at = at.saturating_add(self.nodes.get(*child).map_or(0, |child| child.total[1]));
                 }
             }
             levels.push(numbers);
             level = next;
         }
         levels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::profile::{Frame, LabelSet, Text, ValueType};
+
+    use super::*;
+
+    #[test]
+    fn a_limited_graph_has_no_more_names_than_nodes_and_levels_saturate() {
+        let mut profile = Profile::new(vec![ValueType::new("cpu", "nanoseconds")]);
+        for index in 0..1_000 {
+            let (function, none) = (profile.intern(&format!("f{index}")), Text::EMPTY);
+            let frame = Frame { function, file: none, line: 0, module: none, address: 0, inlined: false };
+            let stack = profile.push_frame(Stack::EMPTY, frame);
+            profile.add(stack, LabelSet::NONE, &[i64::MAX - index]);
+        }
+        let graph = flame(&profile, 0).limited(4);
+        assert_eq!(graph.names, ["total", "f0", "f1", "f2", "other"]);
+        assert_eq!((graph.nodes.len(), graph.nodes[0].children.as_slice()), (5, &[1, 2, 3, 4][..]));
+        assert_eq!((graph.levels().len(), graph.levels_diff().len()), (2, 2));
     }
 }

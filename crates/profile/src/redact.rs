@@ -1,13 +1,13 @@
 //! What must not be kept, taken out before anything is kept.
 //!
-//! Two rules: the values of labels with certain names become [`REDACTED`]; and in every text of a profile (values of labels,
-//! names of functions, files and modules) what looks like a certain thing is replaced.
+//! Two rules: the values of labels with certain names become [`REDACTED`]; and in every text of a profile (names and values of
+//! labels, names of functions, files and modules, types and units) what looks like a certain thing is replaced.
 //!
 //! Not here: where the patterns come from, and who must apply them (`store-profiles`, before its log).
 
 use homeostat_model::{
     Labels,
-    profile::{Frame, LabelValue, Profile, Stack},
+    profile::{Frame, LabelValue, Profile, Stack, ValueType},
 };
 use regex::Regex;
 
@@ -19,8 +19,12 @@ pub const KEYS_DEFAULT: &str = "host|path|url";
 
 /// What is replaced within texts: addresses of the web (with the credentials and queries in them), and the part of a path
 /// that names a person.
-pub const VALUES_DEFAULT: [(&str, &str); 2] =
-    [(r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+"#, "<url>"), (r"(/(?:home|Users)/|\\Users\\)[^/\\\s]+", "$1<user>")];
+pub const VALUES_DEFAULT: [(&str, &str); 3] = [
+    (r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+"#, "<url>"),
+    // Names of people may have blanks where something follows in the path.
+    (r"(/(?:home|Users)/|\\Users\\)[^/\\\r\n]+([/\\])", "$1<user>$2"),
+    (r"(/(?:home|Users)/|\\Users\\)[^/\\\s]+", "$1<user>"),
+];
 
 /// Longest pattern, in bytes of its compiled form: nobody needs a megabyte to say what is private.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -76,17 +80,21 @@ impl Redaction {
         if self.is_private(name) { REDACTED.to_owned() } else { self.text(value) }
     }
 
-    /// The labels that are kept for these ones. Names of labels stay.
+    /// The labels that are kept for these ones. Of two whose names become one the later stays.
     pub fn labels(&self, labels: &Labels) -> Labels {
-        Labels::new(labels.iter().map(|(name, value)| (name.to_owned(), self.value(name, value))))
+        Labels::new(labels.iter().map(|(name, value)| (self.text(name), self.value(name, value))))
+    }
+
+    fn value_type(&self, counted: &ValueType) -> ValueType {
+        ValueType { kind: self.text(&counted.kind), unit: self.text(&counted.unit) }
     }
 
     /// The profile that is kept for this one. Texts that nothing needs are gone as well.
     pub fn profile(&self, profile: &Profile) -> Profile {
-        let mut kept = Profile::new(profile.types().to_vec());
+        let mut kept = Profile::new(profile.types().iter().map(|counted| self.value_type(counted)).collect());
         kept.set_default_type(profile.default_type());
         (kept.started_ns, kept.duration_ns) = (profile.started_ns, profile.duration_ns);
-        (kept.period_type, kept.period) = (profile.period_type.clone(), profile.period);
+        (kept.period_type, kept.period) = (self.value_type(&profile.period_type), profile.period);
         let texts: Vec<String> = profile.strings().iter().map(|text| self.text(text)).collect();
         let text = |id: homeostat_model::profile::Text| texts.get(id.index()).map_or("", |text| text.as_str());
         let mut stacks = vec![Stack::EMPTY];
@@ -119,10 +127,10 @@ impl Redaction {
                 LabelValue::Text(text) => LabelValue::Text(kept.intern(&self.value(name, profile.text(*text)))),
                 LabelValue::Number { .. } if self.is_private(name) => LabelValue::Text(kept.intern(REDACTED)),
                 LabelValue::Number { value, unit } => {
-                    LabelValue::Number { value: *value, unit: kept.intern(profile.text(*unit)) }
+                    LabelValue::Number { value: *value, unit: kept.intern(&self.text(profile.text(*unit))) }
                 }
             };
-            (kept.intern(name), value)
+            (kept.intern(&self.text(name)), value)
         });
         let copied: Vec<_> = copied.collect();
         kept.intern_labels(copied)
@@ -143,8 +151,6 @@ fn compile(pattern: &str) -> Result<Regex, BadPattern> {
 
 #[cfg(test)]
 mod tests {
-    use homeostat_model::profile::ValueType;
-
     use super::*;
 
     #[test]
@@ -158,6 +164,10 @@ mod tests {
         );
         for (folder, file) in [("home", "main.go"), ("Users", "a b.rs")] {
             assert_eq!(redaction.text(&format!("/{folder}/alice/{file}")), format!("/{folder}/<user>/{file}"));
+        }
+        let blanks = [(r"C:\Users\Ann Lee\x", r"C:\Users\<user>\x"), (r"C:\Users\Ann", r"C:\Users\<user>")];
+        for (text, kept) in blanks {
+            assert_eq!(redaction.text(text), kept);
         }
         assert_eq!(redaction.text("github.com/x/y.(*T).F"), "github.com/x/y.(*T).F");
         assert!(Redaction::new("(", &[]).is_err());

@@ -13,10 +13,13 @@ use homeostat_wire::profiles::{Footer, PageRef, decode_trailer, open_part};
 
 use crate::support::{Bench, T0};
 
-const SECRETS: [&str; 6] = ["web-17.corp", "/checkout/4711", "hunter2", "alice", "internal.example", "token=abc"];
+const SECRETS: [&str; 8] =
+    ["web-17.corp", "/checkout/4711", "hunter2", "alice", "internal.example", "token=abc", "carol", "dave"];
 
 fn telling() -> (Labels, Profile) {
-    let mut profile = Profile::new(vec![ValueType::new("cpu", "nanoseconds")]);
+    let home = |user: &str| format!("{}home/{user}/x", "/");
+    let mut profile = Profile::new(vec![ValueType::new("cpu", &home("carol"))]);
+    profile.period_type = ValueType::new(&home("dave"), "nanoseconds");
     profile.started_ns = T0 * 1_000_000;
     let function = profile.intern("main.serve");
     let file = profile.intern(concat!("/", "home/alice/shop/serve.go"));
@@ -28,10 +31,15 @@ fn telling() -> (Labels, Profile) {
     {
         pairs.push((profile.intern(name), LabelValue::Text(profile.intern(value))));
     }
+    let unit = profile.intern(&home("carol"));
+    pairs.push((profile.intern(&home("dave")), LabelValue::Number { value: 1, unit }));
     pairs.push((profile.intern("host_id"), LabelValue::Number { value: 4711, unit: Text::EMPTY }));
     let labels = profile.intern_labels(pairs);
     profile.add(stack, labels, &[10]);
-    (Labels::new([("service_name", "shop"), ("hostname", "web-17.corp"), ("zone", "north")]), profile)
+    (
+        Labels::new([("service_name", "shop"), ("hostname", "web-17.corp"), ("zone", "north"), (&*home("carol"), "x")]),
+        profile,
+    )
 }
 
 /// All bytes of the store, unpacked: records of the log, parts of the objects, and the files as they are.
