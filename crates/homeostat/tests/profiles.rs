@@ -84,8 +84,9 @@ async fn push_all(client: &mut Client) {
     let from = now_ms() / 1000;
     let folded = format!("/ingest?name=shop.cpu&from={from}&until={}&sampleRate=100&format=folded", from + 10);
     assert_eq!(post(client, &folded, &[], b"main;serve;json 30\nmain;gc 12\n".to_vec()).await.0, 200);
+    let gzip = [("content-encoding", "gzip")];
     let lines = format!("/ingest?name=shop.inuse_objects&from={from}&format=lines");
-    assert_eq!(post(client, &lines, &[], b"main;cache\nmain;cache\nmain\n".to_vec()).await.0, 200);
+    assert_eq!(post(client, &lines, &gzip, gzip::pack(b"main;cache\nmain;cache\nmain\n")).await.0, 200);
     let push = "/push.v1.PusherService/Push";
     let mut message = Vec::new();
     put_message(1, &mut message, |out| {
@@ -264,4 +265,32 @@ async fn pyroscopes_sdk_is_understood() {
     assert!(names.contains("burn_the_candle"), "{names}");
     let (_, hosts) = method(&mut client, "LabelValues", json!({"name": "hostname", "start": start, "end": end})).await;
     assert_eq!(hosts["names"], json!(["<redacted>"]));
+}
+
+/// A bucket that takes connections and never answers keeps neither the start nor the end of the server.
+#[tokio::test]
+async fn a_bucket_that_hangs_keeps_metrics_out_of_its_trouble() {
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", hanging.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = hanging.accept().await {
+            held.push(stream);
+        }
+    });
+    let data = tempfile::tempdir().unwrap();
+    let mut command = metrics_server::command(data.path(), &["--profile-place", "s3://bucket/profiles"]);
+    command.envs([
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "x"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "key"),
+    ]);
+    let server = MetricsServer::wait_for(command);
+    let mut client = server.client().await;
+    let (status, text) = post(&mut client, "/ingest?name=shop.cpu", &[], b"main 1".to_vec()).await;
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&text));
+    assert_eq!(client.get("/api/v1/labels").await.0, 200);
+    assert_eq!(server.stop(), Some(0));
 }

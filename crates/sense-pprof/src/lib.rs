@@ -21,7 +21,7 @@ pub mod kind;
 pub mod puller;
 pub mod sink;
 
-pub use ask::{Asked, PullError, ask};
+pub use ask::{Asked, PullError, ask, ask_within};
 pub use kind::Kind;
-pub use puller::{PullJob, Pulling, state_of};
+pub use puller::{PullJob, Pulling};
 pub use sink::{ProfileSink, Storing};

@@ -1,7 +1,7 @@
 //! The life of one target: its profiles at each interval, until it is told to end.
 //!
-//! CPU time is measured while the other kinds are asked. What a target refuses is asked less and less often; whatever one
-//! kind does, the others go on.
+//! CPU time is measured while the other kinds are asked. What a target refuses is asked less and less often, what merely
+//! fails at the next interval; whatever one kind does, the others go on. Targets spread over the interval by their labels.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -66,8 +66,8 @@ impl<S: ProfileSink> Workers for Pulling<S> {
 /// What is known of one kind at one target.
 #[derive(Debug, Default)]
 struct Known {
-    /// The last reading of what only grows.
-    before: Option<Profile>,
+    /// The last reading of what only grows, up to which growth was taken.
+    before: Option<Arc<Profile>>,
     refusals: u32,
     /// Intervals until it is asked again.
     left_alone: u32,
@@ -105,7 +105,7 @@ impl<S: ProfileSink> Puller<S> {
     }
 
     async fn run(mut self) {
-        let mut ticks = interval_at(Instant::now(), self.target.interval);
+        let mut ticks = interval_at(Instant::now() + self.target.first_wait(now_ms()), self.target.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
@@ -161,12 +161,14 @@ impl<S: ProfileSink> Puller<S> {
         due
     }
 
-    /// Leaves a kind alone for longer each time, and says so once.
+    /// Leaves a kind that was refused alone for longer each time, and says what is wrong once.
     fn refused(&mut self, kind: Kind, error: &PullError) -> String {
         let text = chain(error);
-        let known = self.known.entry(kind).or_default();
-        known.refusals = known.refusals.saturating_add(1);
-        known.left_alone = 1_u32.checked_shl(known.refusals - 1).unwrap_or(LEFT_ALONE_MAX).min(LEFT_ALONE_MAX);
+        if matches!(error, PullError::Busy | PullError::NotServed { .. }) {
+            let known = self.known.entry(kind).or_default();
+            known.refusals = known.refusals.saturating_add(1);
+            known.left_alone = 1_u32.checked_shl(known.refusals - 1).unwrap_or(LEFT_ALONE_MAX).min(LEFT_ALONE_MAX);
+        }
         self.tell(kind, &text);
         text
     }
@@ -180,24 +182,38 @@ impl<S: ProfileSink> Puller<S> {
     }
 
     async fn take(&mut self, kind: Kind, profile: Profile, maybe_disabled: bool) -> Result<(), String> {
-        if maybe_disabled {
-            self.tell(kind, "not enabled by the program, or nothing has happened since it started");
-        }
         let known = self.known.entry(kind).or_default();
         known.refusals = 0;
-        let profile = if kind.growing().is_empty() {
-            profile
+        if maybe_disabled {
+            self.tell(kind, "not enabled by the program, or nothing has happened since it started");
         } else {
-            let before = known.before.replace(profile.clone());
+            // What goes wrong next is news.
+            known.told.clear();
+        }
+        let known = self.known.entry(kind).or_default();
+        let (growing, reading, before) = (kind.growing(), Arc::new(profile), known.before.clone());
+        if !growing.is_empty() && before.is_none() {
             // The first reading counts from the program's start, which is long ago.
-            let Some(before) = before else { return Ok(()) };
-            grown(&before, &profile, kind.growing())
-        };
-        if profile.rows().len() == 0 {
+            known.before = Some(reading);
             return Ok(());
         }
-        let labels = labels_of(&self.target.labels, kind);
-        self.pulling.sink.push(&labels, &profile, now_ms()).await
+        let (sink, labels) = (Arc::clone(&self.pulling.sink), labels_of(&self.target.labels, kind));
+        let later = Arc::clone(&reading);
+        // Differences and packing take as long as reading does.
+        let taken = tokio::task::spawn_blocking(move || {
+            let difference = before.map(|before| grown(&before, &later, growing));
+            let profile = difference.as_ref().unwrap_or(&later);
+            if profile.rows().len() == 0 { Ok(None) } else { sink.push(&labels, profile, now_ms()).map(Some) }
+        });
+        let taken = taken.await.map_err(|_panicked| "it could not be taken; this is our fault, please report it")??;
+        if !growing.is_empty() {
+            // Growth that was refused comes with the next reading.
+            self.known.entry(kind).or_default().before = Some(reading);
+        }
+        match taken {
+            Some(storing) => storing.await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -215,17 +231,6 @@ fn grown(before: &Profile, later: &Profile, growing: &[&str]) -> Profile {
         base.add(row.stack, row.labels, &undo);
     }
     delta(&base, later, growing).profile
-}
-
-/// What a kind at a target is, for people.
-pub fn state_of(error: Option<&PullError>, maybe_disabled: bool) -> &'static str {
-    match error {
-        None if maybe_disabled => "not enabled by the program, or nothing happened",
-        None => "ok",
-        Some(PullError::Busy) => "busy: somebody else measures",
-        Some(PullError::NotServed { .. }) => "not served",
-        Some(PullError::Fetch(_) | PullError::Profile(_)) => "failed",
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,6 @@ pub type Storing = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// The store, as pullers see it.
 pub trait ProfileSink: std::fmt::Debug + Send + Sync + 'static {
-    /// Takes a profile that was asked for at `now_ms`.
-    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Storing;
+    /// Takes a profile that was asked for at `now_ms`; the text says why not. May block for as long as a lock is held.
+    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Result<Storing, String>;
 }

@@ -18,7 +18,7 @@ use homeostat_model::{
     Labels, TimeMs,
     profile::{Profile, ValueType},
 };
-use homeostat_sense_pprof::{Asked, Kind, ProfileSink, PullError, PullJob, Pulling, Storing, ask, state_of};
+use homeostat_sense_pprof::{Asked, Kind, ProfileSink, PullError, PullJob, Pulling, Storing, ask, ask_within};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
     fetch::{FetchError, Fetcher},
@@ -50,6 +50,11 @@ fn empty() -> Vec<u8> {
     homeostat_wire::pprof::write(&Profile::new(types.to_vec()))
 }
 
+/// What Go says while somebody else measures.
+async fn in_use() -> (StatusCode, &'static str) {
+    (StatusCode::INTERNAL_SERVER_ERROR, "Could not enable CPU profiling: cpu profiling already in use\n")
+}
+
 async fn asked(address: SocketAddr, kind: Kind) -> Result<Asked, PullError> {
     ask(&fetcher(), &format!("http://{address}/"), kind, Duration::from_secs(1), 7).await
 }
@@ -61,24 +66,29 @@ async fn refusals_lies_and_silence_are_told_apart() {
         Body::from_stream(zeros).into_response()
     };
     let router = Router::new()
-        .route("/debug/pprof/profile", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+        .route("/debug/pprof/profile", get(in_use))
         .route("/debug/pprof/heap", get(|| async { "<html>no profile</html>" }))
         .route("/debug/pprof/allocs", get(|| async { fixture() }))
         .route("/debug/pprof/mutex", get(|| async { empty() }))
         .route("/debug/pprof/block", get(endless));
     let address = serve(router).await;
     let busy = asked(address, Kind::Cpu).await.unwrap_err();
-    assert!(matches!(busy, PullError::Busy) && state_of(Some(&busy), false).starts_with("busy"));
+    assert!(matches!(busy, PullError::Busy), "{busy:?}");
     let lie = asked(address, Kind::Heap).await.unwrap_err();
     assert!(matches!(lie, PullError::Profile(_)), "{lie:?}");
     let there = asked(address, Kind::Allocs).await.unwrap();
     assert_eq!((there.profile.started_ns, there.maybe_disabled), (7, false), "our clock, not the target's");
     let silent = asked(address, Kind::Mutex).await.unwrap();
-    assert!(silent.maybe_disabled && state_of(None, true).starts_with("not enabled"));
+    assert!(silent.maybe_disabled);
     let endless = asked(address, Kind::Block).await.unwrap_err();
     assert!(matches!(endless, PullError::Fetch(FetchError::TooLarge { .. })), "{endless:?}");
     let none = asked(address, Kind::Goroutine).await.unwrap_err();
-    assert!(matches!(none, PullError::NotServed { .. }) && state_of(Some(&none), false) == "not served");
+    assert!(matches!(none, PullError::NotServed { .. }), "{none:?}");
+    // A program that fails is not one that is busy.
+    let broken = get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "out of memory") });
+    let address = serve(Router::new().route("/debug/pprof/profile", broken)).await;
+    let broken = asked(address, Kind::Cpu).await.unwrap_err();
+    assert!(matches!(broken, PullError::Fetch(FetchError::Status { .. })), "{broken:?}");
 }
 
 #[tokio::test]
@@ -88,7 +98,8 @@ async fn a_target_that_hangs_in_the_middle_is_given_up() {
         Body::from_stream(futures_util::StreamExt::chain(begun, futures_util::stream::pending())).into_response()
     };
     let address = serve(Router::new().route("/debug/pprof/heap", get(hanging))).await;
-    let hung = asked(address, Kind::Heap).await.unwrap_err();
+    let (base, slack) = (format!("http://{address}"), Duration::from_millis(50));
+    let hung = ask_within(&fetcher(), &base, Kind::Heap, Duration::ZERO, 7, slack).await.unwrap_err();
     assert!(matches!(hung, PullError::Fetch(FetchError::Timeout(_))), "{hung:?}");
 }
 
@@ -97,31 +108,48 @@ async fn a_target_that_hangs_in_the_middle_is_given_up() {
 struct Sent(mpsc::Sender<(Labels, Profile)>);
 
 impl ProfileSink for Sent {
-    fn push(&self, labels: &Labels, profile: &Profile, _now_ms: TimeMs) -> Storing {
+    fn push(&self, labels: &Labels, profile: &Profile, _now_ms: TimeMs) -> Result<Storing, String> {
         // A test that has seen enough does not listen any more.
         drop(self.0.try_send((labels.clone(), profile.clone())));
-        Box::pin(async { Ok(()) })
+        Ok(Box::pin(async { Ok(()) }))
     }
 }
 
-/// Pulls kinds until `enough` says so.
-async fn pull(address: &str, kinds: &[Kind], interval: Duration, mut enough: impl FnMut(&Labels, &Profile) -> bool) {
-    let (sender, mut seen) = mpsc::channel(64);
-    let pulling = Arc::new(Pulling { job: PullJob { kinds: kinds.to_vec() }, sink: Arc::new(Sent(sender)) });
+/// A job that pulls.
+struct Running {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+fn start<S: ProfileSink>(address: &str, kinds: &[Kind], interval: Duration, sink: Arc<S>) -> Running {
+    let pulling = Arc::new(Pulling { job: PullJob { kinds: kinds.to_vec() }, sink });
     let stop = CancellationToken::new();
     let read: ReadGroups = Arc::new(|_| Ok(Vec::new()));
     let group = TargetGroup { targets: vec![address.to_owned()], labels: vec![("zone".to_owned(), "a".to_owned())] };
     let discovery = vec![Discovery::Static(vec![group])];
     let job = Arc::new(Job { interval, timeout: interval, discovery, ..Job::named("shop") });
-    let running = run_job(job, read, pulling, Targets::default(), stop.clone(), CancellationToken::new());
-    let running = tokio::spawn(running);
+    let (targets, stopped, gone) = (Targets::default(), stop.clone(), CancellationToken::new());
+    let task = tokio::spawn(async move { run_job(job, read, pulling, targets, stopped, gone).await.unwrap() });
+    Running { stop, task }
+}
+
+/// Pulls kinds until `enough` says so.
+async fn pull(address: &str, kinds: &[Kind], interval: Duration, mut enough: impl FnMut(&Labels, &Profile) -> bool) {
+    let (sender, mut seen) = mpsc::channel(64);
+    let running = start(address, kinds, interval, Arc::new(Sent(sender)));
     while let Some((labels, profile)) = seen.recv().await {
         if enough(&labels, &profile) {
             break;
         }
     }
-    stop.cancel();
-    running.await.unwrap().unwrap();
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -130,7 +158,7 @@ async fn a_schedule_goes_on_beside_a_kind_that_is_refused() {
     let counted = Arc::clone(&busy);
     let refuse = move || {
         counted.fetch_add(1, Ordering::Relaxed);
-        async { StatusCode::INTERNAL_SERVER_ERROR }
+        in_use()
     };
     let router = Router::new()
         .route("/debug/pprof/profile", get(refuse))
@@ -146,6 +174,49 @@ async fn a_schedule_goes_on_beside_a_kind_that_is_refused() {
     .await;
     // Asked in the rounds 1, 3 and 6: each time it is left alone for twice as long.
     assert_eq!(busy.load(Ordering::Relaxed), 3);
+}
+
+/// Refuses every second profile.
+#[derive(Debug)]
+struct Refusing(mpsc::Sender<i64>, AtomicUsize);
+
+impl ProfileSink for Refusing {
+    fn push(&self, _labels: &Labels, profile: &Profile, _now_ms: TimeMs) -> Result<Storing, String> {
+        if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err("no room".to_owned());
+        }
+        // A test that has seen enough does not listen any more.
+        let _nobody = self.0.try_send(profile.total(0));
+        Ok(Box::pin(async { Ok(()) }))
+    }
+}
+
+/// A target that fails is asked at every interval; growth that was refused is not lost.
+#[tokio::test]
+async fn growth_that_was_refused_comes_with_the_next_reading() {
+    let (readings, answers) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let (readings, counted) = (Arc::new(readings), Arc::clone(&answers));
+    let heap = move || {
+        // Each second answer is a failure; readings grow by one.
+        let failed = counted.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        let reading = if failed { 0 } else { readings.fetch_add(1, Ordering::Relaxed) as i64 + 1 };
+        async move {
+            let mut profile = Profile::new(vec![ValueType::new("alloc_space", "bytes")]);
+            profile.add(homeostat_model::profile::Stack::EMPTY, homeostat_model::profile::LabelSet::NONE, &[reading]);
+            let status = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+            (status, homeostat_wire::pprof::write(&profile))
+        }
+    };
+    let address = serve(Router::new().route("/debug/pprof/heap", get(heap))).await.to_string();
+    let (sender, mut seen) = mpsc::channel(64);
+    let sink = Arc::new(Refusing(sender, AtomicUsize::new(0)));
+    let running = start(&address, &[Kind::Heap], Duration::from_millis(100), sink);
+    // Of the growths by one each second is refused, and comes with the one after it.
+    for _ in 0..3 {
+        assert_eq!(seen.recv().await, Some(2));
+    }
+    running.stop().await;
+    assert!(answers.load(Ordering::Relaxed) <= 16, "asked once an interval");
 }
 
 /// A real server on a free port; killed when dropped.
@@ -170,7 +241,9 @@ async fn check_real(program: &str, args: &[String], address: &str) {
         return;
     };
     let _running = Real(child);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(std::time::Instant::now() < deadline, "{program} does not listen");
         tokio::task::yield_now().await;
     }
     let mut metrics = std::collections::BTreeSet::new();

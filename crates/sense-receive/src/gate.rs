@@ -57,6 +57,12 @@ impl Entrance {
         Self { limits, budget, workers }
     }
 
+    /// Another entrance that shares the budget and has `workers` of its own: who waits there holds nobody up here.
+    pub(crate) fn beside(&self, workers: usize) -> Self {
+        let workers = Arc::new(Semaphore::new(workers.max(1)));
+        Self { limits: self.limits.clone(), budget: self.budget.clone(), workers }
+    }
+
     /// Reads a body within its share of the budget.
     pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Held, Problem> {
         self.budget.read(headers, body).await.map_err(|problem| match problem {

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     TooSlow,
     /// Ours: no room now. Later is better.
     Busy,
+    /// The sender's: more of a kind than is kept. Much later is better.
+    Full,
     /// Ours: the disk. Later may be better.
     Broken,
     /// Ours: a mistake of this program.
@@ -47,6 +49,7 @@ impl Problem {
             Kind::Unreadable => StatusCode::BAD_REQUEST,
             Kind::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::Full => StatusCode::TOO_MANY_REQUESTS,
             Kind::TooSlow | Kind::Busy | Kind::Broken => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -58,7 +61,7 @@ impl Problem {
             Kind::Unreadable | Kind::TooLarge => 3, // INVALID_ARGUMENT
             Kind::Media => 12,                      // UNIMPLEMENTED
             Kind::TooSlow => 1,                     // CANCELLED
-            Kind::Busy => 8,                        // RESOURCE_EXHAUSTED
+            Kind::Full | Kind::Busy => 8,           // RESOURCE_EXHAUSTED
             Kind::Broken => 14,                     // UNAVAILABLE
             Kind::Bug => 13,                        // INTERNAL
         }
@@ -66,7 +69,7 @@ impl Problem {
 
     /// Whether the sender should keep the request and try again.
     pub(crate) fn retry(&self) -> bool {
-        matches!(self.kind, Kind::TooSlow | Kind::Busy | Kind::Broken)
+        matches!(self.kind, Kind::TooSlow | Kind::Full | Kind::Busy | Kind::Broken)
     }
 }
 

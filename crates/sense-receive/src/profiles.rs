@@ -1,7 +1,8 @@
 //! Profiles that clients of Pyroscope push: `POST /ingest`, and `POST /push.v1.PusherService/Push` as Connect has it.
 //!
-//! Budget and workers are those of remote write. A profile is stored when everything of its request could be read, and the
-//! answer in the 200s comes when it is durable.
+//! The budget is that of remote write, workers are their own. Profiles are stored when everything of their request could be
+//! read, all of them or none, and the answer in the 200s comes when they are durable. A request that ends in a time-out is in
+//! memory all the same: who sends it again is counted twice.
 //!
 //! `X-Scope-OrgID` is read by nobody: there is one tenant.
 //! Sources: `grafana/pyroscope` `docs/sources/reference-server-api`; connectrpc.com, "Connect Protocol Reference".
@@ -52,9 +53,9 @@ const SPY: &str = "pyroscope_spy";
 
 /// Where profiles go: the store, as the receiver sees it.
 pub trait ProfileIntake: Send + Sync + 'static {
-    /// Takes a profile that came at `now_ms`: it is durable when what is given back says so. May block for as long as a lock
-    /// is held, never for the disk.
-    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Result<Durable, ProfileRefused>;
+    /// Takes the profiles of a request that came at `now_ms`, all or none of them: they are durable when what is given back
+    /// says so. May block for as long as a lock is held, never for the disk.
+    fn push_all(&self, profiles: &[(Labels, Profile)], now_ms: TimeMs) -> Result<Durable, ProfileRefused>;
 }
 
 /// A profile was not taken.
@@ -63,6 +64,12 @@ pub enum ProfileRefused {
     /// It never will be.
     #[error("{0}")]
     Bad(String),
+    /// It never will be, and a smaller one might.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Not while there are so many others; much later.
+    #[error("{0}")]
+    Full(String),
     /// Not now.
     #[error(transparent)]
     Later(#[from] NotTaken),
@@ -72,12 +79,14 @@ impl From<ProfileRefused> for Problem {
     fn from(refused: ProfileRefused) -> Self {
         match refused {
             ProfileRefused::Bad(text) => Self::new(Kind::Unreadable, text),
+            ProfileRefused::Full(text) => Self::new(Kind::Full, text),
+            ProfileRefused::TooLarge(text) => Self::new(Kind::TooLarge, text),
             ProfileRefused::Later(problem) => problem.into(),
         }
     }
 }
 
-/// Takes profiles for a store; shares budget and workers with a receiver of remote write.
+/// Takes profiles for a store; shares the budget with a receiver of remote write.
 #[derive(Debug)]
 pub struct ProfileReceiver<P> {
     intake: Arc<P>,
@@ -90,7 +99,9 @@ type Read = Vec<(Labels, Profile)>;
 impl<P: ProfileIntake> ProfileReceiver<P> {
     /// A receiver beside another one.
     pub fn beside<I: Intake>(receiver: &Receiver<I>, intake: Arc<P>) -> Arc<Self> {
-        let entrance = Arc::clone(&receiver.gate.entrance);
+        let entrance = &receiver.gate.entrance;
+        // Half of the cores: metrics come first.
+        let entrance = Arc::new(entrance.beside(entrance.limits.workers / 2));
         Arc::new(Self { intake, entrance, counters: Counters::named("profiles", "door") })
     }
 
@@ -122,15 +133,11 @@ impl<P: ProfileIntake> ProfileReceiver<P> {
             let profiles = read(&held.bytes)?;
             // Free before the disk is waited for.
             drop(held);
-            let push = |(labels, profile): &(Labels, Profile)| Ok(intake.push(labels, profile, now_ms())?);
-            profiles.iter().map(push).collect::<Result<Vec<Durable>, Problem>>()
+            Ok((profiles.len(), intake.push_all(&profiles, now_ms())?))
         });
-        let taken = taken.await?;
-        self.counters.written(crate::Written { samples: taken.len() as u64, ..crate::Written::default() });
-        for durable in taken {
-            settle(durable).await?;
-        }
-        Ok(())
+        let (profiles, durable) = taken.await?;
+        self.counters.written(crate::Written { samples: profiles as u64, ..crate::Written::default() });
+        settle(durable).await
     }
 }
 
@@ -138,8 +145,13 @@ async fn ingest<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>
     let (parts, body) = request.into_parts();
     let limits = receiver.limits();
     let asked = Ingest::of(parts.uri.query().unwrap_or_default(), &parts.headers, limits);
-    let done = match asked {
-        Ok(asked) => receiver.take(&parts.headers, body, move |bytes| asked.read(bytes)).await,
+    let encoding = media::gzip(&parts.headers, "content-encoding").map_err(|text| Problem::new(Kind::Media, text));
+    let done = match asked.and_then(|asked| Ok((asked, encoding?))) {
+        Ok((asked, false)) => receiver.take(&parts.headers, body, move |bytes| asked.read(bytes)).await,
+        Ok((asked, true)) => {
+            let read = move |bytes: &[u8]| asked.read(&gzip::unpack(bytes, limits.bytes_max)?);
+            receiver.take(&parts.headers, body, read).await
+        }
         Err(problem) => Err(problem),
     };
     let response = match done {
@@ -212,7 +224,7 @@ fn connect_kind(headers: &HeaderMap) -> Result<Connect, String> {
 fn connect_code(problem: &Problem) -> &'static str {
     match problem.kind {
         Kind::Unreadable => "invalid_argument",
-        Kind::TooLarge => "resource_exhausted",
+        Kind::TooLarge | Kind::Full => "resource_exhausted",
         Kind::Media => "unimplemented",
         Kind::TooSlow => "canceled",
         Kind::Busy | Kind::Broken => "unavailable",

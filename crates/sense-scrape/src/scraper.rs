@@ -119,7 +119,7 @@ impl<S: Sink> Scraper<S> {
     /// Scrapes until it is stopped. `gone`: the target is no longer one, so its series end; without it the process ends
     /// and will go on later.
     pub async fn run(mut self, stop: CancellationToken, gone: CancellationToken) {
-        let mut ticks = interval_at(Instant::now() + self.first_wait(now_ms()), self.target.interval);
+        let mut ticks = interval_at(Instant::now() + self.target.first_wait(now_ms()), self.target.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut schedule = Schedule::new(self.target.interval);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -131,14 +131,6 @@ impl<S: Sink> Scraper<S> {
         if gone.is_cancelled() {
             self.retire(now_ms()).await;
         }
-    }
-
-    /// Until this target's own place in the interval, counted from 1970 so that a restart keeps it.
-    fn first_wait(&self, now_ms: TimeMs) -> Duration {
-        let interval_ns = self.target.interval.as_nanos().max(1);
-        let into_ns = u128::try_from(now_ms).unwrap_or(0) * 1_000_000 % interval_ns;
-        let wait_ns = (self.target.offset().as_nanos() + interval_ns - into_ns) % interval_ns;
-        Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0))
     }
 
     /// One scrape, whatever comes of it.

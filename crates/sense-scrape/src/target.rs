@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::{Labels, LabelsBuilder};
+use homeostat_model::{Labels, LabelsBuilder, TimeMs};
 use homeostat_relabel::{Fate, relabel};
 
 use crate::{
@@ -181,6 +181,14 @@ fn push_encoded(into: &mut String, text: &str) {
 }
 
 impl Target {
+    /// Until this target's own place in the interval, counted from 1970 so that a restart keeps it.
+    pub fn first_wait(&self, now_ms: TimeMs) -> Duration {
+        let interval_ns = self.interval.as_nanos().max(1);
+        let into_ns = u128::try_from(now_ms).unwrap_or(0) * 1_000_000 % interval_ns;
+        let wait_ns = (self.offset().as_nanos() + interval_ns - into_ns) % interval_ns;
+        Duration::from_nanos(u64::try_from(wait_ns).unwrap_or(0))
+    }
+
     /// Where in the interval this target is scraped: always the same, spread evenly over all targets, so that a
     /// thousand of them do not answer at once. Seeded by a fixed value so that a restart keeps the rhythm.
     pub fn offset(&self) -> Duration {

@@ -49,6 +49,8 @@ pub struct Query {
     pub to_ms: i64,
     /// Which numbers.
     pub columns: Columns,
+    /// What happens once per sample, in the series that are meant; whatever it is when `None`.
+    pub period_type: Option<ValueType>,
     /// Set by whoever does not wait for the answer any more.
     pub given_up: Arc<AtomicBool>,
 }
@@ -56,7 +58,14 @@ pub struct Query {
 impl Query {
     /// All columns of all series in a range of time.
     pub fn all(from_ms: i64, to_ms: i64) -> Self {
-        Self { matchers: Vec::new(), from_ms, to_ms, columns: Columns::All, given_up: Arc::default() }
+        Self {
+            matchers: Vec::new(),
+            from_ms,
+            to_ms,
+            columns: Columns::All,
+            period_type: None,
+            given_up: Arc::default(),
+        }
     }
 
     fn wants(&self, subject: &Subject) -> bool {
@@ -64,7 +73,8 @@ impl Query {
             Columns::One(wanted) => subject.types.contains(wanted),
             Columns::All => true,
         };
-        counted && self.matchers.iter().all(|matcher| matcher.matches(subject.labels.value(&matcher.name)))
+        let period = self.period_type.as_ref().is_none_or(|wanted| *wanted == subject.period_type);
+        counted && period && self.matchers.iter().all(|matcher| matcher.matches(subject.labels.value(&matcher.name)))
     }
 
     fn meets(&self, min_ns: i64, max_ns: i64) -> bool {

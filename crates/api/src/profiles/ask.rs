@@ -43,8 +43,16 @@ impl ProfilesApi {
             drop(turn);
             answer
         });
-        let answer = work.await;
+        let answer = tokio::time::timeout(self.time, work).await;
+        // It ends at its next look at the flag.
         drop(give_up);
+        let Ok(answer) = answer else {
+            return Err(Problem {
+                status: http::StatusCode::GATEWAY_TIMEOUT,
+                code: "deadline_exceeded",
+                text: format!("the question took longer than {:?}; ask for a shorter time or fewer series", self.time),
+            });
+        };
         answer.unwrap_or_else(|_panicked| {
             Err(Problem {
                 status: http::StatusCode::INTERNAL_SERVER_ERROR,

@@ -44,12 +44,15 @@ impl Eq for Field {}
 pub(super) struct Asked(Map<String, Value>);
 
 impl Asked {
-    pub(super) fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+    /// Fields have their names in camel case or as protobuf has them; unknown ones are left out, and one of another kind is an
+    /// error.
+    pub(super) fn from_json(bytes: &[u8], fields: &'static [Field]) -> Result<Self, Problem> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
         let read = serde_json::from_slice(bytes);
-        read.map(Self).map_err(|error| Problem::bad(format!("the request is no JSON object: {error}")))
+        let read = read.map_err(|error| Problem::bad(format!("the request is no JSON object: {error}")))?;
+        Ok(Self(checked(read, fields)?))
     }
 
     pub(super) fn from_proto(bytes: &[u8], fields: &'static [Field]) -> Result<Self, Problem> {
@@ -83,6 +86,42 @@ impl Asked {
     pub(super) fn message(&self, name: &str) -> Self {
         Self(self.0.get(name).and_then(Value::as_object).cloned().unwrap_or_default())
     }
+}
+
+fn checked(read: Map<String, Value>, fields: &'static [Field]) -> Result<Map<String, Value>, Problem> {
+    let mut known = Map::new();
+    for (name, value) in read {
+        let is_meant = |field: &&Field| field.json == name || in_snake_case(field.json) == name;
+        let Some(field) = fields.iter().find(is_meant) else { continue };
+        let wrong = |what: &str| Problem::bad(format!("`{name}` must be {what}"));
+        let value = match (field.kind, value) {
+            (_, Value::Null) => continue,
+            (Kind::Text, value @ Value::String(_))
+            | (Kind::Int, value @ (Value::String(_) | Value::Number(_)))
+            | (Kind::Double, value @ Value::Number(_)) => value,
+            (Kind::Double, Value::String(text)) => json!(text.parse::<f64>().map_err(|_| wrong("a number"))?),
+            (Kind::Texts, Value::Array(list)) if list.iter().all(Value::is_string) => Value::Array(list),
+            (Kind::Message(fields), Value::Object(inner)) => Value::Object(checked(inner, fields)?),
+            (Kind::Text, _) => return Err(wrong("a text")),
+            (Kind::Texts, _) => return Err(wrong("a list of texts")),
+            (Kind::Int, _) => return Err(wrong("a whole number")),
+            (Kind::Double, _) => return Err(wrong("a number")),
+            (Kind::Message(_), _) => return Err(wrong("an object")),
+        };
+        known.insert(field.json.to_owned(), value);
+    }
+    Ok(known)
+}
+
+fn in_snake_case(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
 }
 
 fn read_message(mut reader: Reader<'_>, fields: &'static [Field]) -> Result<Map<String, Value>, ProtobufError> {
@@ -196,12 +235,21 @@ mod tests {
         put_message(7, &mut message, |out| put_text(2, "x", out));
         put_text(99, "unknown", &mut message);
         let text = br#"{"matchers":["{a=\"b\"}","{}"],"start":"-5","step":1.5,"left":{"labelSelector":"x"}}"#;
-        for asked in [Asked::from_proto(&message, FIELDS).unwrap(), Asked::from_json(text).unwrap()] {
+        for asked in [Asked::from_proto(&message, FIELDS).unwrap(), Asked::from_json(text, FIELDS).unwrap()] {
             assert_eq!(asked.texts("matchers"), ["{a=\"b\"}", "{}"]);
             assert_eq!((asked.int("start").unwrap(), asked.double("step")), (-5, 1.5));
             assert_eq!((asked.message("left").text("labelSelector"), asked.text("none")), ("x", ""));
         }
-        assert!(Asked::from_json(b"[]").is_err() && Asked::from_proto(b"\xff", FIELDS).is_err());
-        assert!(Asked::from_json(b"{\"start\":\"x\"}").unwrap().int("start").is_err());
+        let snake = br#"{"left":{"label_selector":"x"},"later":1,"start":null,"step":"1.5"}"#;
+        let asked = Asked::from_json(snake, FIELDS).unwrap();
+        assert_eq!((asked.message("left").text("labelSelector"), asked.int("start").unwrap()), ("x", 0));
+        assert_eq!(asked.double("step"), 1.5);
+        for wrong in
+            [r#"{"matchers":"x"}"#, r#"{"matchers":[1]}"#, r#"{"left":{"labelSelector":7}}"#, r#"{"step":"x"}"#]
+        {
+            assert!(Asked::from_json(wrong.as_bytes(), FIELDS).is_err(), "{wrong}");
+        }
+        assert!(Asked::from_json(b"[]", FIELDS).is_err() && Asked::from_proto(b"\xff", FIELDS).is_err());
+        assert!(Asked::from_json(b"{\"start\":\"x\"}", FIELDS).unwrap().int("start").is_err());
     }
 }

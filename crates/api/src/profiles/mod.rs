@@ -1,7 +1,8 @@
 //! Questions about profiles, as Pyroscope answers them: `/pyroscope/render`, `/pyroscope/render-diff` and the methods of
 //! `querier.v1` over Connect, in JSON and protobuf.
 //!
-//! A question runs on a thread of its own, so many at once, and is given up when nobody waits for it any more. Parts of the
+//! A question runs on a thread of its own up to the bytes of its answer, so many at once, and is given up when its time is
+//! over or nobody waits for it any more. Parts of the
 //! store that are damaged are no part of an answer; the header `x-homeostat-left-out` says which.
 //!
 //! Not here: keeping and adding up (`store-profiles`), flame graphs as trees (`profile`).
@@ -15,7 +16,10 @@ mod querier;
 mod render;
 mod selector;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -34,12 +38,14 @@ pub const NODES_MAX: usize = 262_144;
 pub struct ProfilesApi {
     store: Arc<OnceLock<ProfileStore>>,
     turns: Arc<Semaphore>,
+    /// How long a question may take once it has its turn.
+    time: Duration,
 }
 
 impl ProfilesApi {
-    /// Answers `concurrency` questions at once; others wait.
-    pub fn new(store: Arc<OnceLock<ProfileStore>>, concurrency: usize) -> Arc<Self> {
-        Arc::new(Self { store, turns: Arc::new(Semaphore::new(concurrency.max(1))) })
+    /// Answers `concurrency` questions at once, each for `time` at most; others wait.
+    pub fn new(store: Arc<OnceLock<ProfileStore>>, concurrency: usize, time: Duration) -> Arc<Self> {
+        Arc::new(Self { store, turns: Arc::new(Semaphore::new(concurrency.max(1))), time })
     }
 
     /// Its routes, to be merged into a server's.

@@ -22,7 +22,7 @@ use super::{
     messages::{Answer, Asked, Field, Kind, Part},
     problem::Problem,
     render::diff_graph,
-    selector::{ProfileType, matchers, query, shown},
+    selector::{Conditions, ProfileType, VIRTUAL, matchers, query},
 };
 
 /// Longest request: a selector and some names.
@@ -135,7 +135,8 @@ async fn answered(api: &ProfilesApi, method: Method, request: Request) -> Result
         "gzip" => gzip::unpack(&body, REQUEST_BYTES_MAX).map_err(|error| Problem::bad(error.to_string()))?,
         other => return Err(Problem::media(format!("{other:?} is not unpacked here; send gzip or identity"))),
     };
-    let asked = if is_json { Asked::from_json(&body)? } else { Asked::from_proto(&body, method.fields())? };
+    let asked =
+        if is_json { Asked::from_json(&body, method.fields())? } else { Asked::from_proto(&body, method.fields())? };
     let (given, damage) = api.ask(move |store, flag| carry_out(method, &asked, store, flag)).await?;
     let response = match given {
         Given::Message(answer) if is_json => {
@@ -183,7 +184,7 @@ fn carry_out(method: Method, asked: &Asked, store: &ProfileStore, flag: &Arc<Ato
             let before = store.merge(&selected(&left, flag)?.1)?;
             let now = store.merge(&selected(&right, flag)?.1)?;
             let graph = diff_graph(&before, &now, nodes(&left)?);
-            let message = flame_message(&graph, graph.levels_diff(), graph.ticks(0) + graph.ticks(1))
+            let message = flame_message(&graph, graph.levels_diff(), graph.ticks(0).saturating_add(graph.ticks(1)))
                 .with("leftTicks", 5, Part::Int(graph.ticks(0)))
                 .with("rightTicks", 6, Part::Int(graph.ticks(1)));
             let damage = before.damage.into_iter().chain(now.damage).collect();
@@ -218,10 +219,10 @@ fn of_series(method: Method, asked: &Asked, store: &ProfileStore, flag: &Arc<Ato
     }
     let (mut subjects, mut damage) = (Vec::<Subject>::new(), BTreeSet::new());
     for selector in selectors {
-        let all = Query::all(from_ms, to_ms);
-        let (found, left_out) =
-            store.series(&Query { matchers: matchers(&selector)?, given_up: Arc::clone(flag), ..all })?;
-        subjects.extend(found);
+        let conditions = Conditions::of(matchers(&selector)?);
+        let (all, given_up) = (Query::all(from_ms, to_ms), Arc::clone(flag));
+        let (found, left_out) = store.series(&Query { matchers: conditions.stored.clone(), given_up, ..all })?;
+        subjects.extend(found.into_iter().filter_map(|subject| meant(subject, &conditions)));
         damage.extend(left_out);
     }
     let answer = Answer::default();
@@ -240,7 +241,7 @@ fn of_series(method: Method, asked: &Asked, store: &ProfileStore, flag: &Arc<Ato
             answer.with("profileTypes", 1, Part::Messages(types.into_iter().map(message).collect()))
         }
         Method::LabelNames => {
-            let names = subjects.iter().flat_map(|subject| shown(&subject.labels)).map(|(name, _)| name);
+            let names = subjects.iter().flat_map(|subject| subject.labels.iter()).map(|(name, _)| name);
             answer.with("names", 1, Part::Texts(sorted(names.chain(VIRTUAL.iter().map(|(name, _)| *name)))))
         }
         Method::LabelValues => {
@@ -264,16 +265,12 @@ fn of_series(method: Method, asked: &Asked, store: &ProfileStore, flag: &Arc<Ato
     Ok((Given::Message(answer), damage.into_iter().collect()))
 }
 
-/// Labels that series have by their type, with the value for one.
-type Virtual = (&'static str, fn(&ProfileType) -> String);
-const VIRTUAL: [Virtual; 6] = [
-    ("__profile_type__", ProfileType::id),
-    ("__type__", |kind| kind.sample.kind.clone()),
-    ("__unit__", |kind| kind.sample.unit.clone()),
-    ("__period_type__", |kind| kind.period.kind.clone()),
-    ("__period_unit__", |kind| kind.period.unit.clone()),
-    ("__name__", |kind| kind.name.clone()),
-];
+/// A series with those of its types that are meant; `None` when there are none.
+fn meant(subject: Subject, conditions: &Conditions) -> Option<Subject> {
+    let kinds = ProfileType::of(&subject).filter(|kind| conditions.hold_for(kind));
+    let types: Vec<_> = kinds.map(|kind| kind.sample).collect();
+    (!types.is_empty()).then_some(Subject { types, ..subject })
+}
 
 /// Labels of a series for one of its types.
 struct ProfileTyped(Vec<(String, String)>);

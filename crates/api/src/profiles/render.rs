@@ -1,13 +1,13 @@
 //! `/pyroscope/render` and `/pyroscope/render-diff`: flame graphs as flat arrays.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
 use homeostat_profile::{Flame, flame, flame_diff};
-use homeostat_store_profiles::{Damage, Group, Merged};
+use homeostat_store_profiles::{Damage, Group, Merged, ProfileStore};
 use homeostat_wire::pprof;
 use http::header;
 use serde_json::{Value, json};
@@ -81,65 +81,59 @@ async fn rendered(api: &ProfilesApi, params: &Params) -> Result<Response, Proble
     }
     let as_pprof = format == "pprof";
     let step_ms = ((to_ms - from_ms) / TIMELINE_POINTS).max(STEP_MS_MIN);
-    let (merged, groups, all) = api
-        .ask(move |store, flag| {
-            asked.given_up = Arc::clone(flag);
-            let merged = store.merge(&asked)?;
-            if as_pprof {
-                return Ok((merged, Vec::new(), Vec::new()));
-            }
-            let all = store.totals(&asked, &[], step_ms)?.0;
-            let groups = if by.is_empty() { Vec::new() } else { store.totals(&asked, &by, step_ms)?.0 };
-            Ok((merged, groups, all))
-        })
-        .await?;
-    let damage = merged.damage.clone();
-    if as_pprof {
-        return Ok(with_damage(download(&merged), &damage));
-    }
-    let graph = merged.profile.as_ref().map_or_else(Flame::empty, |profile| flame(profile, 0)).limited(nodes);
-    let line = |groups: &[Group]| {
-        let points = groups.first().map(|group| group.points.as_slice()).unwrap_or_default();
-        timeline(points, from_ms, to_ms, step_ms)
-    };
-    let by_group: serde_json::Map<String, Value> = groups
-        .iter()
-        .map(|group| {
+    let asked_for = move |store: &ProfileStore, flag: &Arc<AtomicBool>| {
+        asked.given_up = Arc::clone(flag);
+        let merged = store.merge(&asked)?;
+        if as_pprof {
+            return Ok((Body::Pprof(merged.profile.as_ref().map(pprof::write)), merged.damage));
+        }
+        let all = store.totals(&asked, &[], step_ms)?.0;
+        let groups = if by.is_empty() { Vec::new() } else { store.totals(&asked, &by, step_ms)?.0 };
+        let graph = merged.profile.as_ref().map_or_else(Flame::empty, |profile| flame(profile, 0)).limited(nodes);
+        let line = |points: &[(i64, i64)]| timeline(points, from_ms, to_ms, step_ms);
+        let by_group = |group: &Group| {
             let values: Vec<&str> = group.labels.iter().map(|(_, value)| value).collect();
-            (values.join(","), timeline(&group.points, from_ms, to_ms, step_ms))
-        })
-        .collect();
-    let body = json!({
-        "version": 1,
-        "flamebearer": {
-            "names": graph.names, "levels": graph.levels(), "numTicks": graph.ticks(1), "maxSelf": graph.heaviest_own(),
-        },
-        "metadata": metadata("single", &kind),
-        "timeline": line(&all),
-        "groups": by_group,
-        "heatmap": null,
-    });
-    Ok(answer(&body, &damage))
+            (values.join(","), line(&group.points))
+        };
+        let body = json!({
+            "version": 1,
+            "flamebearer": {
+                "names": graph.names, "levels": graph.levels(), "numTicks": graph.ticks(1),
+                "maxSelf": graph.heaviest_own(),
+            },
+            "metadata": metadata("single", &kind),
+            "timeline": line(all.first().map(|group| group.points.as_slice()).unwrap_or_default()),
+            "groups": groups.iter().map(by_group).collect::<serde_json::Map<String, Value>>(),
+            "heatmap": null,
+        });
+        Ok((Body::Json(body.to_string()), merged.damage))
+    };
+    let (body, damage) = api.ask(asked_for).await?;
+    Ok(with_damage(body.into_response(), &damage))
 }
 
-/// The sum as pprof, for standard tools.
-fn download(merged: &Merged) -> Response {
-    let bytes = merged.profile.as_ref().map(pprof::write).unwrap_or_default();
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"profile.pb.gz\""),
-    ];
-    if bytes.is_empty() {
-        let problem =
-            Problem { status: http::StatusCode::NOT_FOUND, code: "not_found", text: "no profiles".to_owned() };
-        return problem.into_response();
+/// An answer as it goes out.
+enum Body {
+    Json(String),
+    /// For standard tools; `None` when there are no profiles.
+    Pprof(Option<Vec<u8>>),
+}
+
+impl Body {
+    fn into_response(self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, "application/octet-stream"),
+            (header::CONTENT_DISPOSITION, "attachment; filename=\"profile.pb.gz\""),
+        ];
+        match self {
+            Self::Json(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+            Self::Pprof(Some(bytes)) => (headers, bytes).into_response(),
+            Self::Pprof(None) => {
+                let text = "no profiles".to_owned();
+                Problem { status: http::StatusCode::NOT_FOUND, code: "not_found", text }.into_response()
+            }
+        }
     }
-    (headers, bytes).into_response()
-}
-
-fn answer(body: &Value, damage: &[Damage]) -> Response {
-    let response = ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
-    with_damage(response, damage)
 }
 
 /// What the numbers are. Times are told as samples of which there are so many in a second.
@@ -185,26 +179,26 @@ async fn rendered_diff(api: &ProfilesApi, params: &Params) -> Result<Response, P
     };
     let ((kind, mut left), (_, mut right)) = (side("left")?, side("right")?);
     let nodes = params.nodes()?;
-    let (left, right) = api
-        .ask(move |store, flag| {
-            left.given_up = Arc::clone(flag);
-            right.given_up = Arc::clone(flag);
-            Ok((store.merge(&left)?, store.merge(&right)?))
-        })
-        .await?;
-    let graph = diff_graph(&left, &right, nodes);
-    let damage: Vec<Damage> = left.damage.into_iter().chain(right.damage).collect();
-    let body = json!({
-        "version": 1,
-        "flamebearer": {
-            "names": graph.names, "levels": graph.levels_diff(), "numTicks": graph.ticks(0) + graph.ticks(1),
-            "maxSelf": graph.heaviest_own(),
-        },
-        "metadata": metadata("double", &kind),
-        "leftTicks": graph.ticks(0),
-        "rightTicks": graph.ticks(1),
-    });
-    Ok(answer(&body, &damage))
+    let asked_for = move |store: &ProfileStore, flag: &Arc<AtomicBool>| {
+        left.given_up = Arc::clone(flag);
+        right.given_up = Arc::clone(flag);
+        let (left, right) = (store.merge(&left)?, store.merge(&right)?);
+        let graph = diff_graph(&left, &right, nodes);
+        let damage: Vec<Damage> = left.damage.into_iter().chain(right.damage).collect();
+        let body = json!({
+            "version": 1,
+            "flamebearer": {
+                "names": graph.names, "levels": graph.levels_diff(), "numTicks": graph.ticks(0).saturating_add(graph.ticks(1)),
+                "maxSelf": graph.heaviest_own(),
+            },
+            "metadata": metadata("double", &kind),
+            "leftTicks": graph.ticks(0),
+            "rightTicks": graph.ticks(1),
+        });
+        Ok((Body::Json(body.to_string()), damage))
+    };
+    let (body, damage) = api.ask(asked_for).await?;
+    Ok(with_damage(body.into_response(), &damage))
 }
 
 /// Both sums in one graph; a side without profiles weighs nothing.

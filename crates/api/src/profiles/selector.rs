@@ -1,8 +1,6 @@
 //! What is asked for: `process_cpu:cpu:nanoseconds:cpu:nanoseconds{service_name="shop"}`, and since when.
 
-use std::sync::Arc;
-
-use homeostat_model::{Labels, labels::METRIC_NAME, profile::ValueType};
+use homeostat_model::{labels::METRIC_NAME, profile::ValueType};
 use homeostat_promql::{Matcher, parse_metric_selector};
 use homeostat_store_profiles::{Columns, Query, Subject};
 
@@ -58,14 +56,54 @@ pub(super) fn matchers(text: &str) -> Result<Vec<Matcher>, Problem> {
     parse_metric_selector(&whole).map_err(|errors| Problem::bad(format!("{text:?} is no selector of labels: {errors}")))
 }
 
+/// Labels that series have by their type, with the value for one.
+type Virtual = (&'static str, ValueOf);
+type ValueOf = fn(&ProfileType) -> String;
+pub(super) const VIRTUAL: [Virtual; 6] = [
+    ("__profile_type__", ProfileType::id),
+    ("__type__", |kind| kind.sample.kind.clone()),
+    ("__unit__", |kind| kind.sample.unit.clone()),
+    ("__period_type__", |kind| kind.period.kind.clone()),
+    ("__period_unit__", |kind| kind.period.unit.clone()),
+    ("__name__", |kind| kind.name.clone()),
+];
+
+/// Conditions divided: on labels that series have, and on those that they have by their type.
+pub(super) struct Conditions {
+    pub(super) stored: Vec<Matcher>,
+    typed: Vec<(ValueOf, Matcher)>,
+}
+
+impl Conditions {
+    pub(super) fn of(matchers: Vec<Matcher>) -> Self {
+        let (mut stored, mut typed) = (Vec::new(), Vec::new());
+        for matcher in matchers {
+            match VIRTUAL.iter().find(|(name, _)| *name == &*matcher.name && *name != METRIC_NAME) {
+                Some((_, value)) => typed.push((*value, matcher)),
+                None => stored.push(matcher),
+            }
+        }
+        Self { stored, typed }
+    }
+
+    /// Returns true for a type for which all conditions on types hold.
+    pub(super) fn hold_for(&self, kind: &ProfileType) -> bool {
+        self.typed.iter().all(|(value, matcher)| matcher.matches(&value(kind)))
+    }
+}
+
 /// A question for one type.
 pub(super) fn query(kind: &ProfileType, selector: &str, from_ms: i64, to_ms: i64) -> Result<Query, Problem> {
     if to_ms < from_ms {
         return Err(Problem::bad("the end lies before the beginning"));
     }
-    let mut matchers = matchers(selector)?;
+    let conditions = Conditions::of(matchers(selector)?);
+    // No time at all is the question that nothing answers.
+    let to_ms = if conditions.hold_for(kind) { to_ms } else { from_ms };
+    let mut matchers = conditions.stored;
     matchers.push(Matcher::equal(METRIC_NAME, &kind.name));
-    Ok(Query { matchers, from_ms, to_ms, columns: Columns::One(kind.sample.clone()), given_up: Arc::default() })
+    let (columns, period_type) = (Columns::One(kind.sample.clone()), Some(kind.period.clone()));
+    Ok(Query { matchers, columns, period_type, ..Query::all(from_ms, to_ms) })
 }
 
 /// `TYPE{labels}` divided.
@@ -89,11 +127,6 @@ pub(super) fn instant_ms(text: &str, default: &str, now_ms: i64) -> Result<i64, 
     Ok(if text.len() <= 11 { number.saturating_mul(1000) } else { number })
 }
 
-/// The labels that people look for: without the names that begin with two underscores.
-pub(super) fn shown(labels: &Labels) -> impl Iterator<Item = (&str, &str)> {
-    labels.iter()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +138,11 @@ mod tests {
         assert_eq!(kind.id(), "process_cpu:cpu:nanoseconds:cpu:nanoseconds");
         let asked = query(&kind, rest, 1, 2).unwrap();
         assert_eq!((asked.matchers.len(), asked.columns), (3, Columns::One(ValueType::new("cpu", "nanoseconds"))));
+        let typed = |text: &str| query(&kind, text, 1, 2).unwrap();
+        let holds = typed(r#"{__profile_type__="process_cpu:cpu:nanoseconds:cpu:nanoseconds", __unit__=~"nano.*"}"#);
+        assert_eq!((holds.matchers.len(), holds.to_ms), (1, 2));
+        assert_eq!(typed(r#"{__type__="samples"}"#).to_ms, 1, "no time at all");
+        assert_eq!(holds.period_type, Some(ValueType::new("cpu", "nanoseconds")));
         assert!(split("a:b:c:d").is_err() && split("a:b:c:d:e:f").is_err() && split("a:b:c:d:e:delta").is_ok());
         assert!(matchers("{}").unwrap().is_empty() && matchers("").unwrap().is_empty());
         assert!(matchers("{a=}").is_err() && query(&kind, "", 2, 1).is_err());

@@ -50,7 +50,12 @@ impl MetricsServer {
 
     /// Starts it and waits until it says where it listens.
     pub fn start_with(data: &Path, args: &[&str]) -> Self {
-        let mut child = command(data, args).stderr(Stdio::null()).spawn().expect("the binary starts");
+        Self::wait_for(command(data, args))
+    }
+
+    /// As [`Self::start_with`] for a command of the test's own.
+    pub fn wait_for(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::null()).spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
         let mut server = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)), said: Vec::new() };
         for line in BufReader::new(stdout).lines() {

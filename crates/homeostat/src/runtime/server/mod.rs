@@ -146,7 +146,8 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let receiver = Receiver::new(Arc::clone(&intake), options.receive);
     let otlp_receiver = OtlpReceiver::beside(&receiver, options.otlp.settings);
     let profiles = Arc::new(Profiles::beside(&receiver));
-    let profiles_api = ProfilesApi::new(Arc::clone(&profiles.door.0), options.queries.concurrency);
+    let profiles_api =
+        ProfilesApi::new(Arc::clone(&profiles.door.0), options.queries.concurrency, options.queries.timeout);
     let targets = Targets::default();
     let (reload, asked) = reload::handle(options.scrape.shown.clone());
     let receivers = Receivers {
@@ -177,22 +178,20 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     });
 
     let (dir, store, remotes) = (options.dir, options.store, options.scrape.fixed.remotes.clone());
-    let mut kept = options.profiles;
-    let (jobs, kinds) = (std::mem::take(&mut kept.jobs), std::mem::take(&mut kept.kinds));
-    let runtime = tokio::runtime::Handle::current();
+    let kept = options.profiles;
     let opened = tokio::task::spawn_blocking(move || {
         // First, so that what is wrong with the directory itself is told as that.
         if let Err(source) = std::fs::create_dir_all(&dir) {
             return Err(ServerError::Dir { dir, source });
         }
         let relays = Relays::open(remotes, &dir)?;
-        let kept = profiles::open(&dir, kept, runtime, homeostat_sense_scrape::fetch::now_ms())?;
+        let kept = profiles::prepare(&dir, kept)?;
         Ok((open(dir, store)?, relays, kept))
     });
     match opened.await.map_err(|_| ServerError::Panicked).flatten() {
         Ok(((store, recovery), (relays, carriers), kept)) => {
-            let keeping = Keeping::start(kept, &profiles.door, jobs, kinds);
             door.open(store.clone(), Arc::clone(&relays));
+            let keeping = Keeping::start(kept, &profiles).await;
             let sending = Sending::start(relays, carriers, CLOSE_TIMEOUT);
             let scraping = Scraping::new(&intake, &targets);
             let shared = rules::Shared { door, intake, environment, timeout, board, outlet };
@@ -267,9 +266,10 @@ impl RunningServer {
         // A panicked server has told so already.
         drop(self.serving.await);
         self.sending.stop(CLOSE_TIMEOUT).await;
-        let profiles_lost = self.keeping.stop(CLOSE_TIMEOUT).await;
         let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close(CLOSE_TIMEOUT)).await;
+        let closing = tokio::task::spawn_blocking(move || store.close(CLOSE_TIMEOUT));
+        // Beside each other: no bucket may keep samples from the disk.
+        let (profiles_lost, closed) = tokio::join!(self.keeping.stop(CLOSE_TIMEOUT), closing);
         profiles_lost + closed.map_or(0, |closed| closed.err().unwrap_or(0))
     }
 }

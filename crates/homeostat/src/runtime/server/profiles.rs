@@ -1,7 +1,10 @@
-//! Profiles in the metrics server: pushed in, kept, asked for.
+//! Profiles in the metrics server: pushed in, pulled, kept, asked for.
+//!
+//! The store is opened beside everything else and tried again while its bucket does not answer; until then doors say so. No
+//! bucket keeps metrics from being taken, nor the server from ending.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -9,18 +12,23 @@ use std::{
 use homeostat_model::{Labels, TimeMs, error_chain::chain, profile::Profile};
 use homeostat_sense_pprof::{Kind, ProfileSink, PullJob, Pulling, Storing};
 use homeostat_sense_receive::{
-    Intake, NotTaken, Receiver,
+    Durable, Intake, NotTaken, Receiver,
     profiles::{ProfileIntake, ProfileReceiver, ProfileRefused},
 };
 use homeostat_sense_scrape::{
     discover::ReadGroups,
-    manager::{Targets, run_job},
+    fetch::now_ms,
+    manager::{ActiveTarget, Targets, run_job},
     spec::Job,
 };
 use homeostat_store_objects::{Place, Waits};
 use homeostat_store_profiles::{NotStored, OpenError, ProfileStore, StoreOptions};
 use homeostat_wire::exposition::{Exposition, FamilyKind};
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::door::OPENING;
@@ -31,6 +39,11 @@ const DIR: &str = "profiles";
 /// In it: the log, and the objects unless they are elsewhere.
 const LOG_DIR: &str = "log";
 const OBJECTS_DIR: &str = "objects";
+
+/// How long the start waits for the profiles: a directory is read in less, and what is pushed at once finds it open.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// How often opening is tried again. A bucket that is gone has been tried for minutes already.
+const REOPEN_EVERY: Duration = Duration::from_secs(10);
 
 /// How profiles are kept.
 #[derive(Debug, Default)]
@@ -51,27 +64,36 @@ pub struct ProfileOptions {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProfileDoor(pub(super) Arc<OnceLock<ProfileStore>>);
 
-impl ProfileIntake for ProfileDoor {
-    fn push(
-        &self,
-        labels: &Labels,
-        profile: &Profile,
-        now_ms: TimeMs,
-    ) -> Result<homeostat_sense_receive::Durable, ProfileRefused> {
-        let store = self.0.get().ok_or_else(|| NotTaken::Busy(OPENING.to_owned()))?;
-        let ticket = store.push(labels, profile, now_ms).map_err(|refused| match refused {
-            NotStored::Busy => ProfileRefused::Later(NotTaken::Busy(refused.to_string())),
-            other => ProfileRefused::Bad(other.to_string()),
-        })?;
-        Ok(Box::pin(async { ticket.await.map(drop).map_err(|error| NotTaken::Broken(chain(&error))) }))
+impl ProfileDoor {
+    /// The store once it is open.
+    fn open(&self) -> Result<&ProfileStore, NotTaken> {
+        self.0.get().ok_or_else(|| NotTaken::Busy(OPENING.to_owned()))
     }
 }
 
-/// Why a profile is not stored, in words.
+impl ProfileIntake for ProfileDoor {
+    fn push_all(&self, profiles: &[(Labels, Profile)], now_ms: TimeMs) -> Result<Durable, ProfileRefused> {
+        let tickets = self.open()?.push_all(profiles, now_ms).map_err(|refused| match refused {
+            NotStored::Busy => ProfileRefused::Later(NotTaken::Busy(refused.to_string())),
+            // The next two hours have room.
+            NotStored::Series { .. } => ProfileRefused::Full(refused.to_string()),
+            NotStored::TooLarge { .. } => ProfileRefused::TooLarge(refused.to_string()),
+            other => ProfileRefused::Bad(other.to_string()),
+        })?;
+        Ok(Box::pin(async move {
+            for ticket in tickets {
+                let _durable = ticket.await.map_err(|error| NotTaken::Broken(chain(&error)))?;
+            }
+            Ok(())
+        }))
+    }
+}
+
 impl ProfileSink for ProfileDoor {
-    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Storing {
-        let taken = ProfileIntake::push(self, labels, profile, now_ms).map_err(|refused| refused.to_string());
-        Box::pin(async move { taken?.await.map_err(|error| error.to_string()) })
+    fn push(&self, labels: &Labels, profile: &Profile, now_ms: TimeMs) -> Result<Storing, String> {
+        let store = self.open().map_err(|refused| refused.to_string())?;
+        let ticket = store.push(labels, profile, now_ms).map_err(|refused| refused.to_string())?;
+        Ok(Box::pin(async move { ticket.await.map(drop).map_err(|error| chain(&error)) }))
     }
 }
 
@@ -80,17 +102,21 @@ impl ProfileSink for ProfileDoor {
 pub(super) struct Profiles {
     pub(super) door: ProfileDoor,
     pub(super) receiver: Arc<ProfileReceiver<ProfileDoor>>,
+    /// Whose profiles are pulled.
+    pulled: Targets,
 }
 
 impl Profiles {
     pub(super) fn beside<I: Intake>(receiver: &Receiver<I>) -> Self {
         let door = ProfileDoor::default();
-        Self { receiver: ProfileReceiver::beside(receiver, Arc::new(door.clone())), door }
+        let receiver = ProfileReceiver::beside(receiver, Arc::new(door.clone()));
+        Self { receiver, door, pulled: Targets::default() }
     }
 
     /// Appends metrics of intake and store.
     pub(super) fn metrics(&self, out: &mut String) {
         self.receiver.metrics(out);
+        self.pull_metrics(out);
         let Some(stats) = self.door.0.get().map(ProfileStore::stats) else { return };
         let mut exposition = Exposition::new(out);
         for (name, help, value) in [
@@ -121,15 +147,39 @@ impl Profiles {
             exposition.family(name, FamilyKind::Counter, help).count(&[], value);
         }
     }
+
+    fn pull_metrics(&self, out: &mut String) {
+        let mut exposition = Exposition::new(out);
+        let jobs = self.pulled.view();
+        let is_up = |target: &&ActiveTarget| target.status.up == Some(true);
+        let mut family = exposition.family(
+            "homeostat_profile_pull_targets",
+            FamilyKind::Gauge,
+            "Targets whose profiles are pulled, by whether the last pull gave all kinds.",
+        );
+        for (job, view) in &jobs {
+            let up = view.active.iter().filter(is_up).count();
+            family.count(&[("job", job), ("up", "true")], up as u64);
+            family.count(&[("job", job), ("up", "false")], (view.active.len() - up) as u64);
+        }
+        let panics = jobs.iter().map(|(_, view)| view.panics).sum();
+        let help = "Pulls that ended by a mistake of this program.";
+        exposition.family("homeostat_profile_pull_panics_total", FamilyKind::Counter, help).count(&[], panics);
+    }
 }
 
-/// Opens the store on the calling thread.
-pub(super) fn open(
-    dir: &Path,
-    options: ProfileOptions,
-    runtime: tokio::runtime::Handle,
-    now_ms: TimeMs,
-) -> Result<ProfileStore, OpenError> {
+/// What is needed to open the store and to pull.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    dir: PathBuf,
+    place: Place,
+    store: StoreOptions,
+    jobs: Vec<Job>,
+    kinds: Vec<Kind>,
+}
+
+/// Looks at what the configuration says, without asking a bucket.
+pub(super) fn prepare(dir: &Path, options: ProfileOptions) -> Result<Prepared, OpenError> {
     let dir = dir.join(DIR);
     let place = if let Some(url) = &options.place {
         Place::open(url, options.settings, Waits::default())?
@@ -137,34 +187,50 @@ pub(super) fn open(
         let objects = dir.join(OBJECTS_DIR);
         Place::directory(&objects, &objects.display().to_string())?
     };
-    let (store, found) = ProfileStore::open(&dir.join(LOG_DIR), place, options.store, runtime, now_ms)?;
-    tracing::info!(profiles = found.profiles, objects = found.blocks, "opened {}", dir.display());
-    if 0 < found.unreadable {
-        tracing::error!(records = found.unreadable, "records of the log of profiles cannot be read and are left out");
+    Ok(Prepared { dir, place, store: options.store, jobs: options.jobs, kinds: options.kinds })
+}
+
+impl Prepared {
+    /// Opens the store, for as long as it takes. `None` when the server stops before.
+    async fn open(&self, stop: &CancellationToken) -> Option<ProfileStore> {
+        let mut told = String::new();
+        loop {
+            let (log, place, options) = (self.dir.join(LOG_DIR), self.place.clone(), self.store.clone());
+            let runtime = tokio::runtime::Handle::current();
+            let open = move || ProfileStore::open(&log, place, options, runtime, now_ms());
+            match stop.run_until_cancelled(tokio::task::spawn_blocking(open)).await? {
+                Ok(Ok((store, found))) => {
+                    let dir = self.dir.display();
+                    tracing::info!(profiles = found.profiles, objects = found.blocks, "opened {dir}");
+                    return Some(store);
+                }
+                Ok(Err(error)) => {
+                    let text = chain(&error);
+                    if told != text {
+                        tracing::error!(error = text, "no profiles are kept for now; opening them is tried again");
+                        told = text;
+                    }
+                }
+                Err(_panicked) => {
+                    tracing::error!("opening the profiles has failed; this is our fault, please report it");
+                    return None;
+                }
+            }
+            stop.run_until_cancelled(sleep(REOPEN_EVERY)).await?;
+        }
     }
-    Ok(store)
-}
 
-/// Looks after the store while the server runs.
-#[derive(Debug)]
-pub(super) struct Keeping {
-    store: ProfileStore,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    pulls: Vec<JoinHandle<()>>,
-}
-
-impl Keeping {
-    pub(super) fn start(store: ProfileStore, door: &ProfileDoor, jobs: Vec<Job>, kinds: Vec<Kind>) -> Self {
+    /// Opens the store, looks after it and pulls, until the server stops.
+    async fn keep(self, door: ProfileDoor, pulled: Targets, stop: CancellationToken, opened: oneshot::Sender<()>) {
+        let Some(store) = self.open(&stop).await else { return };
         // A second store would be our own mistake; the first one stays.
         drop(door.0.set(store.clone()));
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(store.clone().run(stop.clone()));
-        let pulling = Arc::new(Pulling { job: PullJob { kinds }, sink: Arc::new(door.clone()) });
-        let targets = Targets::default();
+        // Nobody may wait any more.
+        let _nobody = opened.send(());
+        let pulling = Arc::new(Pulling { job: PullJob { kinds: self.kinds }, sink: Arc::new(door) });
         let pull = |job: Job| {
             let read: ReadGroups = Arc::new(prometheus::target_groups);
-            let (pulling, targets, stop) = (Arc::clone(&pulling), targets.clone(), stop.clone());
+            let (pulling, targets, stop) = (Arc::clone(&pulling), pulled.clone(), stop.clone());
             tokio::spawn(async move {
                 let name = job.name.clone();
                 if let Err(error) = run_job(Arc::new(job), read, pulling, targets, stop, CancellationToken::new()).await
@@ -173,20 +239,41 @@ impl Keeping {
                 }
             })
         };
-        let pulls = jobs.into_iter().map(pull).collect();
-        Self { store, stop, task, pulls }
-    }
-
-    /// Gives the number of profiles that did not reach the disk in time.
-    pub(super) async fn stop(self, timeout: Duration) -> usize {
-        self.stop.cancel();
-        // A panicked task has told so already.
-        drop(self.task.await);
-        for pull in self.pulls {
+        let pulls: Vec<JoinHandle<()>> = self.jobs.into_iter().map(pull).collect();
+        store.run(stop).await;
+        for pull in pulls {
+            // A panicked task has told so already.
             drop(pull.await);
         }
-        let store = self.store;
-        let closed = tokio::task::spawn_blocking(move || store.close(timeout)).await;
+    }
+}
+
+/// Looks after the store while the server runs.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    door: ProfileDoor,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    /// Begins, and waits for a store that opens soon.
+    pub(super) async fn start(prepared: Prepared, profiles: &Profiles) -> Self {
+        let (stop, door) = (CancellationToken::new(), profiles.door.clone());
+        let (opened, is_open) = oneshot::channel();
+        let task = tokio::spawn(prepared.keep(door.clone(), profiles.pulled.clone(), stop.clone(), opened));
+        drop(timeout(OPEN_PATIENCE, is_open).await);
+        Self { door, stop, task }
+    }
+
+    /// Gives the number of profiles that did not reach the disk in time. What is on its way to a bucket stays in the log.
+    pub(super) async fn stop(self, wait: Duration) -> usize {
+        self.stop.cancel();
+        if timeout(wait, self.task).await.is_err() {
+            tracing::warn!("profiles are still on their way to their bucket; they stay in the log");
+        }
+        let Some(store) = self.door.0.get().cloned() else { return 0 };
+        let closed = tokio::task::spawn_blocking(move || store.close(wait)).await;
         closed.map_or(0, |closed| closed.err().unwrap_or(0))
     }
 }
