@@ -1,13 +1,16 @@
-//! `homeostat incidents` and `homeostat incident show|export`.
+//! `homeostat incidents` and `homeostat incident show|profile|export`.
 
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Subcommand;
 use homeostat_api::{backend::IncidentDetail, body::IncidentPage};
-use homeostat_model::incident::BlackBox;
+use homeostat_model::{explanation::ProfileSide, incident::BlackBox, profile::Profile};
+use homeostat_profile::merge;
+use homeostat_wire::pprof::{self, PprofLimits};
 
 use super::{
     client::{Client, ClientError, Connection},
@@ -50,6 +53,22 @@ enum Command {
         #[command(flatten)]
         connection: Connection,
     },
+    /// A profile kept with the incident, as gzip of pprof: `homeostat profile show` and `go tool pprof` open it
+    Profile {
+        /// Which, such as INC-3 or 3
+        id: String,
+        /// Which side of the comparison
+        #[arg(long, value_enum, default_value_t = SideName::Bad)]
+        side: SideName,
+        /// What was measured: `cpu` or `goroutine`
+        #[arg(long, value_name = "KIND", default_value = "cpu")]
+        kind: String,
+        /// Where to; an existing file is replaced
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        connection: Connection,
+    },
     /// Incident, actions and recording as one JSON file
     Export {
         /// Which, such as INC-3 or 3
@@ -69,6 +88,7 @@ pub(crate) fn list(args: &ListArgs) -> ExitCode {
 pub(crate) fn run(args: Args) -> ExitCode {
     done(match args.command {
         Command::Show { id, json, connection } => show(&id, json, &connection),
+        Command::Profile { id, side, kind, output, connection } => profile(&id, side, &kind, &output, &connection),
         Command::Export { id, output, connection } => export(&id, &output, &connection),
     })
 }
@@ -109,6 +129,39 @@ fn export(id: &str, output: &Path, connection: &Connection) -> Result<(), Client
     std::fs::write(output, &bundle).map_err(failed)?;
     print(&format!("{} bytes in {}\n", bundle.len(), output.display()));
     Ok(())
+}
+
+/// Which side of a comparison, as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SideName {
+    /// What is compared with
+    Good,
+    /// What is looked at
+    Bad,
+}
+
+/// Writes the profiles of one side and kind into one file; a version of two programs has two.
+fn profile(id: &str, side: SideName, kind: &str, output: &Path, connection: &Connection) -> Result<(), ClientError> {
+    let black_box: BlackBox = Client::new(connection)?.get(&format!("/incidents/{}/black-box", segment(id)))?;
+    let wanted = if side == SideName::Good { ProfileSide::Good } else { ProfileSide::Bad };
+    let of_side = black_box.profiles.iter().filter(|kept| kept.seen.side == wanted && kept.seen.kind == kind);
+    let profiles = of_side.map(|kept| read(&kept.pprof)).collect::<Result<Vec<_>, _>>().map_err(ClientError::Local)?;
+    let Some(sum) = merge(&profiles) else {
+        let kept: Vec<_> = black_box.profiles.iter().map(|kept| kept.seen.kind.as_str()).collect();
+        let there = if kept.is_empty() { "no profiles".to_owned() } else { format!("only {}", kept.join(", ")) };
+        let problem = format!("incident {id} has no {kind} profile of that side; it keeps {there}");
+        return Err(ClientError::Local(problem));
+    };
+    let bytes = pprof::write(&sum);
+    let failed = |error| ClientError::Local(format!("cannot write {}: {error}", output.display()));
+    std::fs::write(output, &bytes).map_err(failed)?;
+    print(&format!("{} bytes in {}\n", bytes.len(), output.display()));
+    Ok(())
+}
+
+fn read(packed: &str) -> Result<Profile, String> {
+    let bytes = STANDARD.decode(packed).map_err(|error| format!("the server's profile is damaged: {error}"))?;
+    pprof::read(&bytes, &PprofLimits::default()).map_err(|error| format!("the server's profile is damaged: {error}"))
 }
 
 /// A name as one segment of a path: whatever else it holds cannot change where the request goes.

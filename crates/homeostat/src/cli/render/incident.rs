@@ -310,6 +310,7 @@ mod tests {
         ActionId, Actor, CellKey, ChangeEvent, ChangeKind, IncidentId, OutcomeClass, OutcomeCounts, OutcomeDelta,
         action::{Plan, Purpose},
         evidence::{EventCounts, Evidence, SliEvidence},
+        explanation::{CaseAlike, EvidenceLine, FrameMoved, Hypothesis, ProfileSeen},
         incident::{Milestone, TickCounts},
         objective::{Severity, Sli},
     };
@@ -378,7 +379,7 @@ mod tests {
                     milestone(123, "weight_zero", "v2 gets nothing from here on"),
                     milestone(2_120, "verified", ""),
                 ],
-                explanation: None,
+                explanation: Some(explanation()),
             },
             actions: vec![ActionRecord {
                 plan: Plan {
@@ -399,6 +400,33 @@ mod tests {
                 ahead_of_disk: true,
             }],
             has_black_box: true,
+        }
+    }
+
+    fn explanation() -> Explanation {
+        let line = |text: &str, supports| EvidenceLine { text: text.to_owned(), supports };
+        Explanation {
+            at: at(30_000),
+            hypotheses: vec![Hypothesis {
+                kind: "change".to_owned(),
+                subject: "v2".to_owned(),
+                title: "Traffic: v2 gets 5%".to_owned(),
+                confidence_percent: 97,
+                evidence: vec![line("it happened 3 s before", true), line("it is\u{1b}[31m small", false)],
+                next_check: "read what the version changed".to_owned(),
+            }],
+            missing: vec!["no kernel signals of the machine".to_owned()],
+            frames: vec![FrameMoved { function: "regexp.(*Regexp).doExecute".to_owned(), good: 12, bad: 4_150 }],
+            cases: vec![CaseAlike { id: "kv-regex-2".to_owned(), pattern: "regex".to_owned(), likeness_percent: 81 }],
+            profiles: vec![ProfileSeen {
+                side: ProfileSide::Bad,
+                version: "v2".parse().unwrap(),
+                kind: "cpu".to_owned(),
+                from: BEGAN,
+                to: at(30_000),
+                windows: 3,
+                samples: 5_112,
+            }],
         }
     }
 
@@ -440,6 +468,17 @@ mod tests {
                 v2 failed 11 of 31 (35.5 %); v1 failed 0 of 1,400 (0 %)
               the evidence that v2 is worse by more than 1.00 % weighs 3,294 (e-value); 1,000 is
               needed, so that at most 0.10 % of harmless releases are ever rolled back
+
+            Likely cause
+              1. Traffic: v2 gets 5% (97 %)
+                 + it happened 3 s before
+                 - it is [31m small
+                 next: read what the version changed
+              functions that moved beyond noise, good side to bad side:
+                 0.12 % to  41.5 %  regexp.(*Regexp).doExecute
+              alike: case kv-regex-2 (regex), 81 %
+              profile: cpu of v2 (bad side), 3 windows, 5,112 samples
+              missing: no kernel signals of the machine
 
             Time line, 50 ms a column, from -500 ms
               v1 good  ███████████████████████████████████████████████████████████████ 95
