@@ -319,24 +319,51 @@ fn query(
         cx.error(query.place, "a query has to give numbers at an instant", "remove the range, or what makes it a text");
         return None;
     }
-    match (form, outermost(&expr)) {
-        (IndicatorForm::Counter, ExprKind::Call(call)) if matches!(call.function.name, "rate" | "irate") => {
-            cx.error(query.place, "this counts events a second", "write `counter: false`, or the counter itself");
-            return None;
-        }
-        (IndicatorForm::Counter, ExprKind::Aggregate(_)) => cx.warn(
-            query.place,
-            "when a process starts anew, a sum falls, and nobody knows what was counted meanwhile",
-            "write the series themselves; they are summed up here",
-        ),
-        _ => {}
+    if !fits(&expr, query.place, form, cx) {
+        return None;
     }
     Some(query.value.clone())
 }
 
-fn outermost(expr: &Expr) -> &ExprKind {
-    match &expr.kind {
-        ExprKind::Paren(inner) => outermost(inner),
-        kind => kind,
+/// Functions whose value says how fast a counter rises, or how far it rose, so that it rises no more by itself.
+const RISES: [&str; 6] = ["rate", "irate", "increase", "delta", "idelta", "deriv"];
+
+/// Whether a query asks for what its form counts; what only looks wrong is a warning.
+fn fits(expr: &Expr, place: Place, form: IndicatorForm, cx: &mut Context<'_>) -> bool {
+    let (mut rise, mut is_recorded) = (None, false);
+    expr.walk(&mut |part| match &part.kind {
+        ExprKind::Call(call) if RISES.contains(&call.function.name) => rise = rise.or(Some(call.function.name)),
+        // Names of recorded series have colons, and only their rule says what they are.
+        ExprKind::Vector(series) => is_recorded |= series.metric().is_some_and(|name| name.contains(':')),
+        _ => {}
+    });
+    match (form, rise) {
+        (IndicatorForm::Counter, Some(name)) => {
+            cx.error(
+                place,
+                format!("`{name}` says how much a counter rose, and how much that grows is no number of events"),
+                "write the counter itself, or `counter: false` for a `rate`",
+            );
+            return false;
+        }
+        (IndicatorForm::Counter, None) if matches!(expr.unwrap_parens().kind, ExprKind::Aggregate(_)) => cx.warn(
+            place,
+            "when a process starts anew, a sum falls, and nobody knows what was counted meanwhile",
+            "write the series themselves; they are summed up here",
+        ),
+        (IndicatorForm::Rate, None) if !is_recorded => cx.warn(
+            place,
+            "with `counter: false` the value is taken for events a second, and the query has no `rate`",
+            "write `rate`, or leave `counter` out",
+        ),
+        (IndicatorForm::Rate, Some(name @ ("increase" | "delta" | "idelta"))) => cx.warn(
+            place,
+            format!(
+                "with `counter: false` the value is taken for events a second, and `{name}` gives those of its window"
+            ),
+            "write `rate`",
+        ),
+        _ => {}
     }
+    true
 }
