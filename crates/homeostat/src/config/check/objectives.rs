@@ -225,3 +225,17 @@ impl Common {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::raw::openslo::Metadata;
+
+    #[test]
+    fn the_reference_tells_the_defaults_that_are_in_force() {
+        let record = Metadata::record();
+        let about = record.fields.iter().find(|field| field.key == "annotations").map(|field| field.about);
+        let told = format!("`homeostat.dev/min-events` (`{MIN_EVENTS_DEFAULT}`)");
+        assert!(about.is_some_and(|about| about.contains(&told)), "{told}: {about:?}");
+    }
+}

@@ -20,7 +20,7 @@ record! {
         "displayName" display_name: String => optional;
         /// Free labels; kept for others, not used.
         "labels" labels: Any => optional;
-        /// Extensions. On an `SLO`: `homeostat.dev/fast-window` (`1s`), `homeostat.dev/min-events` (`20`),
+        /// Extensions. On an `SLO`: `homeostat.dev/fast-window` (`1s`), `homeostat.dev/min-events` (`200`),
         /// `homeostat.dev/on-page` (`notify` or `propose-rollback`), `homeostat.dev/receivers`,
         /// `homeostat.dev/routes` (names divided by commas) and `homeostat.dev/version`.
         "annotations" annotations: Entries<String, Any> => optional;
