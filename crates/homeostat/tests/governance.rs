@@ -36,10 +36,13 @@ fn target(body: &'static str) -> SocketAddr {
     address
 }
 
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
 async fn until_found(client: &mut Client, query: &str) -> Value {
     loop {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let found = client.query(query, now).await;
+        let found = client.query(query, now()).await;
         if found.as_array().is_some_and(|found| !found.is_empty()) {
             return found;
         }
@@ -57,7 +60,8 @@ async fn values_over_budget_are_added_up_in_scrapes_and_refused_in_writes() {
     )
     .unwrap();
     let app = target(
-        "hits_total{user=\"a\"} 1\nhits_total{user=\"b\"} 2\nhits_total{user=\"c\"} 30\nhits_total{user=\"d\"} 400\n",
+        "hits_total{user=\"a\"} 1\nhits_total{user=\"b\"} 2\nhits_total{user=\"c\"} 30\nhits_total{user=\"d\"} 400\n\
+         hits_total{user=\"from the year 2286\"} 5000 9999999999999\n",
     );
     let listed = target("good_x 1\nbad_x 1\n");
     let file = dir.path().join("prometheus.yml");
@@ -73,10 +77,12 @@ async fn values_over_budget_are_added_up_in_scrapes_and_refused_in_writes() {
     let mut client = server.client().await;
     let found = until_found(&mut client, "hits_total{user=\"__other__\"}").await;
     assert_eq!(found.pointer("/0/value/1"), Some(&json!("430")));
+    until_found(&mut client, "count_over_time(hits_total{user=\"__other__\"}[10m]) > 1").await;
+    assert_eq!(client.query("hits_total", 9_999_999_999.999).await, json!([]), "a sample of the future is in no sum");
     assert_eq!(until_found(&mut client, "count(hits_total)").await.pointer("/0/value/1"), Some(&json!("3")));
-    until_found(&mut client, "good_x").await;
-    until_found(&mut client, "up{job=\"listed\"} == 1").await;
-    assert_eq!(client.query("bad_x", 0.0).await, json!([]));
+    until_found(&mut client, "count_over_time(good_x[10m]) > 1").await;
+    assert_eq!(client.query("count_over_time(bad_x[10m])", now()).await, json!([]));
+    assert_ne!(client.query("count_over_time(good_x[10m])", now()).await, json!([]));
 
     // What is pushed is stored as it is, or not at all.
     let numbers = ["1", "2", "3", "4", "5"];

@@ -11,7 +11,7 @@ use std::{
 use homeostat_model::TimeMs;
 use homeostat_sense_receive::{
     Rejected,
-    fold::Folded,
+    fold::{Folded, FoldedSeries},
     govern::{Governor, Limits, Verdict, Whole},
 };
 use homeostat_store_series::Batch;
@@ -20,7 +20,7 @@ use homeostat_wire::{
     intake::{Label, SeriesView},
 };
 
-use super::intake::{add, shown};
+use super::intake::{BAD_LABELS, add, add_ahead, shown};
 
 /// The governor, with what it has done.
 #[derive(Debug)]
@@ -76,12 +76,23 @@ impl Governed {
 
 impl Governing {
     /// Whether a series is stored as it is. Otherwise it is added to another one, or told as refused in the end.
-    pub(super) fn admits(&mut self, labels: &[Label<'_>], series: &SeriesView<'_>) -> bool {
+    ///
+    /// Samples after `newest_ms` are added to nothing, and counted in `ahead`: one from a year to come would make all that
+    /// follow look old.
+    pub(super) fn admits(
+        &mut self,
+        labels: &[Label<'_>],
+        series: &SeriesView<'_>,
+        newest_ms: TimeMs,
+        ahead: &mut Option<Rejected>,
+    ) -> bool {
         let why = match self.governed.governor.judge(labels, self.whole, self.now_ms) {
             Verdict::Admit => return true,
             Verdict::Fold(into) if series.histograms.is_empty() => {
-                self.governed.folded.fetch_add(series.samples.len() as u64, Ordering::Relaxed);
-                self.folded.add(into, series.samples);
+                let in_time = series.samples.iter().filter(|sample| sample.t_ms <= newest_ms);
+                let late = series.samples.len() - in_time.clone().count();
+                self.folded.add(into, in_time);
+                add_ahead(ahead, late, labels);
                 return false;
             }
             Verdict::Fold(_) => ("label values limit", "native histograms are not added up".to_owned()),
@@ -94,13 +105,19 @@ impl Governing {
     }
 
     /// Puts the sums into the batch, and gives what was refused.
-    pub(super) fn finish(self, batch: &mut Batch) -> Vec<Rejected> {
-        for (labels, sums) in self.folded.into_series() {
-            // Its labels are those of a series that was taken, but for a shorter value.
-            if batch.series(labels.iter().map(|(name, value)| (name, value))).is_ok() {
-                for (t_ms, sum) in sums {
-                    batch.float(t_ms, sum);
-                }
+    pub(super) fn finish(mut self, batch: &mut Batch) -> Vec<Rejected> {
+        for FoldedSeries { labels, samples, sums } in std::mem::take(&mut self.folded).into_series() {
+            // The other value may be the longer one.
+            if let Err(error) = batch.series(labels.iter().map(|(name, value)| (name, value))) {
+                let labels: Vec<Label<'_>> =
+                    labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let entry = self.refused.entry(BAD_LABELS).or_default();
+                add(entry, BAD_LABELS, samples, || format!("{}: {error}", shown(&labels)));
+                continue;
+            }
+            self.governed.folded.fetch_add(samples as u64, Ordering::Relaxed);
+            for (t_ms, sum) in sums {
+                batch.float(t_ms, sum);
             }
         }
         let rejected: Vec<Rejected> = self.refused.into_values().flatten().collect();

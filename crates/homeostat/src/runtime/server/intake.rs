@@ -126,13 +126,13 @@ impl SeriesSink for RequestBatch {
     fn series(&mut self, key: SeriesKey<'_, Infallible>, series: SeriesView<'_>) {
         let SeriesKey::Labels { labels, .. } = key;
         if let Some(governing) = &mut self.governing
-            && !governing.admits(labels, &series)
+            && !governing.admits(labels, &series, self.newest_ms, &mut self.ahead)
         {
             return;
         }
         if let Err(error) = self.batch.series(labels.iter().copied()) {
             let lost = series.samples.len() + series.histograms.len() + series.exemplars().count();
-            add(&mut self.bad_labels, "invalid labels", lost, || format!("{}: {error}", shown(labels)));
+            add(&mut self.bad_labels, BAD_LABELS, lost, || format!("{}: {error}", shown(labels)));
             return;
         }
         let newest_ms = self.newest_ms;
@@ -157,14 +157,10 @@ impl SeriesSink for RequestBatch {
             let latest = series.samples.last().map(|sample| sample.t_ms);
             let t_ms = exemplar.t_ms.or(latest).unwrap_or(newest_ms);
             if self.batch.exemplar(exemplar.labels.iter().copied(), t_ms, exemplar.value).is_err() {
-                add(&mut self.bad_labels, "invalid labels", 1, || format!("an exemplar of {}", shown(labels)));
+                add(&mut self.bad_labels, BAD_LABELS, 1, || format!("an exemplar of {}", shown(labels)));
             }
         }
-        if ahead > 0 {
-            add(&mut self.ahead, "out of bounds", ahead, || {
-                format!("{}: more than {} minutes ahead of this server's clock", shown(labels), AHEAD_MAX_MS / 60_000)
-            });
-        }
+        add_ahead(&mut self.ahead, ahead, labels);
     }
 
     fn metadata(&mut self, metadata: MetadataView<'_>) {
@@ -173,6 +169,18 @@ impl SeriesSink for RequestBatch {
 
     /// The receiver tells its own refusals.
     fn refused(&mut self, _: Refusal<'_>) {}
+}
+
+/// The word for labels that the store does not take.
+pub(super) const BAD_LABELS: &str = "invalid labels";
+
+/// Notes samples that are too far ahead of our clock, if there are any.
+pub(super) fn add_ahead(entry: &mut Option<Rejected>, count: usize, labels: &[Label<'_>]) {
+    if count > 0 {
+        add(entry, "out of bounds", count, || {
+            format!("{}: more than {} minutes ahead of this server's clock", shown(labels), AHEAD_MAX_MS / 60_000)
+        });
+    }
 }
 
 pub(super) fn shown(labels: &[Label<'_>]) -> String {
