@@ -167,9 +167,20 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let routes = receiver.router().merge(otlp_receiver.prometheus_router()).merge(top::router(&door));
     let routes = routes.merge(profiles.receiver.router()).merge(profiles_api.router());
-    let server = PrometheusServer::bind(options.spec, api, routes).await?;
+    let bound = async {
+        let server = PrometheusServer::bind(options.spec, api, routes).await?;
+        let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;
+        Ok::<_, ServerError>((server, otlp_servers))
+    };
+    let (server, otlp_servers) = match bound.await {
+        Ok(bound) => bound,
+        Err(error) => {
+            // Whoever tries again finds the outbox free, and no task of this attempt.
+            sender.stop().await;
+            return Err(error);
+        }
+    };
     let address = server.local_addr();
-    let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;
     let otlp = otlp_servers.addresses();
     let stop = CancellationToken::new();
     let (main, others) = (server.run(stop.clone()), otlp_servers.run(stop.clone()));
@@ -271,5 +282,41 @@ impl RunningServer {
         // Beside each other: no bucket may keep samples from the disk.
         let (profiles_lost, closed) = tokio::join!(self.keeping.stop(CLOSE_TIMEOUT), closing);
         profiles_lost + closed.map_or(0, |closed| closed.err().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::error_chain::chain;
+
+    use super::{settings::AddressNames, settings::Settings, *};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = dir.path().join("prometheus.yml");
+        let text = "alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9']}]}]}";
+        std::fs::write(&file, text).unwrap();
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = alive();
+        for otlp in [false, true] {
+            let listen = if otlp { "127.0.0.1:0".parse().unwrap() } else { taken.local_addr().unwrap() };
+            let settings = Settings {
+                scrape_config: Some(file.clone()),
+                alert_webhooks: vec!["http://127.0.0.1:9/".to_owned()],
+                otlp_http: otlp.then(|| taken.local_addr().unwrap()),
+                ..Settings::new(AddressNames::KEYS, listen, dir.path().join("data"))
+            };
+            let problem = start(settings.options().unwrap()).await.unwrap_err();
+            assert!(matches!(problem, ServerError::Serve(_)), "{}", chain(&problem));
+            // A task is counted for a moment after it was waited for.
+            let ended = async {
+                while alive() > before {
+                    tokio::task::yield_now().await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok(), "{} tasks", alive());
+        }
     }
 }
