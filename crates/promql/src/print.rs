@@ -7,10 +7,9 @@
 //!
 //! Source: Prometheus, `promql/parser/printer.go` and `prettier.go`.
 
-use homeostat_model::number_text;
 use std::fmt::{self, Display, Formatter};
 
-use homeostat_model::labels::METRIC_NAME;
+use homeostat_model::{labels::METRIC_NAME, number_text};
 
 use crate::{
     ast::{

@@ -1,9 +1,8 @@
 //! A histogram as text: what labels of `count_values` and error texts show.
 
-use homeostat_model::number_text::shortest;
 use std::fmt::Write as _;
 
-use homeostat_model::Histogram;
+use homeostat_model::{Histogram, number_text::shortest};
 
 use super::bucket::{Bucket, negative_ascending, positive_ascending, zero_bucket};
 

@@ -1,5 +1,7 @@
 //! What is written behind an expression: `[5m]`, `[1h:5m]`, `offset`, `@`, `anchored` and `smoothed`.
 
+use homeostat_model::number_text;
+
 use super::{
     expr::Tree,
     join,
@@ -10,7 +12,6 @@ use crate::{
     ast::{At, ByteSpan, Duration, DurationKind, Expr, ExprKind, Extend, MatrixSelector, Shift, Subquery},
     lexer::{Keyword, TokenKind},
 };
-use homeostat_model::number_text;
 
 impl Parser<'_> {
     /// Reads everything that is written behind an expression.

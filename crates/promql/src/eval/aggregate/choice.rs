@@ -1,5 +1,7 @@
 //! `limitk` and `limit_ratio`: some series of each group, whatever their values.
 
+use homeostat_model::number_text::shortest;
+
 use super::{cells::Cells, fold::column_of, groups::Groups, hash::hash64, quantile::extremes, ranking::count_param};
 use crate::{
     ast::Aggregate,
@@ -9,7 +11,6 @@ use crate::{
         series::Series,
     },
 };
-use homeostat_model::number_text::shortest;
 
 /// `limitk(k, v)`: the first k series of each group.
 pub(super) fn first(ev: &Evaluator<'_>, aggregate: &Aggregate, sink: &mut Sink<'_>) -> Result<(), EvalError> {

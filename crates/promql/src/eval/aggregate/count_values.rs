@@ -1,7 +1,6 @@
 //! `count_values("label", v)`: how many series of each group have which value.
 
-use homeostat_model::number_text;
-use homeostat_model::{Labels, SampleValue};
+use homeostat_model::{Labels, SampleValue, number_text};
 
 use super::{cells::Cells, fold::column_of, groups::Groups};
 use crate::{

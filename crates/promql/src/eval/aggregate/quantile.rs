@@ -1,5 +1,7 @@
 //! `quantile(φ, v)`: all numbers of a group at a step are needed together.
 
+use homeostat_model::number_text::shortest;
+
 use super::{groups::Groups, inner_span, note_ignored};
 use crate::{
     ast::{Aggregate, ByteSpan},
@@ -12,7 +14,6 @@ use crate::{
         series::Series,
     },
 };
-use homeostat_model::number_text::shortest;
 
 /// Hands on the groups of a quantile.
 pub(super) fn rows(ev: &Evaluator<'_>, aggregate: &Aggregate, sink: &mut Sink<'_>) -> Result<(), EvalError> {

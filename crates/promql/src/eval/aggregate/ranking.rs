@@ -3,10 +3,9 @@
 //! Per group and step the k best are held in a heap with the worst of them on top; what is worse than that is forgotten
 //! at once. Of series only the labels of those are held that were among the best at some step.
 
-use homeostat_model::number_text::shortest;
 use std::{cmp::Ordering, collections::BinaryHeap};
 
-use homeostat_model::Labels;
+use homeostat_model::{Labels, number_text::shortest};
 
 use super::{cells::Cells, fold::column_of, groups::Groups, note_ignored, quantile::extremes};
 use crate::{

@@ -4,10 +4,9 @@
 //! with the same labels but `le` are one histogram. Labels are looked at once per series, not per step.
 //! Where a native and a classic histogram have the same labels at the same step, neither is answered for.
 
-use homeostat_model::number_text::open_metrics;
 use std::collections::BTreeMap;
 
-use homeostat_model::{Histogram, Labels};
+use homeostat_model::{Histogram, Labels, number_text::open_metrics};
 
 use super::{
     present_histograms,

@@ -2,10 +2,12 @@
 //!
 //! Source of the texts: `util/annotations/annotations.go` of Prometheus; clients and its acceptance suite compare them.
 
-use homeostat_model::number_text::{rounded, shortest};
 use std::collections::BTreeMap;
 
-use homeostat_model::TimeMs;
+use homeostat_model::{
+    TimeMs,
+    number_text::{rounded, shortest},
+};
 
 use crate::{ast::ByteSpan, eval::date, histogram::FilledUp, note::Notes, quote::quote};
 

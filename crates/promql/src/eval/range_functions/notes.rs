@@ -2,13 +2,14 @@
 //!
 //! Source of the texts: `util/annotations/annotations.go` of Prometheus; clients and its acceptance suite compare them.
 
+use homeostat_model::number_text::shortest;
+
 use super::starts::any_overlap;
 use crate::{
     eval::window::{Place, Window},
     note::Notes,
     quote::quote,
 };
-use homeostat_model::number_text::shortest;
 
 /// Warns of a window with both kinds of samples, to which the function has no answer.
 pub(super) fn mixed_kinds(place: &Place<'_>, notes: &mut Notes) {

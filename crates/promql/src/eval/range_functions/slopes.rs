@@ -1,10 +1,9 @@
 //! How fast and where to: `rate`, `increase`, `delta`, `irate`, `idelta`, `deriv`, `predict_linear` and
 //! `double_exponential_smoothing`.
 
-use homeostat_model::number_text::shortest;
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, SampleValue};
+use homeostat_model::{Histogram, SampleValue, number_text::shortest};
 
 use super::{
     findings::Findings,
