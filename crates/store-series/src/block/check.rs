@@ -35,10 +35,47 @@ impl Print {
         self.count += 1;
         self.sum = self.sum.wrapping_add(mixed(series.into()));
     }
+}
 
-    fn of_list(bytes: &[u8], limit: u32) -> Result<Self, Malformed> {
-        let mut print = Self::default();
-        postings::for_each_run(bytes, limit, |first, len| (first..first + len).for_each(|series| print.add(series)))?;
+/// Series between two sums that are kept: a run costs as much to add up at most, however long it is, and the sums of ten
+/// million series take 80 kB.
+const STRIDE: u32 = 1024;
+
+/// Sums over the numbers of all series before each multiple of [`STRIDE`].
+#[derive(Debug)]
+struct Sums(Vec<u64>);
+
+impl Sums {
+    fn up_to(series: u32) -> Self {
+        let mut sums = vec![0];
+        let mut print = Print::default();
+        for number in 0..series {
+            print.add(number);
+            if (number + 1).is_multiple_of(STRIDE) {
+                sums.push(print.sum);
+            }
+        }
+        Self(sums)
+    }
+
+    /// Over all numbers below one, which is not above the number of series.
+    fn below(&self, series: u32) -> u64 {
+        let kept = self.0.get((series / STRIDE) as usize).copied().unwrap_or_default();
+        (series - series % STRIDE..series).fold(kept, |sum, number| sum.wrapping_add(mixed(number.into())))
+    }
+
+    /// The print of a list.
+    fn of_list(&self, bytes: &[u8], series: u32) -> Result<Print, Malformed> {
+        let mut print = Print::default();
+        postings::for_each_run(bytes, series, |first, len| {
+            print.count += u64::from(len);
+            let sum = if len < STRIDE {
+                (first..first + len).fold(0_u64, |sum, number| sum.wrapping_add(mixed(number.into())))
+            } else {
+                self.below(first + len).wrapping_sub(self.below(first))
+            };
+            print.sum = print.sum.wrapping_add(sum);
+        })?;
         Ok(print)
     }
 }
@@ -60,6 +97,7 @@ pub(super) struct Check<'b> {
     report: &'b mut dyn FnMut(BlockError),
     columns: Vec<Span>,
     chunks: Vec<Span>,
+    sums: Sums,
     /// For each pair the series that have it, as their pages say; worth nothing once one of them is damaged.
     having: Vec<Print>,
     series_damaged: bool,
@@ -78,6 +116,7 @@ impl Block {
             report,
             columns: Vec::new(),
             chunks: Vec::new(),
+            sums: Sums::up_to(self.footer.series),
             having: vec![Print::default(); self.footer.pairs as usize],
             series_damaged: false,
             floats: 0,
@@ -325,7 +364,7 @@ impl Check<'_> {
 
     /// What a list says; a fault is reported.
     fn print(&mut self, offset: u64, bytes: &[u8]) -> Option<Print> {
-        let print = Print::of_list(bytes, self.block.footer.series);
+        let print = self.sums.of_list(bytes, self.block.footer.series);
         print.map_err(|error| self.say(offset, error)).ok()
     }
 
@@ -362,5 +401,23 @@ fn fill(all: &mut [Span], first: u64, spans: &[Span]) {
     let slots = usize::try_from(first).ok().and_then(|first| all.get_mut(first..)).unwrap_or_default();
     for (slot, span) in slots.iter_mut().zip(spans) {
         *slot = *span;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sums_of_runs_are_those_of_their_numbers(series in 1_u32..5000, from in 0_u32..5000, to in 0_u32..5000) {
+            let (from, to) = (from.min(to).min(series), from.max(to).min(series));
+            let sums = Sums::up_to(series);
+            let mut one_by_one = Print::default();
+            (from..to).for_each(|number| one_by_one.add(number));
+            prop_assert_eq!(sums.below(to).wrapping_sub(sums.below(from)), one_by_one.sum);
+        }
     }
 }
