@@ -22,14 +22,20 @@ use crate::{
     relay::{RelaySpec, now_ms},
 };
 
+/// What a lane needs, and what it takes to start it again.
+#[derive(Clone)]
+pub(crate) struct LaneParts {
+    pub(crate) number: usize,
+    pub(crate) spec: Arc<RelaySpec>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) places: Arc<Semaphore>,
+}
+
 /// One lane of a destination.
 pub(crate) struct Lane {
-    number: usize,
-    spec: Arc<RelaySpec>,
-    queue: Arc<Queue>,
-    counters: Arc<Counters>,
-    carrier: Arc<dyn Carrier>,
-    places: Arc<Semaphore>,
+    parts: LaneParts,
     /// What blocks for the disk; it goes on when the lane is stopped, and who runs the lane waits for it.
     work: TaskTracker,
     answered: u64,
@@ -60,16 +66,8 @@ impl Load {
 struct Stopped;
 
 impl Lane {
-    pub(crate) fn new(
-        number: usize,
-        spec: Arc<RelaySpec>,
-        queue: Arc<Queue>,
-        counters: Arc<Counters>,
-        carrier: Arc<dyn Carrier>,
-        places: Arc<Semaphore>,
-        work: TaskTracker,
-    ) -> Self {
-        Self { number, spec, queue, counters, carrier, places, work, answered: 0 }
+    pub(crate) fn new(parts: LaneParts, work: TaskTracker) -> Self {
+        Self { parts, work, answered: 0 }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -78,7 +76,7 @@ impl Lane {
     }
 
     async fn send_all(&mut self) {
-        let number = self.number;
+        let number = self.parts.number;
         let Ok((answered, entries)) = self.patiently(move |queue| queue.interrupted(number)).await else { return };
         self.answered = answered;
         if !entries.is_empty() && self.see_through(Load { entries, perhaps: true }).await.is_err() {
@@ -96,14 +94,14 @@ impl Lane {
         &self,
         work: impl Fn(&Queue) -> Result<T, E> + Clone + Send + 'static,
     ) -> Result<T, Stopped> {
-        let mut wait = self.spec.backoff_min;
+        let mut wait = self.parts.spec.backoff_min;
         loop {
-            let (queue, work) = (Arc::clone(&self.queue), work.clone());
+            let (queue, work) = (Arc::clone(&self.parts.queue), work.clone());
             match self.work.spawn_blocking(move || work(&queue)).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(error)) => {
-                    if self.counters.trouble(&error.to_string()) {
-                        tracing::error!(%error, remote = self.spec.name, "the queue cannot be read or written; it is tried again");
+                    if self.parts.counters.trouble(&error.to_string()) {
+                        tracing::error!(%error, remote = self.parts.spec.name, "the queue cannot be read or written; it is tried again");
                     }
                 }
                 // Our own mistake, and the lane's end as much as one of its own.
@@ -113,7 +111,7 @@ impl Lane {
                 },
             }
             tokio::time::sleep(wait).await;
-            wait = longer(wait, &self.spec);
+            wait = longer(wait, &self.parts.spec);
         }
     }
 
@@ -122,14 +120,14 @@ impl Lane {
         let (mut entries, mut samples, mut bytes) = (Vec::new(), 0, 0);
         let mut deadline = None;
         loop {
-            let (next, spilled) = self.queue.peek(self.number);
+            let (next, spilled) = self.parts.queue.peek(self.parts.number);
             match next {
                 Some(head) => {
-                    let full = self.spec.samples_per_send_max as u64;
+                    let full = self.parts.spec.samples_per_send_max as u64;
                     if !entries.is_empty() && full < samples + head.all() {
                         break;
                     }
-                    let Some(entry) = self.queue.take(self.number) else { continue };
+                    let Some(entry) = self.parts.queue.take(self.parts.number) else { continue };
                     samples += entry.head.all();
                     bytes += entry.packed.len();
                     entries.push(entry);
@@ -137,18 +135,18 @@ impl Lane {
                     if full <= samples || REQUEST_BYTES_MAX / 4 <= bytes {
                         break;
                     }
-                    deadline.get_or_insert_with(|| Instant::now() + self.spec.batch_deadline);
+                    deadline.get_or_insert_with(|| Instant::now() + self.parts.spec.batch_deadline);
                 }
                 None if spilled => {
-                    let number = self.number;
+                    let number = self.parts.number;
                     if let Refill::NotDurable(ticket) = self.patiently(move |queue| queue.refill(number)).await? {
                         durable(ticket).await;
                     }
                 }
                 None => match deadline {
-                    None => self.queue.news(self.number).await,
+                    None => self.parts.queue.news(self.parts.number).await,
                     Some(deadline) => {
-                        if tokio::time::timeout_at(deadline, self.queue.news(self.number)).await.is_err() {
+                        if tokio::time::timeout_at(deadline, self.parts.queue.news(self.parts.number)).await.is_err() {
                             break;
                         }
                     }
@@ -165,14 +163,14 @@ impl Lane {
                 durable(ticket).await;
             }
         }
-        let (number, last) = (self.number, load.last());
+        let (number, last) = (self.parts.number, load.last());
         let position = Position { answered: self.answered, sending: last };
         if !load.perhaps {
             self.patiently(move |queue| queue.note(number, position)).await?;
         }
         self.deliver(&mut load).await;
         self.answered = last;
-        let idle = matches!(self.queue.peek(number), (None, false));
+        let idle = matches!(self.parts.queue.peek(number), (None, false));
         let position = Position { answered: last, sending: last };
         self.patiently(move |queue| {
             if idle {
@@ -187,41 +185,51 @@ impl Lane {
     async fn deliver(&self, load: &mut Load) {
         let samples = load.samples();
         let Some(body) = self.body(load) else {
-            self.counters.failed(samples);
-            tracing::error!(remote = self.spec.name, samples, "records of the queue cannot be read and are left out");
+            self.parts.counters.failed(samples);
+            tracing::error!(
+                remote = self.parts.spec.name,
+                samples,
+                "records of the queue cannot be read and are left out"
+            );
             return;
         };
-        let mut wait = self.spec.backoff_min;
+        let mut wait = self.parts.spec.backoff_min;
         loop {
             if self.too_old(load) {
-                self.counters.dropped(samples, Dropped::TooOld);
-                tracing::warn!(remote = self.spec.name, samples, "samples are too old to be sent and are dropped");
+                self.parts.counters.dropped(samples, Dropped::TooOld);
+                tracing::warn!(
+                    remote = self.parts.spec.name,
+                    samples,
+                    "samples are too old to be sent and are dropped"
+                );
                 return;
             }
             // The semaphore is never closed.
-            let place = self.places.acquire().await;
-            let answer = self.carrier.carry(body.clone(), self.spec.version).await;
+            let place = self.parts.places.acquire().await;
+            let answer = self.parts.carrier.carry(body.clone(), self.parts.spec.version).await;
             drop(place);
             match answer {
                 Answer::Taken { written } => {
-                    self.counters.sent(&load.heads(), body.len(), written);
-                    self.counters.well();
+                    self.parts.counters.sent(&load.heads(), body.len(), written);
+                    self.parts.counters.well();
                     return;
                 }
+                // Where the destination says how much it wrote, that is of this sending alone: what it wrote of the one
+                // whose answer was lost is refused now as out of order, and has arrived all the same.
                 Answer::Refused { status: 400, .. } if load.perhaps => {
-                    tracing::info!(remote = self.spec.name, samples, "what was sent again had arrived before");
-                    self.counters.sent(&load.heads(), body.len(), None);
-                    self.counters.well();
+                    tracing::info!(remote = self.parts.spec.name, samples, "what was sent again had arrived before");
+                    self.parts.counters.sent(&load.heads(), body.len(), None);
+                    self.parts.counters.well();
                     return;
                 }
                 Answer::Refused { status, why, written } => {
                     match written {
-                        Some(_) => self.counters.sent(&load.heads(), body.len(), written),
-                        None => self.counters.failed(samples),
+                        Some(_) => self.parts.counters.sent(&load.heads(), body.len(), written),
+                        None => self.parts.counters.failed(samples),
                     }
-                    if self.counters.trouble(&why) {
+                    if self.parts.counters.trouble(&why) {
                         tracing::error!(
-                            remote = self.spec.name,
+                            remote = self.parts.spec.name,
                             status,
                             samples,
                             "samples are refused, in part or all of them, and dropped: {why}"
@@ -231,19 +239,19 @@ impl Lane {
                 }
                 Answer::Later { after, why, perhaps } => {
                     load.perhaps |= perhaps;
-                    self.counters.retried(samples);
-                    if self.counters.trouble(&why) {
-                        tracing::warn!(remote = self.spec.name, "samples wait: {why}");
+                    self.parts.counters.retried(samples);
+                    if self.parts.counters.trouble(&why) {
+                        tracing::warn!(remote = self.parts.spec.name, "samples wait: {why}");
                     }
                     tokio::time::sleep(wait.max(after.unwrap_or_default()).min(RETRY_AFTER_MAX)).await;
-                    wait = longer(wait, &self.spec);
+                    wait = longer(wait, &self.parts.spec);
                 }
             }
         }
     }
 
     fn too_old(&self, load: &Load) -> bool {
-        let age_max = i64::try_from(self.spec.age_max.as_millis()).unwrap_or(i64::MAX);
+        let age_max = i64::try_from(self.parts.spec.age_max.as_millis()).unwrap_or(i64::MAX);
         let oldest = now_ms().saturating_sub(age_max);
         load.entries.last().is_some_and(|entry| entry.head.arrived_ms < oldest)
     }
@@ -256,7 +264,7 @@ impl Lane {
             snappy::decompress(&entry.packed, 64 * REQUEST_BYTES_MAX, &mut piece).ok()?;
             message.extend_from_slice(&piece);
         }
-        if self.spec.version == Version::V2 {
+        if self.parts.spec.version == Version::V2 {
             let mut read = Collected::default();
             decode_v1(&message, &IntakeLimits::default(), &mut read).ok()?;
             let mut encoder = EncoderV2::default();

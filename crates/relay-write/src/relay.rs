@@ -18,7 +18,7 @@ use crate::{
     batch::RelayBatch,
     carrier::{Carrier, Version},
     counters::Counters,
-    lane::Lane,
+    lane::{Lane, LaneParts},
     limits::{AGE_MAX, LANES, QUEUE_BYTES_MAX},
     queue::{OpenError, Queue},
 };
@@ -114,14 +114,14 @@ impl Relay {
         let places = Arc::new(Semaphore::new(self.spec.concurrency.clamp(1, LANES)));
         let mut lanes = JoinSet::new();
         for number in 0..LANES {
-            let tended = Tended {
+            let tended = Tended(LaneParts {
                 number,
                 spec: Arc::clone(&self.spec),
                 queue: Arc::clone(&self.queue),
                 counters: Arc::clone(&self.counters),
                 carrier: Arc::clone(&carrier),
                 places: Arc::clone(&places),
-            };
+            });
             lanes.spawn(tended.run(stop.clone()));
         }
         stop.cancelled().await;
@@ -157,15 +157,8 @@ impl Relay {
     }
 }
 
-/// A lane, and what it takes to start it again.
-struct Tended {
-    number: usize,
-    spec: Arc<RelaySpec>,
-    queue: Arc<Queue>,
-    counters: Arc<Counters>,
-    carrier: Arc<dyn Carrier>,
-    places: Arc<Semaphore>,
-}
+/// A lane that is started again when it panics.
+struct Tended(LaneParts);
 
 impl Tended {
     /// Runs the lane until `stop`. When it panics, that is told, and it goes on as after a crash: what was under way is sent
@@ -174,37 +167,26 @@ impl Tended {
         loop {
             let work = TaskTracker::new();
             // What a panic leaves half-done is the lane's own memory, which is forgotten with it, and counters.
-            let ended = AssertUnwindSafe(self.lane(&work).run(stop.clone())).catch_unwind().await;
+            let ended =
+                AssertUnwindSafe(Lane::new(self.0.clone(), work.clone()).run(stop.clone())).catch_unwind().await;
             // A note that is being written belongs to this run: the next one must not find it half-way.
             work.close();
             work.wait().await;
             let Err(panic) = ended else { return };
             let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
             let said = said.unwrap_or("it says nothing");
-            self.counters.panicked();
+            self.0.counters.panicked();
             tracing::error!(
-                remote = self.spec.name,
-                lane = self.number,
+                remote = self.0.spec.name,
+                lane = self.0.number,
                 said,
                 "a sender ended by a fault of ours; it is started again, please report it"
             );
-            self.counters.trouble("a sender ended by a fault of ours");
-            if stop.run_until_cancelled(tokio::time::sleep(self.spec.backoff_max)).await.is_none() {
+            self.0.counters.trouble("a sender ended by a fault of ours");
+            if stop.run_until_cancelled(tokio::time::sleep(self.0.spec.backoff_max)).await.is_none() {
                 return;
             }
         }
-    }
-
-    fn lane(&self, work: &TaskTracker) -> Lane {
-        Lane::new(
-            self.number,
-            Arc::clone(&self.spec),
-            Arc::clone(&self.queue),
-            Arc::clone(&self.counters),
-            Arc::clone(&self.carrier),
-            Arc::clone(&self.places),
-            work.clone(),
-        )
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -184,7 +184,7 @@ async fn everything_arrives_once_in_order_through_crashes_and_lost_answers() {
 async fn more_than_memory_holds_waits_on_disk_and_keeps_its_order() {
     let disk = SimDisk::default();
     let relay = Arc::new(Relay::open(spec(Version::V1, 20_000, 1 << 30), Path::new("/queue"), Arc::new(disk)).unwrap());
-    // Nobody sends yet: lanes keep 2 MiB each, and this is more.
+    // Nobody sends yet: lanes keep two ends of 1 MiB each, and this is more.
     for round in 0..15 {
         put(&relay, 64, round * 2000..(round + 1) * 2000);
     }
@@ -245,8 +245,11 @@ async fn what_is_too_old_is_not_sent_and_what_is_refused_is_not_sent_again() {
         let spec = RelaySpec { age_max, ..spec(Version::V1, 5, 1 << 20) };
         let relay = Arc::new(Relay::open(spec, Path::new("/queue"), Arc::new(SimDisk::default())).unwrap());
         put(&relay, 1, 0..3);
-        // Its clock counts milliseconds.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // Its clock counts milliseconds; the next one has to begin.
+        let put_at = now_ms();
+        while now_ms() <= put_at {
+            tokio::task::yield_now().await;
+        }
         let (never, stop) = (Arc::new(Never(Mutex::new(0))), CancellationToken::new());
         let (sender, carrier, stopped) = (Arc::clone(&relay), Arc::clone(&never), stop.clone());
         let sending = tokio::spawn(async move { sender.run(carrier, stopped, PATIENCE).await });
@@ -255,6 +258,10 @@ async fn what_is_too_old_is_not_sent_and_what_is_refused_is_not_sent_again() {
         assert!(sending.await.unwrap());
         assert_eq!((*never.0.lock().unwrap(), metric(&relay, name)), (asked, 3));
     }
+}
+
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
 }
 
 /// A destination that does what it is told.
@@ -294,6 +301,24 @@ async fn what_a_destination_takes_in_part_is_counted_in_part() {
         assert_eq!(metric(&relay, "prometheus_remote_storage_histograms_total"), 0, "none were sent");
         assert_eq!(metric(&relay, "prometheus_remote_storage_samples_failed_total"), 10);
     }
+}
+
+#[tokio::test]
+async fn what_had_arrived_before_its_answer_was_lost_is_not_called_lost() {
+    let relay = relay(spec(Version::V2, 100, 1 << 20), &SimDisk::default());
+    put(&relay, 1, 0..100);
+    let is_lost = AtomicBool::new(true);
+    let written = Some(Written { samples: 1, histograms: 0 });
+    let does = move || {
+        if is_lost.swap(false, Ordering::Relaxed) {
+            Answer::Later { after: None, why: "the connection broke".to_owned(), perhaps: true }
+        } else {
+            Answer::Refused { status: 400, why: "out of order sample".to_owned(), written }
+        }
+    };
+    sent(&relay, does).await;
+    assert_eq!(metric(&relay, "prometheus_remote_storage_samples_total"), 100);
+    assert_eq!(metric(&relay, "prometheus_remote_storage_samples_failed_total"), 0);
 }
 
 /// Panics so many times, and then takes everything.
