@@ -116,14 +116,20 @@ impl IndicatorState {
         part: impl Iterator<Item = (&'a Labels, f64)>,
         total: impl Iterator<Item = (&'a Labels, f64)>,
     ) -> Observed {
-        let before = self.observed_ms.replace(t_ms);
+        let before = self.observed_ms;
         let (part, total) = match self.form {
-            IndicatorForm::Counter => (self.part.grown(t_ms, part), self.total.grown(t_ms, total)),
+            IndicatorForm::Counter => {
+                self.observed_ms = Some(t_ms);
+                (self.part.grown(t_ms, part), self.total.grown(t_ms, total))
+            }
             IndicatorForm::Rate => {
                 let elapsed_ms = before.map_or(i64::MAX, |before| t_ms.saturating_sub(before));
                 let seconds = if elapsed_ms <= RATE_GAP_MAX_MS { elapsed_ms.max(0) as f64 / 1000.0 } else { 0.0 };
                 let events = |all: Option<f64>| all.map(|rate| rate * seconds);
-                (events(sum(part)), events(sum(total)))
+                let (part, total) = (events(sum(part)), events(sum(total)));
+                // While there is nothing, nothing was seen: what comes next stands for the gap as well.
+                self.observed_ms = total.map(|_| t_ms).or(before);
+                (part, total)
             }
         };
         // A part without any series counts nothing: an application that never failed has no series of failures.
@@ -259,6 +265,22 @@ mod tests {
             events(0, 0),
             "nobody looked for long"
         );
+    }
+
+    #[test]
+    fn a_rate_that_was_away_for_less_than_a_minute_counts_for_the_gap() {
+        let all = Labels::empty();
+        let mut state = IndicatorState::new(IndicatorForm::Rate, true);
+        observe(&mut state, 0, &[(&all, 3.0)], &[(&all, 4.0)]);
+        assert_eq!(observe(&mut state, 1000, &[(&all, 3.0)], &[(&all, 4.0)]), events(3, 1));
+        for second in 2..30 {
+            assert_eq!(observe(&mut state, second * 1000, &[], &[]), Observed::Nothing);
+        }
+        assert_eq!(observe(&mut state, 31_000, &[(&all, 3.0)], &[(&all, 4.0)]), events(90, 30), "thirty seconds");
+        for second in 32..92 {
+            assert_eq!(observe(&mut state, second * 1000, &[], &[]), Observed::Nothing);
+        }
+        assert_eq!(observe(&mut state, 92_000, &[(&all, 3.0)], &[(&all, 4.0)]), events(0, 0), "told as unmeasured");
     }
 
     proptest! {
