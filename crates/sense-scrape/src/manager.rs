@@ -11,7 +11,11 @@ use std::{
     collections::HashMap,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use homeostat_model::Labels;
@@ -26,13 +30,16 @@ use crate::{
     fetch::Fetcher,
     scraper::{Scraper, SharedStatus, Status},
     sink::Sink,
-    spec::Job,
+    spec::{Discovery, Job},
     target::{Found, Target, targets_of},
     tls::TlsError,
 };
 
 /// Dropped targets that are shown; the rest is counted.
 const DROPPED_SHOWN_MAX: usize = 1_000;
+
+/// How long to wait before a source that ended by a fault of ours is followed again.
+const SOURCE_AGAIN: Duration = Duration::from_secs(5);
 
 /// A target with its state, for the API.
 #[derive(Clone, Debug)]
@@ -56,8 +63,10 @@ pub struct JobView {
     pub dropped_count: usize,
     /// Addresses that are no targets, and sources that cannot be read.
     pub troubles: Vec<String>,
-    /// How often a scraper or a source of the job ended by a fault of ours.
+    /// How often a scraper of the job ended by a fault of ours.
     pub panics: u64,
+    /// How often a source of targets did.
+    pub source_panics: u64,
 }
 
 /// The state of all jobs, shared with the API.
@@ -71,6 +80,7 @@ struct Shown {
     dropped_count: usize,
     troubles: Vec<String>,
     panics: u64,
+    source_panics: Arc<AtomicU64>,
 }
 
 impl Targets {
@@ -91,6 +101,7 @@ impl Targets {
                     dropped_count: shown.dropped_count,
                     troubles: shown.troubles.clone(),
                     panics: shown.panics,
+                    source_panics: shown.source_panics.load(Ordering::Relaxed),
                 };
                 (name.clone(), view)
             })
@@ -148,6 +159,7 @@ struct JobTask<W> {
     running: HashMap<Key, Running>,
     scrapers: JoinSet<()>,
     panics: u64,
+    source_panics: Arc<AtomicU64>,
 }
 
 /// Labels and address of a target.
@@ -182,7 +194,8 @@ pub async fn run_job<W: Workers>(
     let fetcher = Fetcher::new(Arc::new(job.http.clone()))?;
     let name = job.name.clone();
     let (running, scrapers) = (HashMap::new(), JoinSet::new());
-    let mut task = JobTask { job, fetcher, workers, targets, retire, running, scrapers, panics: 0 };
+    let source_panics = Arc::default();
+    let mut task = JobTask { job, fetcher, workers, targets, retire, running, scrapers, panics: 0, source_panics };
     task.follow(read, &stop).await;
     while let Some(ended) = task.scrapers.join_next_with_id().await {
         task.note_end(ended);
@@ -201,7 +214,9 @@ impl<W: Workers> JobTask<W> {
         let (changed, mut changes) = watch::channel(());
         for discovery in self.job.discovery.clone() {
             let (sender, receiver) = watch::channel(Discovered::default());
-            sources.spawn(discover::follow(discovery, ReadGroups::clone(&read), sender, stop.clone()));
+            let (job, panics) = (self.job.name.clone(), Arc::clone(&self.source_panics));
+            let source = Source { job, discovery, read: ReadGroups::clone(&read), found: sender, panics };
+            sources.spawn(source.run(stop.clone()));
             found.push(receiver.clone());
             sources.spawn(pass_on(receiver, changed.clone(), stop.clone()));
         }
@@ -221,20 +236,14 @@ impl<W: Workers> JobTask<W> {
                     Some(ended) = self.scrapers.join_next_with_id() => if self.note_end(ended) {
                         break Settled::Changed;
                     },
-                    Some(ended) = sources.join_next() => if let Err(error) = ended {
-                        self.panicked("a source", &error);
-                    },
+                    Some(_said_all) = sources.join_next() => {}
                 }
             };
             if settled == Settled::Stopped {
                 break;
             }
         }
-        while let Some(ended) = sources.join_next().await {
-            if let Err(error) = ended {
-                self.panicked("a source", &error);
-            }
-        }
+        while sources.join_next().await.is_some() {}
     }
 
     /// Notes that a scraper has ended. True when it should not have: then its target needs another one.
@@ -260,7 +269,8 @@ impl<W: Workers> JobTask<W> {
 
     /// Starts what is new and stops what is gone.
     fn settle(&mut self, found: &[watch::Receiver<Discovered>], stop: &CancellationToken) {
-        let mut shown = Shown { panics: self.panics, ..Shown::default() };
+        let source_panics = Arc::clone(&self.source_panics);
+        let mut shown = Shown { panics: self.panics, source_panics, ..Shown::default() };
         let mut wanted = HashMap::new();
         for source in found {
             let source = source.borrow();
@@ -317,6 +327,33 @@ impl<W: Workers> JobTask<W> {
         let work = self.workers.work(&self.job, target.clone(), fetcher, status.clone(), now, end);
         let task = self.scrapers.spawn(work).id();
         Running { target, status, stop, gone, task }
+    }
+}
+
+/// A source of targets, and what it takes to follow it again.
+struct Source {
+    job: String,
+    discovery: Discovery,
+    read: ReadGroups,
+    found: watch::Sender<Discovered>,
+    panics: Arc<AtomicU64>,
+}
+
+impl Source {
+    /// Follows it until `stop`, or until it has said all. When that panics, it is told and followed anew; what was found
+    /// last stays meanwhile.
+    async fn run(self, stop: CancellationToken) {
+        loop {
+            let (discovery, read, found) = (self.discovery.clone(), ReadGroups::clone(&self.read), self.found.clone());
+            let mut following = JoinSet::new();
+            following.spawn(discover::follow(discovery, read, found, stop.clone()));
+            let Some(Err(error)) = following.join_next().await else { return };
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(job = self.job, %error, "a source of targets ended by a fault of ours; it is followed again, please report it");
+            if stop.run_until_cancelled(tokio::time::sleep(SOURCE_AGAIN)).await.is_none() {
+                return;
+            }
+        }
     }
 }
 

@@ -205,7 +205,35 @@ fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (file, key_file)
 }
 
+/// Ports are free when they are chosen, and may be taken by the time a server listens; then another one is.
+const PORTS_TRIED: usize = 20;
+
 async fn nginx(dir: &Path, server: &(PathBuf, PathBuf), client: &Path) -> Option<(Nginx, SocketAddr)> {
+    let program = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| {
+        let asked = Command::new(program).arg("-v").stderr(Stdio::null()).status();
+        asked.is_ok_and(|status| status.success())
+    });
+    let Some(program) = program else {
+        println!("SKIPPED: nginx is not installed");
+        return None;
+    };
+    for _ in 0..PORTS_TRIED {
+        let running = nginx_once(program, dir, server, client).await;
+        if running.is_some() {
+            return running;
+        }
+    }
+    let log = std::fs::read_to_string(dir.join("error.log")).unwrap_or_default();
+    unreachable!("nginx ends as soon as it is started: {log}");
+}
+
+/// `None` when it ended before it listened.
+async fn nginx_once(
+    program: &str,
+    dir: &Path,
+    server: &(PathBuf, PathBuf),
+    client: &Path,
+) -> Option<(Nginx, SocketAddr)> {
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     std::fs::write(dir.join("metrics"), "served_by_nginx 1\n").unwrap();
     let (root, certificate, key) = (dir.display(), server.0.display(), server.1.display());
@@ -226,20 +254,16 @@ http {{
     );
     let file = dir.join("nginx.conf");
     std::fs::write(&file, config).unwrap();
-    let program = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| {
-        let asked = Command::new(program).arg("-v").stderr(Stdio::null()).status();
-        asked.is_ok_and(|status| status.success())
-    });
-    let Some(program) = program else {
-        println!("SKIPPED: nginx is not installed");
-        return None;
-    };
     let child = Command::new(program).arg("-p").arg(dir).arg("-c").arg(&file).stderr(Stdio::null()).spawn().unwrap();
-    let running = Nginx(child);
-    while TcpStream::connect(at).await.is_err() {
+    let mut running = Nginx(child);
+    // Another server may answer at a port that it did not get.
+    while running.0.try_wait().unwrap().is_none() {
+        if TcpStream::connect(at).await.is_ok() && dir.join("pid").exists() {
+            return Some((running, at));
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Some((running, at))
+    None
 }
 
 #[tokio::test]

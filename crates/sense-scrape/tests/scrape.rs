@@ -260,3 +260,38 @@ async fn a_scraper_that_panics_is_counted_and_started_again() {
     assert_eq!(seen, ["a 1", "up 1"]);
     assert_eq!(targets.view().first().unwrap().1.panics, 1);
 }
+
+#[tokio::test]
+async fn a_source_that_panics_is_counted_and_followed_again() {
+    let at = serve(vec![text("a 1\n")]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("targets.json");
+    std::fs::write(&file, at.to_string()).unwrap();
+    let discovery = vec![Discovery::File { patterns: vec![file], refresh: Duration::from_mins(5) }];
+    let (sender, mut receiver) = mpsc::channel(64);
+    let (stop, targets) = (CancellationToken::new(), Targets::default());
+    let patient = Job { interval: Duration::from_secs(1), timeout: Duration::from_secs(1), discovery, ..job(at) };
+    let has_panicked = std::sync::atomic::AtomicBool::new(false);
+    let read: ReadGroups = Arc::new(move |text: &str| {
+        assert!(has_panicked.swap(true, std::sync::atomic::Ordering::Relaxed), "a mistake of ours");
+        Ok(vec![TargetGroup { targets: vec![text.to_owned()], labels: Vec::new() }])
+    });
+    let running = run_job(
+        Arc::new(patient),
+        read,
+        Arc::new(Scrapers(Arc::new(Batches(sender)))),
+        targets.clone(),
+        stop.clone(),
+        CancellationToken::new(),
+    );
+    let seeing = async {
+        let seen = shown(&receiver.recv().await.unwrap());
+        stop.cancel();
+        seen
+    };
+    let (ended, seen) = tokio::join!(running, seeing);
+    ended.unwrap();
+    assert_eq!(seen, ["a 1", "up 1"]);
+    let view = targets.view().remove(0).1;
+    assert_eq!((view.panics, view.source_panics), (0, 1));
+}

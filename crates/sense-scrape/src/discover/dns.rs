@@ -132,23 +132,36 @@ srv-host=_metrics._tcp.test,one.test,9100\nsrv-host=_metrics._tcp.test,web.test,
         started.map(|child| (Dnsmasq(child), at))
     }
 
-    #[tokio::test]
-    async fn a_real_server_is_asked_for_each_kind_of_record() {
-        let dir = tempfile::tempdir().unwrap();
-        let Some((_running, at)) = dnsmasq(dir.path()) else { return };
+    /// A resolver that asks one server.
+    fn asking(at: SocketAddr) -> TokioResolver {
         let mut connection = ConnectionConfig::udp();
         connection.port = at.port();
         let server = NameServerConfig::new(at.ip(), true, vec![connection]);
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
-        let ask = async |name: &str, kind| all(&resolver, &[name.to_owned()], kind, 80).await;
-        // It needs a moment to listen.
-        let services = loop {
-            match ask("_metrics._tcp.test.", DnsKind::Srv).await {
-                Ok(groups) => break groups,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap()
+    }
+
+    /// Ports are free when they are chosen, and may be taken by the time a server listens; then another one is.
+    const PORTS_TRIED: usize = 20;
+
+    #[tokio::test]
+    async fn a_real_server_is_asked_for_each_kind_of_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tried = 0;
+        let (_running, resolver, services) = 'started: loop {
+            assert!(tried < PORTS_TRIED, "dnsmasq ends as soon as it is started; what it says stands above");
+            tried += 1;
+            let Some((mut running, at)) = dnsmasq(dir.path()) else { return };
+            let resolver = asking(at);
+            // It needs a moment to listen.
+            while running.0.try_wait().unwrap().is_none() {
+                if let Ok(groups) = all(&resolver, &["_metrics._tcp.test.".to_owned()], DnsKind::Srv, 80).await {
+                    break 'started (running, resolver, groups);
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
+        let ask = async |name: &str, kind| all(&resolver, &[name.to_owned()], kind, 80).await;
         let targets =
             |groups: &[TargetGroup]| groups.iter().flat_map(|group| group.targets.clone()).collect::<Vec<_>>();
         assert_eq!(targets(&services), ["one.test:9100", "web.test:9101"]);

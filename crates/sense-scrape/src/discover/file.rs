@@ -43,7 +43,14 @@ pub(super) async fn follow(patterns: &[PathBuf], refresh: Duration, read: ReadGr
             let groups = (before.as_ref() != Some(&seen)).then(|| read_all(&seen, &read));
             (seen, groups)
         });
-        let Ok((seen, groups)) = looked.await else { return };
+        let (seen, groups) = match looked.await {
+            Ok(looked) => looked,
+            // Our own mistake is the end of this task as much.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => return,
+            },
+        };
         if let Some(groups) = groups {
             last = Some((seen, Instant::now()));
             tell(found, &name, groups);

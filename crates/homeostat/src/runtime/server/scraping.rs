@@ -144,21 +144,33 @@ impl Scraping {
 
 /// What a person should know who asks how the process is.
 pub(super) fn troubles(targets: &Targets) -> Vec<String> {
-    let panics = targets.view().into_iter().filter(|(_, view)| view.panics > 0).map(|(name, view)| {
-        let times = view.panics;
-        format!("a scraper of the job `{name}` ended {times} times by a fault of ours, and was started again")
-    });
-    panics.collect()
+    let mut troubles = Vec::new();
+    for (name, view) in targets.view() {
+        for (what, times) in [("scraper", view.panics), ("source of targets", view.source_panics)] {
+            if times > 0 {
+                troubles.push(format!(
+                    "a {what} of the job `{name}` ended {times} times by a fault of ours, and was started again"
+                ));
+            }
+        }
+    }
+    troubles
 }
 
-/// Appends how often scrapers have panicked.
+/// Appends how often scrapers and sources of targets have panicked.
 pub(super) fn metrics(targets: &Targets, out: &mut String) {
     let mut exposition = Exposition::new(out);
+    let views = targets.view();
+    let mut family = |name: &str, help: &str, count: fn(&JobView) -> u64| {
+        let mut family = exposition.family(name, FamilyKind::Counter, help);
+        for (job, view) in &views {
+            family.count(&[("job", job)], count(view));
+        }
+    };
     let help = "How often a scraper of this job ended by a fault of ours, and was started again.";
-    let mut family = exposition.family("homeostat_scrape_panics_total", FamilyKind::Counter, help);
-    for (job, view) in targets.view() {
-        family.count(&[("job", &job)], view.panics);
-    }
+    family("homeostat_scrape_panics_total", help, |view| view.panics);
+    let help = "How often a source of targets of this job ended by a fault of ours, and was followed again.";
+    family("homeostat_scrape_source_panics_total", help, |view| view.source_panics);
 }
 
 /// Jobs and targets as the API shows them.
