@@ -14,11 +14,11 @@ use homeostat_model::{
     ReceiverName, Timestamp,
     notice::{Notice, NoticeStatus},
 };
-use homeostat_store_wal::{Disk, RealDisk};
+use homeostat_store_wal::{Disk, RealDisk, Ticket};
 use rand::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{Id, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
@@ -111,10 +111,27 @@ pub enum EnqueueError {
     Stopped,
 }
 
+/// What is handed over to the task, in order.
+#[derive(Debug)]
+enum Handed {
+    Notice(Box<Notice>),
+    /// Somebody wants to know when all before it is on disk.
+    Mark(oneshot::Sender<Mark>),
+}
+
+/// How far the outbox has come.
+#[derive(Debug)]
+struct Mark {
+    /// Its newest record.
+    newest: Option<Ticket>,
+    /// Whether the log took all records since the mark before.
+    is_whole: bool,
+}
+
 /// Hands notices over and reads the counters; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NotifyHandle {
-    notices: mpsc::Sender<Box<Notice>>,
+    notices: mpsc::Sender<Handed>,
     specs: Arc<watch::Sender<Vec<ReceiverSpec>>>,
     stats: Arc<Mutex<NotifyStats>>,
 }
@@ -122,13 +139,29 @@ pub struct NotifyHandle {
 impl NotifyHandle {
     /// Hands a notice over without waiting. Only the first of several with the same key and receiver counts.
     pub fn enqueue(&self, notice: Notice) -> Result<(), EnqueueError> {
-        self.notices.try_send(Box::new(notice)).map_err(|error| match error {
+        self.notices.try_send(Handed::Notice(Box::new(notice))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 lock(&self.stats).queue_full += 1;
                 EnqueueError::Full
             }
             mpsc::error::TrySendError::Closed(_) => EnqueueError::Stopped,
         })
+    }
+
+    /// Waits until everything that was handed over before is on disk; it has left before, if its receiver answers. Says
+    /// whether it is there: not when the disk refuses it, when the log had no room for some of it since this was last
+    /// asked, or when notifications have been stopped.
+    pub async fn written(&self) -> bool {
+        let (mark, marked) = oneshot::channel();
+        if self.notices.send(Handed::Mark(mark)).await.is_err() {
+            return false;
+        }
+        let Ok(Mark { newest, is_whole }) = marked.await else { return false };
+        let is_durable = match newest {
+            Some(ticket) => ticket.await.is_ok(),
+            None => true,
+        };
+        is_durable && is_whole
     }
 
     /// Replaces all receivers. Notices that wait for one that is gone are dropped and counted; for one that changed
@@ -152,7 +185,9 @@ fn lock(stats: &Mutex<NotifyStats>) -> MutexGuard<'_, NotifyStats> {
 pub struct Notify {
     lanes: BTreeMap<ReceiverName, Lane>,
     outbox: Outbox,
-    notices: mpsc::Receiver<Box<Notice>>,
+    notices: mpsc::Receiver<Handed>,
+    /// Records that the log had not taken at the newest mark.
+    unlogged: u64,
     specs: watch::Receiver<Vec<ReceiverSpec>>,
     stats: Arc<Mutex<NotifyStats>>,
     rng: Xoshiro256PlusPlus,
@@ -186,6 +221,7 @@ impl Notify {
             lanes: BTreeMap::new(),
             outbox,
             notices,
+            unlogged: 0,
             specs,
             stats,
             rng: Xoshiro256PlusPlus::seed_from_u64(options.seed),
@@ -202,8 +238,8 @@ impl Notify {
     }
 
     /// Delivers until `stop`; then waits a little for deliveries under way and for the outbox to reach the disk.
-    /// What is not delivered then is delivered after the next start.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// What is not delivered then is delivered after the next start. Gives whether the outbox is on disk whole.
+    pub async fn run(mut self, stop: CancellationToken) -> bool {
         loop {
             self.depart();
             self.outbox.forget_old();
@@ -216,19 +252,19 @@ impl Notify {
                     self.reconfigure(specs);
                 }
                 Some(landed) = self.flights.join_next_with_id() => self.land(landed),
-                Some(notice) = self.notices.recv() => self.take(*notice),
+                Some(handed) = self.notices.recv() => self.receive(handed),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
                 // Every handle is gone and nothing is left to do.
                 else => break,
             }
         }
-        self.finish().await;
+        self.finish().await
     }
 
-    async fn finish(mut self) {
+    async fn finish(mut self) -> bool {
         self.notices.close();
-        while let Some(notice) = self.notices.recv().await {
-            self.take(*notice);
+        while let Some(handed) = self.notices.recv().await {
+            self.receive(handed);
         }
         let landing = async {
             while let Some(landed) = self.flights.join_next_with_id().await {
@@ -239,7 +275,19 @@ impl Notify {
             tracing::warn!("deliveries under way did not end in time; they are repeated after the next start");
         }
         self.flights.shutdown().await;
-        self.outbox.close(STOP_DISK).await;
+        let is_whole = self.outbox.unlogged == self.unlogged;
+        self.outbox.close(STOP_DISK).await && is_whole
+    }
+
+    fn receive(&mut self, handed: Handed) {
+        match handed {
+            Handed::Notice(notice) => self.take(*notice),
+            Handed::Mark(reply) => {
+                let before = std::mem::replace(&mut self.unlogged, self.outbox.unlogged);
+                // Who asked may have left.
+                drop(reply.send(Mark { newest: self.outbox.newest.clone(), is_whole: before == self.outbox.unlogged }));
+            }
+        }
     }
 
     fn now(&self) -> Timestamp {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use homeostat_model::{Span, Timestamp, notice::Notice};
-use homeostat_store_wal::{Disk, Flush, Wal, WalOptions};
+use homeostat_store_wal::{Disk, Flush, Ticket, Wal, WalOptions};
 
 use crate::{
     aside,
@@ -35,6 +35,8 @@ pub(crate) struct Outbox {
     /// Number of a snapshot that older segments wait for.
     snapshot: Option<u64>,
     known: Known,
+    /// The newest record on its way.
+    pub(crate) newest: Option<Ticket>,
     /// Records that the log could not take.
     pub(crate) unlogged: u64,
     /// Where the log is that was here and was damaged.
@@ -93,7 +95,7 @@ impl Outbox {
         let records = if AWAY_WRITTEN_FROM < away { COMPACT_RECORDS } else { state.records };
         known.keys.extend(state.kept.iter().map(|kept| (kept.notice.receiver.clone(), kept.notice.key.clone())));
         let wal = Arc::new(wal);
-        Ok((Self { wal, records, snapshot: None, known, unlogged: 0, set_aside: None }, state.kept))
+        Ok((Self { wal, records, snapshot: None, known, newest: None, unlogged: 0, set_aside: None }, state.kept))
     }
 
     /// Takes a notice; `false` when its key was handed over before.
@@ -128,7 +130,10 @@ impl Outbox {
         let record = Record::Snapshot { kept, seen: self.known.ended.iter().cloned().collect() };
         let Ok(payload) = serde_json::to_vec(&record) else { return };
         match self.wal.append_in_new_segment(&payload, Flush::Grouped) {
-            Ok(ticket) => (self.snapshot, self.records) = (Some(ticket.seq()), 0),
+            Ok(ticket) => {
+                (self.snapshot, self.records) = (Some(ticket.seq()), 0);
+                self.newest = Some(ticket);
+            }
             // The old segments stay; the next attempt comes with the next batch of records.
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be compacted");
@@ -150,24 +155,33 @@ impl Outbox {
         });
     }
 
-    /// Waits until everything is on disk, `timeout` at most.
-    pub(crate) async fn close(self, timeout: Duration) {
+    /// Waits until everything is on disk, `timeout` at most; says whether it is.
+    pub(crate) async fn close(self, timeout: Duration) -> bool {
         let closed = tokio::task::spawn_blocking(move || match Arc::try_unwrap(self.wal) {
-            Ok(wal) => wal.close(timeout),
+            Ok(wal) => wal.close(timeout).map(|()| true),
             // Old segments are being removed this moment; dropping the last reference closes the log as well.
-            Err(_) => Ok(()),
+            Err(_) => Ok(false),
         });
-        if let Ok(Err(records)) = closed.await {
-            tracing::warn!(records, "the outbox did not reach the disk in time; what it held may be delivered again");
+        match closed.await {
+            Ok(Ok(is_durable)) => is_durable,
+            Ok(Err(records)) => {
+                tracing::warn!(
+                    records,
+                    "the outbox did not reach the disk in time; what it held may be delivered again"
+                );
+                false
+            }
+            Err(_) => false,
         }
     }
 
     fn write(&mut self, record: &Record) {
         let written =
-            serde_json::to_vec(record).ok().is_some_and(|payload| self.wal.append(&payload, Flush::Grouped).is_ok());
+            serde_json::to_vec(record).ok().and_then(|payload| self.wal.append(&payload, Flush::Grouped).ok());
         self.records += 1;
-        if !written {
-            self.unlogged += 1;
+        match written {
+            Some(ticket) => self.newest = Some(ticket),
+            None => self.unlogged += 1,
         }
     }
 }

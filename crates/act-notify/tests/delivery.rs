@@ -87,7 +87,7 @@ struct World {
 struct Process {
     handle: NotifyHandle,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<bool>,
 }
 
 impl World {

@@ -17,7 +17,7 @@ use super::{clock::wall_now, shared::lock};
 pub(super) struct LateParts {
     journal: OnceLock<Arc<Journal>>,
     notify: OnceLock<NotifyHandle>,
-    notify_task: Mutex<Option<JoinHandle<()>>>,
+    notify_task: Mutex<Option<JoinHandle<bool>>>,
     receivers: Mutex<Vec<ReceiverSpec>>,
     outbox_dir: PathBuf,
     console_url: String,
