@@ -57,10 +57,10 @@ fn groups(sources: &Sources, defaults: RuleDefaults, cx: &mut Context<'_>) -> Ve
         let parsed = tree::parse(&source.name, &source.text, file, &mut cx.problems);
         documents.extend(parsed.documents.into_iter().map(|document| (source, document)));
     }
-    let indicators = openslo::indicators(&documents, cx);
+    let named = openslo::Named::of(&documents, cx);
     let mut objectives = Vec::new();
     for (source, document) in &documents {
-        objectives.extend(of_document(document, &indicators, cx).into_iter().map(|objective| (*source, objective)));
+        objectives.extend(of_document(document, &named, cx).into_iter().map(|objective| (*source, objective)));
     }
     let (mut groups, mut known) = (Vec::new(), BTreeSet::new());
     for (source, objective) in objectives {
@@ -88,7 +88,7 @@ fn word<'n>(document: &'n Node, key: &str) -> Option<&'n str> {
     }
 }
 
-fn of_document(document: &Node, known: &openslo::Indicators, cx: &mut Context<'_>) -> Vec<At<QueryObjective>> {
+fn of_document(document: &Node, known: &openslo::Named, cx: &mut Context<'_>) -> Vec<At<QueryObjective>> {
     match (word(document, "version"), word(document, "apiVersion"), word(document, "kind")) {
         (Some("prometheus/v1"), ..) => sloth::of_document(document, cx),
         (_, Some("openslo/v1"), Some("SLO")) => openslo::of_document(document, known, cx),
@@ -247,12 +247,24 @@ spec: {type: Prometheus}
         assert!(labels.iter().any(|(name, value)| name == "team" && value.text() == "core"), "{labels:?}");
     }
 
+    fn refused(text: &str, expected: &str) {
+        let said = load_str("slo.yml", text, RuleDefaults::default()).expect_err(text).to_string();
+        assert!(said.contains(expected), "{expected}:\n{said}");
+    }
+
+    #[test]
+    fn sources_that_are_referred_to_are_there_and_are_of_this_store() {
+        let named = OPEN.replace("good: {metricSource: {", "good: {metricSource: {metricSourceRef: here, ");
+        assert_eq!(read(&named).len(), 6);
+        refused(&named.replace("name: here", "name: there"), "there is no `DataSource` of the name `here`");
+        let other = named.replace("spec: {type: Prometheus}", "spec: {type: Datadog}");
+        refused(&other, "the `DataSource` `here` is of the type `Datadog`");
+        let (_, source) = OPEN.rsplit_once("---").unwrap();
+        refused(&format!("{named}---{source}"), "a second `DataSource` of the name `here`");
+    }
+
     #[test]
     fn nothing_is_dropped_silently() {
-        let refused = |text: &str, expected: &str| {
-            let said = load_str("slo.yml", text, RuleDefaults::default()).expect_err(text).to_string();
-            assert!(said.contains(expected), "{expected}:\n{said}");
-        };
         refused(&OPEN.replace("displayName: The web", "labels: {team: [core]}"), "slo.yml:13");
         refused(&OPEN.replace("displayName: The web", "labels: {sloth_id: x}"), "set this label themselves");
         refused(
@@ -280,26 +292,19 @@ spec: {type: Prometheus}
             "total_query: sum(rate(http_requests_total{job=\"myservice\"}[{{.window}}]))",
             "total_query: sum(x)",
         );
-        let said = load_str("slo.yml", &bad, RuleDefaults::default()).unwrap_err().to_string();
         for expected in ["slo.yml:7:16", "cannot be missed", "does not say where its window goes"] {
-            assert!(said.contains(expected), "{expected}:\n{said}");
+            refused(&bad, expected);
         }
-        let bad = SLOTH.replace(
+        let open_braces = SLOTH.replace(
             "sum(rate(http_requests_total{job=\"myservice\"}",
             "sum(rate(http_requests_total{job=\"myservice\"",
         );
-        let said = load_str("slo.yml", &bad, RuleDefaults::default()).unwrap_err().to_string();
-        assert!(said.contains("a query of `myservice-requests-availability` cannot be used"), "{said}");
+        refused(&open_braces, "a query of `myservice-requests-availability` cannot be used");
         let bad =
             OPEN.replace("indicatorRef: availability", "indicatorRef: other").replace("duration: 4w", "duration: 1M");
-        let said = load_str("slo.yml", &bad, RuleDefaults::default()).unwrap_err().to_string();
-        assert!(
-            said.contains("there is no `SLI` of the name `other`") && said.contains("`1M` is not a duration"),
-            "{said}"
-        );
-        let said = load_str("slo.yml", &OPEN.replace("duration: 4w", "duration: 3d"), RuleDefaults::default());
-        assert!(said.unwrap_err().to_string().contains("this time window is not understood"));
-        let said = load_str("slo.yml", "kind: x\n", RuleDefaults::default()).unwrap_err().to_string();
-        assert!(said.contains("this is no objective"), "{said}");
+        refused(&bad, "there is no `SLI` of the name `other`");
+        refused(&bad, "`1M` is not a duration");
+        refused(&OPEN.replace("duration: 4w", "duration: 3d"), "this time window is not understood");
+        refused("kind: x\n", "this is no objective");
     }
 }

@@ -11,7 +11,7 @@ use homeostat_model::Span;
 
 use super::{super::scalars::Text, PERIOD_DAYS, labels, percent, query, word};
 use crate::config::{
-    raw::openslo::{Budgeting, Target, TimeWindow},
+    raw::openslo::{Budgeting, DataSource, Target, TimeWindow},
     read::{Any, Context, Entries, Read, record, words},
     source::{At, Source},
     tree::Node,
@@ -132,8 +132,8 @@ record! {
 record! {
     /// Where a metric comes from.
     OpenSource {
-        /// The name of a `DataSource`; everything is in this store.
-        "metricSourceRef" source_ref: Any => optional;
+        /// The name of a `DataSource` of the type `Prometheus`; everything is in this store.
+        "metricSourceRef" source_ref: Text => optional;
         /// `Prometheus`.
         "type" kind: Text => default "Prometheus";
         /// The query.
@@ -152,16 +152,53 @@ record! {
 /// An indicator with the place that it is written at.
 type Found = At<Indicator>;
 
-/// `SLI` documents by their names; `None` for one that is not understood, which has been told.
-pub(super) type Indicators = BTreeMap<String, Option<Found>>;
+/// Types of `DataSource` documents by their names.
+type DataSources = BTreeMap<String, String>;
+
+/// Documents that others refer to.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    sources: DataSources,
+    /// `SLI` documents by their names; `None` for one that is not understood, which has been told.
+    indicators: BTreeMap<String, Option<Found>>,
+}
+
+impl Named {
+    /// Reads those among the documents.
+    pub(super) fn of(documents: &[(&Source, Node)], cx: &mut Context<'_>) -> Self {
+        let sources = data_sources(documents, cx);
+        let indicators = indicators(documents, &sources, cx);
+        Self { sources, indicators }
+    }
+}
+
+fn data_sources(documents: &[(&Source, Node)], cx: &mut Context<'_>) -> DataSources {
+    let mut sources = DataSources::new();
+    for (_, document) in documents.iter().filter(|(_, document)| word(document, "kind") == Some("DataSource")) {
+        let Some(open) = OpenSlo::read(document, cx) else { continue };
+        let source = open.spec.and_then(|at| DataSource::read(&at.value.0, cx));
+        let (Some(name), Some(kind)) = (open.metadata.and_then(|at| at.value.name), source.and_then(|s| s.kind)) else {
+            continue;
+        };
+        if sources.insert(name.value.0.clone(), kind.value).is_some() {
+            let help = "give each `DataSource` a name of its own";
+            cx.error(name.place, format!("there is a second `DataSource` of the name `{}`", name.value.0), help);
+        }
+    }
+    sources
+}
 
 /// `SLI` documents by their names.
-pub(super) fn indicators(documents: &[(&Source, Node)], cx: &mut Context<'_>) -> Indicators {
+fn indicators(
+    documents: &[(&Source, Node)],
+    sources: &DataSources,
+    cx: &mut Context<'_>,
+) -> BTreeMap<String, Option<Found>> {
     let mut indicators = BTreeMap::new();
     for (_, document) in documents.iter().filter(|(_, document)| word(document, "kind") == Some("SLI")) {
         let Some(open) = OpenSlo::read(document, cx) else { continue };
         let sli = open.spec.and_then(|at| At::<OpenSli>::read(&at.value.0, cx));
-        let indicator = sli.and_then(|sli| indicator(&sli, cx));
+        let indicator = sli.and_then(|sli| indicator(&sli, sources, cx));
         let Some(name) = open.metadata.and_then(|at| at.value.name) else { continue };
         if indicators.insert(name.value.0.clone(), indicator).is_some() {
             let help = "give each `SLI` a name of its own";
@@ -172,7 +209,7 @@ pub(super) fn indicators(documents: &[(&Source, Node)], cx: &mut Context<'_>) ->
 }
 
 /// The objectives of a document of the kind `SLO`.
-pub(super) fn of_document(document: &Node, known: &Indicators, cx: &mut Context<'_>) -> Vec<At<QueryObjective>> {
+pub(super) fn of_document(document: &Node, known: &Named, cx: &mut Context<'_>) -> Vec<At<QueryObjective>> {
     let Some(open) = OpenSlo::read(document, cx) else { return Vec::new() };
     let Some(spec) = open.spec.and_then(|at| OpenSpec::read(&at.value.0, cx)) else { return Vec::new() };
     let metadata = open.metadata.map(|at| at.value);
@@ -181,9 +218,9 @@ pub(super) fn of_document(document: &Node, known: &Indicators, cx: &mut Context<
         return Vec::new();
     };
     let indicator = match (&spec.indicator, &spec.indicator_ref) {
-        (Some(written), None) => written.value.spec.as_ref().and_then(|sli| indicator(sli, cx)),
+        (Some(written), None) => written.value.spec.as_ref().and_then(|sli| indicator(sli, &known.sources, cx)),
         (None, Some(named)) => {
-            let found = known.get(&named.value.0);
+            let found = known.indicators.get(&named.value.0);
             if found.is_none() {
                 let help = "give its document in the same file or directory";
                 cx.error(named.place, format!("there is no `SLI` of the name `{}`", named.value.0), help);
@@ -288,7 +325,7 @@ fn period(windows: Option<&At<Vec<At<TimeWindow>>>>, cx: &mut Context<'_>) -> Op
     days
 }
 
-fn indicator(sli: &At<OpenSli>, cx: &mut Context<'_>) -> Option<Found> {
+fn indicator(sli: &At<OpenSli>, sources: &DataSources, cx: &mut Context<'_>) -> Option<Found> {
     let Some(ratio) = &sli.value.ratio else {
         let help = "write a `ratioMetric`; a threshold on a latency is the ratio of a histogram's bucket to its count";
         cx.error(sli.place, "an indicator needs a `ratioMetric`", help);
@@ -296,12 +333,12 @@ fn indicator(sli: &At<OpenSli>, cx: &mut Context<'_>) -> Option<Found> {
     };
     let counter = ratio.value.counter.as_ref().is_none_or(|at| at.value);
     let OpenRatio { good, bad, total, raw, raw_type, .. } = &ratio.value;
-    let mut metric = |at: &At<OpenMetric>| events(at, counter, cx);
+    let mut metric = |at: &At<OpenMetric>| events(at, counter, sources, cx);
     let found = match (good, bad, total, raw) {
         (Some(good), None, Some(total), None) => Indicator::Good { good: metric(good)?, total: metric(total)? },
         (None, Some(bad), Some(total), None) => Indicator::Events { errors: metric(bad)?, total: metric(total)? },
         (None, None, None, Some(raw)) => {
-            let ratio = raw_query(raw, cx)?;
+            let ratio = raw_query(raw, sources, cx)?;
             match raw_type.as_ref().map(|at| at.value) {
                 Some(RawType::Success) => Indicator::Ratio(format!("1 - ({ratio})")),
                 _ => Indicator::Ratio(ratio),
@@ -316,8 +353,24 @@ fn indicator(sli: &At<OpenSli>, cx: &mut Context<'_>) -> Option<Found> {
     Some(At::new(found, ratio.place))
 }
 
-fn source<'a>(metric: &'a At<OpenMetric>, cx: &mut Context<'_>) -> Option<&'a str> {
+fn source<'a>(metric: &'a At<OpenMetric>, sources: &DataSources, cx: &mut Context<'_>) -> Option<&'a str> {
     let source = &metric.value.source.as_ref()?.value;
+    if let Some(named) = &source.source_ref {
+        let name = &named.value.0;
+        match sources.get(name) {
+            Some(kind) if kind.eq_ignore_ascii_case("prometheus") => {}
+            Some(kind) => {
+                let problem = format!("the `DataSource` `{name}` is of the type `{kind}`, which is not in this store");
+                cx.error(named.place, problem, "name one of the type `Prometheus`");
+                return None;
+            }
+            None => {
+                let help = "give its document in the same file or directory, or leave the reference out";
+                cx.error(named.place, format!("there is no `DataSource` of the name `{name}`"), help);
+                return None;
+            }
+        }
+    }
     if let Some(kind) = source.kind.as_ref().filter(|kind| !kind.value.0.eq_ignore_ascii_case("prometheus")) {
         cx.error(kind.place, format!("metrics of `{}` are not in this store", kind.value.0), "write `Prometheus`");
         return None;
@@ -326,8 +379,8 @@ fn source<'a>(metric: &'a At<OpenMetric>, cx: &mut Context<'_>) -> Option<&'a st
 }
 
 /// Events within a window. Metrics that count up grow by their events; others have their counts as samples.
-fn events(metric: &At<OpenMetric>, counter: bool, cx: &mut Context<'_>) -> Option<String> {
-    let text = source(metric, cx)?;
+fn events(metric: &At<OpenMetric>, counter: bool, sources: &DataSources, cx: &mut Context<'_>) -> Option<String> {
+    let text = source(metric, sources, cx)?;
     Some(match counter {
         _ if has_window(text) => text.to_owned(),
         true if is_selector(text) => format!("sum(rate({text}[{{{{.window}}}}]))"),
@@ -338,8 +391,8 @@ fn events(metric: &At<OpenMetric>, counter: bool, cx: &mut Context<'_>) -> Optio
 }
 
 /// A share whose samples are averaged over the window.
-fn raw_query(metric: &At<OpenMetric>, cx: &mut Context<'_>) -> Option<String> {
-    let text = source(metric, cx)?;
+fn raw_query(metric: &At<OpenMetric>, sources: &DataSources, cx: &mut Context<'_>) -> Option<String> {
+    let text = source(metric, sources, cx)?;
     Some(match text {
         _ if has_window(text) => text.to_owned(),
         _ if is_selector(text) => format!("avg(avg_over_time({text}[{{{{.window}}}}]))"),
