@@ -200,6 +200,46 @@ fn files_of_tls_listeners_are_tried_and_each_problem_has_its_place() {
 }
 
 #[test]
+fn files_of_rules_are_tried_and_alerts_have_to_reach_somebody() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let group = |rule: &str| format!("groups: [{{name: g, rules: [{rule}]}}]\n");
+    std::fs::write(at("bad.yml"), group("{record: r, expr: 'sum('}")).unwrap();
+    std::fs::write(at("records.yml"), group("{record: r, expr: '1'}")).unwrap();
+    std::fs::write(at("alerts.yml"), group("{alert: a, expr: '1'}")).unwrap();
+    std::fs::write(at("silent.yaml"), format!("rule_files: ['{}']\n", at("alerts.yml"))).unwrap();
+    std::fs::write(at("broken.yaml"), format!("rule_files: ['{}']\n", at("bad.yml"))).unwrap();
+    let alerting = "alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093']}]}]}\n";
+    std::fs::write(at("alerting.yaml"), alerting).unwrap();
+    let receiver = "---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {name: hook}\nspec: {webhook: {url: 'http://127.0.0.1:9/'}}\n";
+    let load = |spec: &str, more: &str| {
+        let path = dir.path().join("homeostat.yaml");
+        let text = format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{versions: {{v1: http://127.0.0.1:1}}}}\n\
+             ---\napiVersion: homeostat/v1\nkind: Metrics\nspec:\n  {spec}\n{more}"
+        );
+        std::fs::write(&path, text).unwrap();
+        let problems = config::load(&path, &env).map_or_else(|problems| problems, |config| config.warnings);
+        problems.iter().map(|p| (p.spot.as_ref().unwrap().line, p.message.clone())).collect::<Vec<_>>()
+    };
+    let rules = |name: &str| format!("rules: ['{}']", at(name));
+    let scrape = |name: &str| format!("scrapeConfig: '{}'", at(name));
+    let both = format!("{}\n  {}", rules("alerts.yml"), scrape("alerting.yaml"));
+    for good in [rules("records.yml"), rules("none*.yml"), scrape("alerting.yaml"), both] {
+        assert_eq!(load(&good, ""), [], "{good}");
+    }
+    for heard in [rules("alerts.yml"), scrape("silent.yaml")] {
+        assert_eq!(load(&heard, receiver), [], "{heard}");
+        let found = load(&heard, "");
+        assert!(matches!(found.as_slice(), [(9, message)] if message.contains("nobody hears")), "{heard}: {found:?}");
+    }
+    for bad in [rules("bad.yml"), rules("b*.yml"), rules("missing.yml"), scrape("broken.yaml")] {
+        let found = load(&bad, "");
+        assert!(matches!(found.as_slice(), [(9, message)] if message.contains("cannot be used")), "{bad}: {found:?}");
+    }
+}
+
+#[test]
 fn an_api_beyond_loopback_is_warned_about_unless_a_proxy_speaks_tls_for_it() {
     let load = |spec: &str| {
         let text = format!(

@@ -1,11 +1,13 @@
 //! The `Metrics` document: settings of the metrics server inside the process, and the files that it names.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::spec::ApiSpec;
 use homeostat_gateway_proxy::spec::ProxySpec;
 use homeostat_store_series::Durability;
@@ -13,7 +15,11 @@ use homeostat_store_series::Durability;
 use crate::config::{
     Problems,
     document::Document,
-    limits, prometheus,
+    limits,
+    prometheus::{
+        self,
+        rules::{self, RuleDefaults},
+    },
     raw::process as raw,
     read::{Context, Outside},
     source::At,
@@ -53,6 +59,7 @@ pub(super) fn check(
     documents: &[Document<raw::Metrics>],
     proxy: &ProxySpec,
     api: &ApiSpec,
+    receivers: &[ReceiverSpec],
     cx: &mut Context<'_>,
 ) -> Option<MetricsSpec> {
     let raw = documents.first()?.spec.as_ref()?;
@@ -80,9 +87,26 @@ pub(super) fn check(
             path
         })
     };
-    let scrape_config = file(raw.scrape_config.as_ref(), &|path| prometheus::load(path).map(drop));
+    let alerts = Alerts::default();
+    let scrape_config = file(raw.scrape_config.as_ref(), &|path| {
+        let said = prometheus::load(path)?.rules;
+        alerts.alertmanagers.set(Some(!said.alertmanagers.is_empty()));
+        alerts.load(&said.files, said.defaults)
+    });
     let limits = file(raw.limits.as_ref(), &|path| limits::load(path).map(drop));
     let rules = raw.rules.as_ref().map(|rules| rules.value.0.as_slice()).unwrap_or_default();
+    for at in rules {
+        usable(at, Path::new(&at.value), &|path| alerts.load(&[path.to_owned()], RuleDefaults::default()), cx);
+    }
+    let has_alertmanagers = alerts.alertmanagers.get().unwrap_or(raw.scrape_config.is_some());
+    if alerts.is_alerting.get() && !has_alertmanagers && receivers.is_empty() {
+        let place = rules.first().or(raw.scrape_config.as_ref()).map_or(listen.place, |at| at.place);
+        cx.warn(
+            place,
+            "some of these rules are alerts, and nobody hears of them",
+            "add a `Receiver`, or `alerting` with Alertmanagers to the `prometheus.yml` of `scrapeConfig`",
+        );
+    }
     if let Some(at) =
         raw.external_url.as_ref().filter(|at| !at.value.starts_with("http://") && !at.value.starts_with("https://"))
     {
@@ -103,6 +127,25 @@ pub(super) fn check(
         retention: Some(span(raw.retention.as_ref())).filter(|retention| !retention.is_zero()),
         retention_bytes: raw.retention_size.as_ref().map(|at| at.value.0),
     })
+}
+
+/// What files of rules say about alerts.
+#[derive(Debug, Default)]
+struct Alerts {
+    is_alerting: Cell<bool>,
+    /// Whether the `prometheus.yml` names Alertmanagers; `None` until it was read.
+    alertmanagers: Cell<Option<bool>>,
+}
+
+impl Alerts {
+    /// Checks the files of patterns, which may stand for none.
+    fn load(&self, patterns: &[PathBuf], defaults: RuleDefaults) -> Result<(), Problems> {
+        let files = rules::files(patterns, Path::new(""))?;
+        let groups = rules::load(&files, defaults)?.groups;
+        let is_alerting = groups.iter().flat_map(|group| &group.rules).any(|rule| rule.alerting().is_some());
+        self.is_alerting.set(self.is_alerting.get() || is_alerting);
+        Ok(())
+    }
 }
 
 /// Reports a file that cannot be used. Where the configuration is meant for another machine, a file that is not here is

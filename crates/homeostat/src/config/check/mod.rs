@@ -72,7 +72,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     let proxy = process::gateway(&documents.gateways, cores, cx);
     let api = process::api(&documents.apis, &proxy, cx);
     let store = process::store(&documents.stores, cx);
-    let metrics = metrics::check(&documents.metrics, &proxy, &api, cx);
+    let metrics = metrics::check(&documents.metrics, &proxy, &api, &receivers, cx);
     let profiled = services.iter().flat_map(|service| service.profiled.clone()).collect();
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
