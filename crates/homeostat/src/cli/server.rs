@@ -21,7 +21,7 @@ use crate::{
     runtime::server::{
         self, ProfileOptions, RunningServer, ServerOptions,
         features::{Features, NAMES},
-        settings::{AddressNames, Settings},
+        settings::{AddressNames, BadRules, Settings},
     },
 };
 
@@ -330,6 +330,8 @@ impl Args {
             rules: self.rules,
             objectives: self.objectives,
             alert_webhooks: self.alert_webhook,
+            bad_rules: BadRules::Refuse,
+            receivers: None,
             external_url: self.external_url,
             limits: self.limits,
             data: self.data,

@@ -23,8 +23,10 @@ mod top;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::profiles::ProfilesApi;
 use homeostat_api::prometheus::{About, PrometheusApi, PrometheusServer, QueryPolicy, ServeError, ServerSpec};
+use homeostat_judge_rules::Environment;
 use homeostat_sense_receive::{OtlpReceiver, ReceiveLimits, Receiver, govern::Limits};
 use homeostat_store_series::{OpenError, Recovery, SeriesStore, StoreOptions};
 use tokio::task::JoinHandle;
@@ -135,7 +137,9 @@ pub struct RunningServer {
     keeping: Keeping,
     reload: ReloadHandle,
     reloader: Reloader,
+    outlet: Outlet,
     sender: rules::Sender,
+    environment: Environment,
 }
 
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
@@ -205,7 +209,8 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
             let keeping = Keeping::start(kept, &profiles).await;
             let sending = Sending::start(relays, carriers, CLOSE_TIMEOUT);
             let scraping = Scraping::new(&intake, &targets);
-            let shared = rules::Shared { door, intake, environment, timeout, board, outlet };
+            let told = outlet.clone();
+            let shared = rules::Shared { door, intake, environment: environment.clone(), timeout, board, outlet };
             let ruling = Ruling::new(Arc::new(shared));
             let reloader = Reloader::start(reload.clone(), asked, (scraping, ruling), (options.scrape, options.rules));
             Ok(RunningServer {
@@ -219,7 +224,9 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
                 keeping,
                 reload,
                 reloader,
+                outlet: told,
                 sender,
+                environment,
             })
         }
         Err(error) => {
@@ -249,6 +256,16 @@ impl RunningServer {
     /// What it keeps.
     pub(super) fn store(&self) -> &SeriesStore {
         &self.store
+    }
+
+    /// How queries are evaluated here.
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Replaces those who hear of alerts beside Alertmanagers, if the server was started with such.
+    pub(super) fn reconfigure(&self, receivers: Vec<ReceiverSpec>) {
+        self.outlet.reconfigure(receivers);
     }
 
     /// Where OTLP is served besides, with what is spoken there.
@@ -316,7 +333,7 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             };
-            assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok(), "{} tasks", alive());
+            assert!(tokio::time::timeout(Duration::from_mins(1), ended).await.is_ok(), "{} tasks", alive());
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::prometheus::{About, QueryPolicy, ServerSpec};
 use homeostat_promql::eval::Options;
 use homeostat_sense_receive::{OtlpSettings, ReceiveLimits};
@@ -29,6 +30,15 @@ impl AddressNames {
     pub(crate) const KEYS: Self = Self { listen: "listen", otlp_http: "otlpHttp", otlp_grpc: "otlpGrpc" };
 }
 
+/// What becomes of a server whose rules cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRules {
+    /// It does not start.
+    Refuse,
+    /// It starts without any, and says so.
+    GoWithout,
+}
+
 /// Settings of a metrics server; files are named, and read by [`Settings::options`].
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -50,10 +60,14 @@ pub(crate) struct Settings {
     pub(crate) scrape_config: Option<PathBuf>,
     /// Files of rules, and patterns of such.
     pub(crate) rules: Vec<PathBuf>,
+    /// What to do when the rules cannot be used.
+    pub(crate) bad_rules: BadRules,
     /// A file or directory of objectives that become rules.
     pub(crate) objectives: Option<PathBuf>,
     /// Webhooks that hear of alerts.
     pub(crate) alert_webhooks: Vec<String>,
+    /// Others who hear of alerts, and may change; `None` where there are never any.
+    pub(crate) receivers: Option<Vec<ReceiverSpec>>,
     /// Where people find the server; the address that it listens on when `None`.
     pub(crate) external_url: Option<String>,
     /// Budgets and white lists.
@@ -103,7 +117,9 @@ impl Settings {
             scrape_config: None,
             rules: Vec::new(),
             objectives: None,
+            bad_rules: BadRules::Refuse,
             alert_webhooks: Vec::new(),
+            receivers: None,
             external_url: None,
             limits: None,
             data,
@@ -191,7 +207,14 @@ impl Settings {
     /// The rules of all files, and who is told of alerts.
     fn ruling(&self, mut settings: RuleSettings) -> Result<RuleOptions, String> {
         settings.defaults.language = self.features.language;
-        let groups = RuleOptions::load(&self.rules, self.objectives.as_deref(), &settings, settings.defaults)?;
+        let groups = RuleOptions::load(&self.rules, self.objectives.as_deref(), &settings, settings.defaults);
+        let groups = match (groups, self.bad_rules) {
+            (Err(problems), BadRules::GoWithout) => {
+                tracing::error!("no rule is evaluated until this is mended and read again: {problems}");
+                Vec::new()
+            }
+            (groups, _) => groups?,
+        };
         let external_url = self.external_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
         Ok(RuleOptions {
             files: self.rules.clone(),
@@ -200,6 +223,26 @@ impl Settings {
             groups,
             external_url: external_url.trim_end_matches('/').to_owned(),
             webhooks: self.alert_webhooks.clone(),
+            receivers: self.receivers.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_rules_refuse_a_server_or_leave_it_without_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = dir.path().join("rules.yml");
+        std::fs::write(&rules, "groups: [{name: g, rules: [{record: r, expr: 'sum('}]}]\n").unwrap();
+        let options = |bad_rules| {
+            let settings =
+                Settings::new(AddressNames::KEYS, SocketAddr::from(([127, 0, 0, 1], 0)), dir.path().join("data"));
+            Settings { rules: vec![rules.clone()], bad_rules, ..settings }.options()
+        };
+        assert!(options(BadRules::Refuse).is_err_and(|problem| problem.contains("rules.yml:1")));
+        assert!(options(BadRules::GoWithout).is_ok_and(|options| options.rules.groups.is_empty()));
     }
 }

@@ -53,9 +53,12 @@ impl Board {
         entries.order = keys.to_vec();
     }
 
-    /// Shows a group; `change` counts what happened.
+    /// Shows a group; `change` counts what happened. One that has been taken off meanwhile is not shown any more.
     pub(super) fn show(&self, key: &str, view: GroupView, change: impl FnOnce(&mut Counts)) {
         let mut entries = self.lock();
+        if !entries.order.iter().any(|known| known == key) {
+            return;
+        }
         let entry = entries.groups.entry(key.to_owned()).or_default();
         entry.view = Some(Arc::new(view));
         change(&mut entry.counts);

@@ -24,6 +24,7 @@ use std::{
     sync::Arc,
 };
 
+use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::prometheus::QueryPolicy;
 use homeostat_judge_rules::{Environment, Group, GroupState};
 use homeostat_model::Labels;
@@ -57,6 +58,8 @@ pub struct RuleOptions {
     pub external_url: String,
     /// Webhooks that hear of alerts in Alertmanager's form, kept on disk until they were heard.
     pub webhooks: Vec<String>,
+    /// Others that hear of alerts in the same way, and may change; `None` where there are never any.
+    pub receivers: Option<Vec<ReceiverSpec>>,
 }
 
 impl RuleOptions {
@@ -74,10 +77,18 @@ impl RuleOptions {
     pub(super) fn outlet(&self) -> OutletSpec {
         OutletSpec {
             alertmanagers: self.settings.alertmanagers.clone(),
-            webhooks: self.webhooks.clone(),
+            receivers: self.outbox(),
             external_url: self.external_url.clone(),
             external_labels: self.settings.external_labels.clone(),
             relabel: Arc::clone(&self.settings.relabel),
+        }
+    }
+
+    fn outbox(&self) -> Option<Vec<ReceiverSpec>> {
+        let of_urls = webhooks::of_urls(&self.webhooks);
+        match &self.receivers {
+            None if self.webhooks.is_empty() => None,
+            receivers => Some(of_urls.chain(receivers.iter().flatten().cloned()).collect()),
         }
     }
 
@@ -151,6 +162,13 @@ impl Ruling {
         self.shared.outlet.arrange(&keys, task::now_ms());
         let gone: Vec<String> = self.running.keys().filter(|key| !keys.contains(key)).cloned().collect();
         let ended = gone.len();
+        // All at once: each may wait for a disk that stands still.
+        let stays = |key: &String, running: &RunningGroup| {
+            keys.iter().zip(&groups).any(|(wanted, group)| wanted == key && *running.group == *group)
+        };
+        for (_, running) in self.running.iter().filter(|(key, running)| !stays(key, running)) {
+            running.stop.cancel();
+        }
         for key in gone {
             let Some(running) = self.running.remove(&key) else { continue };
             if let Some(state) = running.end().await {

@@ -1,10 +1,13 @@
-//! Alerts on their way out: to Alertmanagers at once, to webhooks by an outbox on disk.
+//! Alerts on their way out: to Alertmanagers at once, to webhooks and other receivers by an outbox on disk.
 //!
 //! Not here: queues of Alertmanagers (`alertmanagers`), what webhooks were told (`webhooks`).
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use homeostat_act_notify::transport::{HttpTransport, Transport};
+use homeostat_act_notify::{
+    spec::ReceiverSpec,
+    transport::{HttpTransport, Transport},
+};
 use homeostat_judge_rules::{DueAlert, GroupState, template::table_link};
 use homeostat_model::{Labels, LabelsBuilder, TimeMs};
 use homeostat_relabel::{Fate, Rule as RelabelRule, relabel};
@@ -27,7 +30,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(7);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutletSpec {
     pub(crate) alertmanagers: Vec<Alertmanager>,
-    pub(crate) webhooks: Vec<String>,
+    /// Who is told by an outbox; without one when `None`.
+    pub(crate) receivers: Option<Vec<ReceiverSpec>>,
     pub(crate) external_url: String,
     pub(crate) external_labels: Vec<(String, String)>,
     pub(crate) relabel: Arc<[RelabelRule]>,
@@ -68,16 +72,16 @@ impl Sender {
 }
 
 impl Outlet {
-    /// Opens the outbox in `dir`, if there are webhooks, and starts to send.
+    /// Opens the outbox in `dir`, if there is to be one, and starts to send.
     pub(crate) async fn open(spec: OutletSpec, dir: &Path) -> Result<(Self, Sender), ServerError> {
         let (stop, mut tasks) = (CancellationToken::new(), Vec::new());
         let mut webhooks = None;
-        if !spec.webhooks.is_empty() {
-            let (urls, external_url, dir) = (spec.webhooks.clone(), spec.external_url.clone(), dir.to_owned());
-            let opened = tokio::task::spawn_blocking(move || Webhooks::open(&urls, &external_url, &dir)).await;
+        if let Some(receivers) = spec.receivers.clone() {
+            let (external_url, dir) = (spec.external_url.clone(), dir.to_owned());
+            let opened = tokio::task::spawn_blocking(move || Webhooks::open(receivers, &external_url, &dir)).await;
             let (opened, notify) = opened.map_err(|_| ServerError::Panicked)??;
             let opened = Arc::new(opened);
-            tasks.push(tokio::spawn(notify.run(stop.clone())));
+            tasks.push(tokio::spawn(Arc::clone(&opened).notify(notify, stop.clone())));
             tasks.push(tokio::spawn(Arc::clone(&opened).write_down(stop.clone())));
             webhooks = Some(opened);
         }
@@ -89,6 +93,13 @@ impl Outlet {
         }
         let sender = Sender { stop, tasks, webhooks: webhooks.clone() };
         Ok((Self { spec: Arc::new(spec), queues, webhooks }, sender))
+    }
+
+    /// Replaces those who are told by the outbox, if there is one.
+    pub(crate) fn reconfigure(&self, receivers: Vec<ReceiverSpec>) {
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.reconfigure(receivers);
+        }
     }
 
     /// Addresses of Alertmanagers.
