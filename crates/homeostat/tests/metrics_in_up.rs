@@ -17,8 +17,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::{PATIENCE, start, until};
-use homeostat_model::view::View;
+use common::{PATIENCE, Webhook, start, until};
+use homeostat_model::{Actor, view::View};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -171,13 +171,38 @@ async fn objectives_ask_what_the_process_itself_has_scraped() {
     warehouse.failing.store(10, Ordering::Relaxed);
     until(&running, "the budget burns", |view| view.objectives.iter().any(|o| o.rules.iter().any(|r| r.firing))).await;
     until(&running, "somebody is paged", |view| !view.open_incidents.is_empty()).await;
+    let address = running.metrics_address().unwrap();
+    let samples = number(&get(address, ALL_SAMPLES).await).unwrap();
+    let before = events(&running.backend().view());
     let report = running.stop().await;
     assert!(report.journal_synced);
 
-    // A second life finds what was kept; its address is free again.
-    let running = start(dir.path(), &config(dir.path(), warehouse.address)).await;
-    until(&running, "history came back", |view| events(view).1 > bad).await;
+    // The next life has nobody to ask, and finds what was kept: events in the journal, samples in the store.
+    drop(warehouse);
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let running = start(dir.path(), &config(dir.path(), gone)).await;
+    let view = until(&running, "history came back", |view| events(view).0 >= before.0).await;
+    assert!(events(&view).1 >= before.1, "{before:?}");
+    let deadline = Instant::now() + PATIENCE;
+    let address = loop {
+        if let Some(address) = running.metrics_address() {
+            break address;
+        }
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let kept = number(&get(address, ALL_SAMPLES).await).unwrap();
+    assert!(samples > 0.0 && kept >= samples, "{kept} of {samples}");
     running.stop().await;
+}
+
+/// How many samples of orders there are.
+const ALL_SAMPLES: &str = "/api/v1/query?query=sum(count_over_time(orders_total[1h]))";
+
+/// The only value of an answer.
+fn number(answer: &str) -> Option<f64> {
+    let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+    answer.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,5 +228,40 @@ async fn an_address_that_is_taken_keeps_nothing_else_from_running() {
         assert!(Instant::now() < deadline, "{metrics:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receivers_hear_of_the_alerts_of_rules_and_a_reload_reads_them_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (warehouse, hook) = (Warehouse::start().await, Webhook::start().await);
+    // Not beside the configuration, where the change itself would be seen.
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yml");
+    let alert = |name: &str| {
+        let rule = format!("{{alert: {name}, expr: 'orders_total > 0', labels: {{severity: page}}}}");
+        std::fs::write(&rules, format!("groups: [{{name: g, interval: 100ms, rules: [{rule}]}}]\n")).unwrap();
+    };
+    alert("Orders");
+    let text = config(dir.path(), warehouse.address)
+        .replace("scrapeConfig:", &format!("rules: {}, scrapeConfig:", rules.display()));
+    let receiver = |address: SocketAddr| {
+        format!(
+            "---\napiVersion: homeostat/v1\nkind: Receiver\nmetadata: {{name: hook}}\nspec: {{webhook: {{url: 'http://{address}/'}}}}\n"
+        )
+    };
+    let running = start(dir.path(), &format!("{text}{}", receiver(hook.address))).await;
+    let heard = async |hook: &Webhook, status: &str, name: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        while !hook.alerts().contains(&(status.to_owned(), name.to_owned())) {
+            assert!(Instant::now() < deadline, "{status} {name}: {:?}", hook.alerts());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    heard(&hook, "firing", "Orders").await;
+    alert("Others");
+    running.reload(Actor::new("a test"));
+    heard(&hook, "resolved", "Orders").await;
+    heard(&hook, "firing", "Others").await;
     running.stop().await;
 }

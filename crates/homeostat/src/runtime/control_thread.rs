@@ -239,8 +239,10 @@ impl ControlThread {
                 self.step(event, Some(configure), None);
             }
             Message::ConfigRead(read) => self.step(Event::ConfigRead(*read), None, None),
-            Message::Unmeasured { objective, from, to } => {
-                self.step(Event::Unmeasured { objective, from, to }, None, None);
+            Message::Unmeasured(times) => {
+                for (objective, from, to) in times {
+                    self.step(Event::Unmeasured { objective, from, to }, None, None);
+                }
             }
             Message::Explained { incident, explanation, profiles } => {
                 if !profiles.is_empty() && self.files.keep(incident, Kept::Profiles(profiles)).is_err() {

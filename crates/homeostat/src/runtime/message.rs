@@ -4,10 +4,12 @@ use homeostat_api::backend::{OperateError, Operation};
 use homeostat_control::ControlSpec;
 use homeostat_gateway_route::RouteTable;
 use homeostat_model::{
-    Actor, ChangeEvent, ConfigRead, IncidentId, ObjectiveName, Timestamp,
+    Actor, ChangeEvent, ConfigRead, IncidentId,
     explanation::{Explanation, ProfileKept},
 };
 use tokio::sync::oneshot;
+
+use super::indicators::Unmeasured;
 
 /// A message in control's inbox.
 #[derive(Debug)]
@@ -16,8 +18,9 @@ pub(super) enum Message {
     Configure(Box<Configure>),
     /// The configuration was read: for the audit.
     ConfigRead(Box<ConfigRead>),
-    /// The events of an objective could not be counted for a while.
-    Unmeasured { objective: ObjectiveName, from: Timestamp, to: Timestamp },
+    /// The events of objectives could not be counted for a while; all of a round in one message, so that it does not take
+    /// the lane from people.
+    Unmeasured(Unmeasured),
     /// Somebody has looked into an incident.
     Explained { incident: IncidentId, explanation: Box<Explanation>, profiles: Vec<ProfileKept> },
     /// A person or pipeline asks for something.

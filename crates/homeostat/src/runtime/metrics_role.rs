@@ -7,44 +7,39 @@
 //! ```
 //!
 //! It comes up beside the gateway and never before it matters: an address that is taken, a damaged store or a file with
-//! problems is told in the log and in `status`, and tried again, while the gateway serves and control judges.
+//! problems is told in the log and in `status`, and tried again, while the gateway serves and control judges. Meanwhile,
+//! and where no document wants a server, the role says that nobody counts.
 //!
 //! Invariants: a cell of an indicator gets events from here alone; what could not be counted is told as unmeasured.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use homeostat_judge_rules::{
-    Environment, Surroundings,
-    indicator::{IndicatorJudge, Observed},
-};
-use homeostat_model::{
-    CellId, Labels, ObjectiveName, OutcomeClass, OutcomeCounts, OutcomeDelta, Span, TimeMs, Timestamp,
-    error_chain::chain, evidence::EventCounts,
-};
-use homeostat_promql::{ParseOptions, eval::Options};
-use homeostat_store_series::SeriesStore;
+use homeostat_act_notify::spec::ReceiverSpec;
+use homeostat_model::{TimeMs, error_chain::chain};
 use tokio::{
-    sync::Notify,
+    sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::Clock,
     inbox::Inbox,
+    indicators::{Found, Indicators, Now, Unmeasured},
     message::Message,
     server::{
         self, RunningServer,
-        settings::{AddressNames, Settings},
+        settings::{AddressNames, BadRules, Settings},
     },
-    shared::{Indicated, MetricsHealth, Shared, lock},
+    shared::{MetricsHealth, Shared, lock},
 };
 use crate::config::MetricsSpec;
 
@@ -57,25 +52,24 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How often indicators are asked. Samples seldom come more often, and a query of a few series takes microseconds.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest that all indicators together may take before the rest waits for the next second.
-const ASKING_MAX: Duration = Duration::from_secs(10);
-
-/// How often the same unmeasured time is told: the judge's coverage is minutes, and each is a line in the journal.
-const UNMEASURED_EVERY: Span = Span::from_secs(60);
+/// Why nobody counts when the configuration had no `Metrics` document at the start.
+const NOT_STARTED: &str = "there is no metrics server; a `Metrics` document that came with a reload takes a restart";
 
 /// The running role.
 #[derive(Debug)]
 pub(super) struct MetricsRole {
     task: JoinHandle<()>,
     stop: CancellationToken,
-    reread: Arc<Notify>,
     shared: Arc<Shared>,
 }
 
 /// What it works with.
 #[derive(Debug)]
 pub(super) struct MetricsParts {
-    pub(super) spec: MetricsSpec,
+    /// What server there is to be, if any.
+    pub(super) spec: Option<MetricsSpec>,
+    /// Who hears of alerts of rules. Each value asks for its files to be read again.
+    pub(super) receivers: watch::Receiver<Vec<ReceiverSpec>>,
     /// Data directory of the process.
     pub(super) dir: PathBuf,
     pub(super) clock: Clock,
@@ -86,11 +80,14 @@ pub(super) struct MetricsParts {
 impl MetricsRole {
     /// Starts it in the background. Must be called on a multi-threaded tokio runtime.
     pub(super) fn start(parts: MetricsParts) -> Self {
-        let (stop, reread) = (CancellationToken::new(), Arc::new(Notify::new()));
-        *lock(&parts.shared.metrics) = MetricsHealth::Trouble("the metrics server is starting".to_owned());
+        let stop = CancellationToken::new();
+        if parts.spec.is_some() {
+            *lock(&parts.shared.metrics) = MetricsHealth::Trouble("the metrics server is starting".to_owned());
+        }
         let shared = Arc::clone(&parts.shared);
-        let task = tokio::spawn(parts.run(stop.clone(), Arc::clone(&reread)));
-        Self { task, stop, reread, shared }
+        let role = Role { indicators: Indicators::default(), is_refused: false, parts };
+        let task = tokio::spawn(role.run(stop.clone()));
+        Self { task, stop, shared }
     }
 
     /// Where the server listens, once it does.
@@ -99,11 +96,6 @@ impl MetricsRole {
             MetricsHealth::Fine(address) => Some(address),
             MetricsHealth::Off | MetricsHealth::Trouble(_) => None,
         }
-    }
-
-    /// Reads the files again that the document names, in the background.
-    pub(super) fn reload(&self) {
-        self.reread.notify_one();
     }
 
     /// Stops serving, and closes the store.
@@ -115,13 +107,15 @@ impl MetricsRole {
     }
 }
 
-fn settings(spec: MetricsSpec, dir: PathBuf) -> Settings {
+fn settings(spec: MetricsSpec, receivers: Vec<ReceiverSpec>, dir: PathBuf) -> Settings {
     Settings {
         otlp_http: spec.otlp_http,
         otlp_grpc: spec.otlp_grpc,
         open: spec.open,
         scrape_config: spec.scrape_config,
         rules: spec.rules,
+        bad_rules: BadRules::GoWithout,
+        receivers: Some(receivers),
         external_url: spec.external_url,
         limits: spec.limits,
         durability: spec.durability,
@@ -132,14 +126,39 @@ fn settings(spec: MetricsSpec, dir: PathBuf) -> Settings {
     }
 }
 
-impl MetricsParts {
-    async fn run(self, stop: CancellationToken, reread: Arc<Notify>) {
+async fn open(settings: Settings) -> Result<RunningServer, String> {
+    let options = tokio::task::spawn_blocking(move || settings.options()).await;
+    let options = options.map_err(|problem| problem.to_string()).flatten()?;
+    server::start(options).await.map_err(|problem| chain(&problem))
+}
+
+/// The task.
+struct Role {
+    parts: MetricsParts,
+    indicators: Indicators,
+    /// Control did not take what was unmeasured the last time.
+    is_refused: bool,
+}
+
+impl Role {
+    async fn run(mut self, stop: CancellationToken) {
+        match self.parts.spec.clone() {
+            Some(spec) => self.serve(&spec, &stop).await,
+            None => self.say_nothing_while(NOT_STARTED, stop.cancelled()).await,
+        }
+        let rest = self.indicators.rest(self.parts.clock.now());
+        self.hand_over(Found { unmeasured: rest, ..Found::default() });
+    }
+
+    async fn serve(&mut self, spec: &MetricsSpec, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            match self.open().await {
+            let receivers = self.parts.receivers.borrow_and_update().clone();
+            let opening = open(settings(spec.clone(), receivers, self.parts.dir.join(METRICS_DIR)));
+            match self.say_nothing_while("the metrics server is starting", opening).await {
                 Ok(server) => {
                     tracing::info!("metrics server at http://{}/", server.address());
-                    *lock(&self.shared.metrics) = MetricsHealth::Fine(server.address());
-                    self.judge(&server, &stop, &reread).await;
+                    *lock(&self.parts.shared.metrics) = MetricsHealth::Fine(server.address());
+                    self.judge(&server, stop).await;
                     let lost = server.stop().await;
                     if lost > 0 {
                         tracing::error!(
@@ -150,165 +169,100 @@ impl MetricsParts {
                 }
                 Err(problem) => {
                     tracing::error!("the metrics server does not run, and is tried again: {problem}");
-                    *lock(&self.shared.metrics) = MetricsHealth::Trouble(problem);
+                    *lock(&self.parts.shared.metrics) = MetricsHealth::Trouble(problem.clone());
                     // Cancelled: the loop ends.
-                    let _cancelled = stop.run_until_cancelled(sleep(TRY_AGAIN)).await;
+                    let pause = stop.run_until_cancelled(sleep(TRY_AGAIN));
+                    let _cancelled = self.say_nothing_while(&problem, pause).await;
                 }
             }
         }
     }
 
-    async fn open(&self) -> Result<RunningServer, String> {
-        let settings = settings(self.spec.clone(), self.dir.join(METRICS_DIR));
-        let options = tokio::task::spawn_blocking(move || settings.options()).await;
-        let options = options.map_err(|problem| problem.to_string()).flatten()?;
-        server::start(options).await.map_err(|problem| chain(&problem))
-    }
-
-    /// Asks the indicators every second until it is stopped.
-    async fn judge(&self, server: &RunningServer, stop: &CancellationToken, reread: &Notify) {
-        let mut seconds = interval(ASK_EVERY);
-        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut indicators = Indicators::default();
+    /// Waits for something during which nobody can count.
+    async fn say_nothing_while<T>(&mut self, why: &str, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut seconds = seconds();
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = reread.notified() => server.reload().await,
+                biased;
+                done = &mut work => return done,
                 _ = seconds.tick() => {}
             }
-            let wanted = self.shared.indicators.load_full();
-            indicators.keep(&wanted, self.clock.now());
-            if wanted.is_empty() {
-                continue;
-            }
-            let (store, clock) = (server.store().clone(), self.clock);
-            let asked = tokio::task::spawn_blocking(move || {
-                let found = indicators.ask(&store, clock);
-                (indicators, found)
-            });
-            let Ok((back, found)) = asked.await else {
-                tracing::error!("counting by queries ended in the middle; this is our fault, please report it");
-                indicators = Indicators::default();
-                continue;
-            };
-            indicators = back;
+            self.keep();
+            let found = self.indicators.silence(self.parts.clock.now(), why);
             self.hand_over(found);
         }
     }
 
-    fn hand_over(&self, found: Found) {
-        self.inbox.push_tick(Instant::now(), found.deltas);
-        for (objective, from, to) in found.unmeasured {
-            if self.inbox.push(Message::Unmeasured { objective, from, to }).is_err() {
-                tracing::warn!("control takes nothing at the moment; unmeasured time counts as measured");
-            }
-        }
+    fn keep(&mut self) {
+        self.indicators.keep(&self.parts.shared.indicators.load_full(), self.parts.clock.now());
     }
-}
 
-/// Indicators with what they remember.
-#[derive(Debug, Default)]
-struct Indicators(BTreeMap<ObjectiveName, Asked>);
-
-#[derive(Debug)]
-struct Asked {
-    cell: CellId,
-    judge: IndicatorJudge,
-    /// Until when its events are counted, or told to be unmeasured.
-    told_until: Timestamp,
-    /// Nothing could be counted the last time, and people know why.
-    is_silent: bool,
-}
-
-/// What a second brought.
-#[derive(Debug, Default)]
-struct Found {
-    deltas: Vec<OutcomeDelta>,
-    unmeasured: Vec<(ObjectiveName, Timestamp, Timestamp)>,
-}
-
-impl Indicators {
-    /// Takes what is wanted; those that ask the same as before keep what they remember.
-    fn keep(&mut self, wanted: &[Indicated], now: Timestamp) {
-        self.0.retain(|name, asked| {
-            wanted
-                .iter()
-                .any(|w| w.objective == *name && w.cell == asked.cell && w.indicator == *asked.judge.indicator())
-        });
-        for Indicated { cell, objective, indicator } in wanted {
-            if self.0.contains_key(objective) {
-                continue;
-            }
-            match IndicatorJudge::new(indicator.clone(), &ParseOptions::all()) {
-                Ok(judge) => {
-                    let asked = Asked { cell: *cell, judge, told_until: now, is_silent: false };
-                    self.0.insert(objective.clone(), asked);
+    /// Asks the indicators every second until it is stopped.
+    async fn judge(&mut self, server: &RunningServer, stop: &CancellationToken) {
+        let mut seconds = seconds();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Ok(()) = self.parts.receivers.changed() => {
+                    let receivers = self.parts.receivers.borrow_and_update().clone();
+                    server.reconfigure(receivers);
+                    server.reload().await;
                 }
-                // The configuration was checked by the same parser.
-                Err(problem) => tracing::error!(%objective, %problem, "its queries cannot be read"),
+                _ = seconds.tick() => {}
+            }
+            self.keep();
+            if !self.indicators.is_empty() {
+                let found = self.ask(server).await;
+                self.hand_over(found);
             }
         }
     }
 
-    fn ask(&mut self, store: &SeriesStore, clock: Clock) -> Found {
-        let began = Instant::now();
-        let is_cancelled = || began.elapsed() > ASKING_MAX;
-        let environment = Environment {
-            options: Options::default(),
-            language: ParseOptions::all(),
-            external_labels: Labels::empty(),
-            external_url: String::new(),
-        };
-        let source = store.snapshot();
-        let around = Surroundings { source: &source, environment: &environment, is_cancelled: &is_cancelled };
-        let (now, t_ms) = (clock.now(), wall_ms());
-        let mut found = Found::default();
-        for (name, asked) in &mut self.0 {
-            asked.ask(name, (now, t_ms), around, &mut found);
+    async fn ask(&mut self, server: &RunningServer) -> Found {
+        let (store, environment, clock) = (server.store().clone(), server.environment().clone(), self.parts.clock);
+        let mut indicators = std::mem::take(&mut self.indicators);
+        let wanted = indicators.wanted();
+        let asked = tokio::task::spawn_blocking(move || {
+            let now = Now { at: clock.now(), t_ms: wall_ms() };
+            let found = catch_unwind(AssertUnwindSafe(|| indicators.ask(&store.snapshot(), &environment, now)));
+            let ended = "counting by queries ended by a fault of ours; please report it";
+            let found = found.unwrap_or_else(|_| indicators.silence(now.at, ended));
+            (indicators, found)
+        });
+        // Not a panic of the work: the runtime is going away.
+        let Ok((indicators, mut found)) = asked.await else { return Found::default() };
+        self.indicators = indicators;
+        let wanted_now = self.parts.shared.indicators.load_full();
+        if !Arc::ptr_eq(&wanted, &wanted_now) {
+            found.retain(&wanted, &wanted_now);
         }
-        found.deltas.sort_by_key(|delta| delta.cell);
         found
     }
-}
 
-impl Asked {
-    fn ask(
-        &mut self,
-        name: &ObjectiveName,
-        (now, t_ms): (Timestamp, TimeMs),
-        around: Surroundings<'_>,
-        found: &mut Found,
-    ) {
-        let why = match self.judge.ask(t_ms, around) {
-            Ok(Observed::Events(events)) => {
-                if std::mem::take(&mut self.is_silent) {
-                    tracing::info!(objective = %name, "its events are counted again");
-                    found.unmeasured.push((name.clone(), self.told_until, now));
-                }
-                self.told_until = now;
-                if events != EventCounts::default() {
-                    found.deltas.push(OutcomeDelta { cell: self.cell, counts: counts(events) });
-                }
-                return;
-            }
-            Ok(Observed::Nothing) => "the query of all events gives no series".to_owned(),
-            Err(problem) => problem,
+    fn hand_over(&mut self, Found { deltas, unmeasured }: Found) {
+        self.parts.inbox.push_tick(Instant::now(), deltas);
+        if !unmeasured.is_empty() {
+            self.tell(unmeasured);
+        }
+    }
+
+    fn tell(&mut self, unmeasured: Unmeasured) {
+        let refused = match self.parts.inbox.push(Message::Unmeasured(unmeasured)) {
+            Err(Message::Unmeasured(refused)) => refused,
+            Ok(()) | Err(_) => Vec::new(),
         };
-        if UNMEASURED_EVERY <= now.since(self.told_until) {
-            if !std::mem::replace(&mut self.is_silent, true) {
-                tracing::warn!(objective = %name, "its events cannot be counted: {why}");
-            }
-            found.unmeasured.push((name.clone(), self.told_until, now));
-            self.told_until = now;
+        self.indicators.put_back(&refused);
+        if !std::mem::replace(&mut self.is_refused, !refused.is_empty()) && !refused.is_empty() {
+            tracing::warn!("control takes nothing at the moment; it is told later what was not measured");
         }
     }
 }
 
-/// Events as outcomes of requests: availability reads them back.
-fn counts(events: EventCounts) -> OutcomeCounts {
-    let mut counts = OutcomeCounts::of(OutcomeClass::Ok, events.good);
-    counts += OutcomeCounts::of(OutcomeClass::ServerError, events.bad);
-    counts
+fn seconds() -> Interval {
+    let mut seconds = interval(ASK_EVERY);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
 }
 
 /// Samples have the time of the wall clock.

@@ -16,6 +16,7 @@ mod data_dir;
 mod explaining;
 mod files;
 mod inbox;
+mod indicators;
 mod journal;
 mod late;
 mod message;
@@ -43,7 +44,7 @@ use homeostat_model::{
     change::{ReadCause, ReadOutcome},
 };
 use homeostat_store_wal::{Disk, RealDisk};
-use tokio::task::JoinHandle;
+use tokio::{sync::watch::channel as watch_channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -118,7 +119,7 @@ pub struct Running {
     api_stop: CancellationToken,
     api: JoinHandle<()>,
     late: Arc<LateParts>,
-    metrics: Option<MetricsRole>,
+    metrics: MetricsRole,
     explaining: Explaining,
     drain: Duration,
 }
@@ -173,6 +174,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     control.go(clock, splits, gateway.handle(), Arc::clone(&shared), ids_kept);
     let collector =
         Collector::start(gateway.handle(), Arc::clone(&inbox), Arc::clone(&shared)).map_err(StartError::Thread)?;
+    let (told_receivers, receivers) = watch_channel(config.receivers.clone());
     let reloader = Reloader::start(ReloadParts {
         path: options.config,
         environment: options.environment,
@@ -185,6 +187,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         inbox: Arc::clone(&inbox),
         gateway: gateway.handle(),
         late: Arc::clone(&late),
+        metrics: told_receivers,
         api: None,
     })
     .map_err(StartError::Thread)?;
@@ -196,9 +199,13 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         inbox: Arc::clone(&inbox),
         late: Arc::clone(&late),
     });
-    let metrics = config.metrics.clone().map(|spec| {
-        let (shared, inbox) = (Arc::clone(&shared), Arc::clone(&inbox));
-        MetricsRole::start(MetricsParts { spec, dir: config.store.dir.clone(), clock, shared, inbox })
+    let metrics = MetricsRole::start(MetricsParts {
+        spec: config.metrics.clone(),
+        receivers,
+        dir: config.store.dir.clone(),
+        clock,
+        shared: Arc::clone(&shared),
+        inbox: Arc::clone(&inbox),
     });
     let backend =
         ProcessBackend::new(clock, shared, Arc::clone(&inbox), gateway.handle(), reloader.handle(), Arc::clone(&late));
@@ -257,7 +264,7 @@ impl Running {
 
     /// Where the metrics server listens, if there is to be one and it runs by now.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics.as_ref().and_then(MetricsRole::address)
+        self.metrics.address()
     }
 
     /// The same door that the API uses.
@@ -273,9 +280,6 @@ impl Running {
     /// Reads the configuration again, in the background; `by` sent the signal for it.
     pub fn reload(&self, by: Actor) {
         self.reloader.handle().trigger(ReadCause::Signal, by);
-        if let Some(metrics) = &self.metrics {
-            metrics.reload();
-        }
     }
 
     /// Stops from upstream to downstream and says how it went.
@@ -305,9 +309,7 @@ impl Running {
         .await;
         api_stop.cancel();
         join("API", api).await;
-        if let Some(metrics) = metrics {
-            metrics.stop().await;
-        }
+        metrics.stop().await;
         explaining.stop().await;
         // The API's own references go first, so that the journal can be closed by its owner.
         drop(backend);

@@ -9,7 +9,6 @@
 //! changes them takes the rest over and says what needs a restart.
 
 use std::{
-    ffi::OsStr,
     path::PathBuf,
     sync::{
         Arc,
@@ -19,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::{ApiHandle, backend::ConfigStatus};
 use homeostat_gateway_proxy::GatewayHandle;
 use homeostat_gateway_route::CellRegistry;
@@ -26,7 +26,7 @@ use homeostat_model::{
     Actor, ChangeEvent, ChangeKind, ConfigDigest, ConfigRead,
     change::{ReadCause, ReadOutcome},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Environment,
@@ -36,7 +36,7 @@ use super::{
     late::LateParts,
     message::{Configure, Message},
     shared::{Shared, bump, lock},
-    watch::watch,
+    watch::{Besides, concerns, watch},
 };
 use crate::config::{CheckedConfig, Severity, Texts};
 
@@ -119,6 +119,8 @@ pub(super) struct ReloadParts {
     pub(super) inbox: Arc<Inbox<Message>>,
     pub(super) gateway: GatewayHandle,
     pub(super) late: Arc<LateParts>,
+    /// The receivers in force; each value makes the metrics server read its files again.
+    pub(super) metrics: watch::Sender<Vec<ReceiverSpec>>,
     /// Known once the API runs.
     pub(super) api: Option<ApiHandle>,
 }
@@ -137,7 +139,7 @@ impl Reloader {
         let changed = handle.clone();
         let name = parts.path.file_name().map(ToOwned::to_owned);
         let watcher = watch(&parts.path, move |event| {
-            if concerns(&event.paths, name.as_deref()) {
+            if concerns(&event, name.as_deref(), Besides::Yaml) {
                 changed.send(Trigger::Changed);
             }
         });
@@ -209,6 +211,10 @@ impl ReloadParts {
         let outcome = self.attempt(texts, &by);
         if !matches!(outcome, ReadOutcome::Refused { .. }) {
             self.digest = read.clone();
+        }
+        // Who asks means all files; rules that lie beside the configuration wake us like itself.
+        if cause != ReadCause::File || !matches!(outcome, ReadOutcome::Refused { .. }) {
+            self.metrics.send_replace(self.in_force.receivers.clone());
         }
         // Editors touch files, and folders hold others: what changed no text and nobody asked for is not worth a line.
         if cause == ReadCause::File && before == read && outcome == ReadOutcome::SameMeaning {
@@ -315,18 +321,6 @@ impl ReloadParts {
     }
 }
 
-/// Whether something happened to the configuration, and not to a log or a data directory that lies beside it: what we
-/// write there ourselves would otherwise wake us for ever. A ConfigMap swaps a link called `..data`.
-fn concerns(paths: &[PathBuf], name: Option<&OsStr>) -> bool {
-    let is_ours = |path: &PathBuf| {
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        let is_link = path.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(b".."));
-        is_yaml || is_link || (name.is_some() && path.file_name() == name)
-    };
-    // Without a path: events were lost.
-    paths.is_empty() || paths.iter().any(is_ours)
-}
-
 /// Whether two configurations mean the same; where they were read from does not count.
 fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
@@ -344,23 +338,4 @@ fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {
     ];
     let note = |what: &str| format!("{what} changed: this takes a restart, everything else is in force");
     changed.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| note(what)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_the_configuration_is_made_of_wakes_the_reloader() {
-        let of = |paths: &[&str]| {
-            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-            concerns(&paths, Some(OsStr::new("homeostat.conf")))
-        };
-        for ours in ["etc/a.yaml", "etc/b.yml", "etc/homeostat.conf", "etc/..data", "etc/..2026_11_21"] {
-            assert!(of(&[ours]) && of(&["etc/up.log", ours]), "{ours}");
-        }
-        assert!(!of(&["etc/up.log"]) && !of(&["etc/homeostat-data", "etc/a.yaml~", "etc/4913"]));
-        assert!(of(&[]), "events were lost");
-        assert!(!concerns(&[PathBuf::from("/")], None));
-    }
 }

@@ -1,6 +1,9 @@
 //! Watches configuration for changes.
 
-use std::path::Path;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use notify::Watcher as _;
 
@@ -28,4 +31,47 @@ pub(super) fn watch(
             tracing::warn!(%problem, folder = %folder.display(), "cannot watch the configuration; SIGHUP reloads it");
         })
         .ok()
+}
+
+/// What of a watched folder counts besides the file itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Besides {
+    /// Nothing: one file is the whole configuration.
+    Nothing,
+    /// Its other YAML files.
+    Yaml,
+}
+
+/// Whether something happened to the configuration, and not to a log or a data directory that lies beside it: what we
+/// write there ourselves would otherwise wake us for ever. A ConfigMap swaps a link called `..data`.
+pub(super) fn concerns(event: &notify::Event, name: Option<&OsStr>, besides: Besides) -> bool {
+    let is_ours = |path: &PathBuf| {
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let is_link = path.file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(b".."));
+        let is_it = name.is_some() && path.file_name() == name;
+        is_it || is_link || (is_yaml && besides == Besides::Yaml)
+    };
+    // Without a path: events were lost.
+    event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(is_ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_configuration_is_made_of_wakes_the_reloader() {
+        let of = |paths: &[&str], name: Option<&str>, besides| {
+            let event = notify::Event { paths: paths.iter().map(PathBuf::from).collect(), ..notify::Event::default() };
+            concerns(&event, name.map(OsStr::new), besides)
+        };
+        let yaml = |paths: &[&str]| of(paths, Some("homeostat.conf"), Besides::Yaml);
+        for ours in ["etc/a.yaml", "etc/b.yml", "etc/homeostat.conf", "etc/..data", "etc/..2026_11_21"] {
+            assert!(yaml(&[ours]) && yaml(&["etc/up.log", ours]), "{ours}");
+            assert_eq!(of(&[ours], Some("homeostat.conf"), Besides::Nothing), !ours.contains(".y"), "{ours}");
+        }
+        assert!(!yaml(&["etc/up.log"]) && !yaml(&["etc/homeostat-data", "etc/a.yaml~", "etc/4913"]));
+        assert!(yaml(&[]) && of(&[], None, Besides::Nothing), "events were lost");
+        assert!(!of(&["/"], None, Besides::Yaml));
+    }
 }

@@ -135,7 +135,9 @@ record! {
 record! {
     /// The metrics server inside this process: it keeps what applications send and what it scrapes from them, answers
     /// Prometheus' queries, evaluates rules, and counts the events of objectives whose indicators are queries. Without
-    /// this document there is none. A change takes a restart; the files that it names are read again when they change.
+    /// this document there is none. A change takes a restart. `scrapeConfig` and `rules` are read again when the former
+    /// changes and with every reload of the configuration; `limits` take a restart. Every `Receiver` hears of the alerts of
+    /// rules, of their beginning and of their end.
     Metrics {
         /// Where it takes remote write and OTLP and answers Prometheus' HTTP API.
         "listen" listen: SocketAddr => default "127.0.0.1:9090";

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     config::prometheus::{self, Remote, alerting::RuleSettings, rules::RuleDefaults},
-    runtime::watch::watch,
+    runtime::watch::{Besides, concerns, watch},
 };
 
 /// Editors write a file in several steps; a reload waits until it has been quiet for this long.
@@ -168,16 +168,11 @@ impl Reloader {
     }
 }
 
-/// Asks for a reload when the file changes. Kubernetes swaps a link beside it, so anything whose name begins like its
-/// links (`..data`) counts as well.
+/// Asks for a reload when the file changes.
 fn follow(file: &Path, asks: mpsc::Sender<Ask>) -> Option<notify::RecommendedWatcher> {
     let name = file.file_name().map(std::ffi::OsStr::to_owned);
     watch(file, move |event| {
-        let concerns = |path: &PathBuf| {
-            path.file_name() == name.as_deref()
-                || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."))
-        };
-        if event.need_rescan() || event.paths.iter().any(concerns) {
+        if concerns(&event, name.as_deref(), Besides::Nothing) {
             // Full: a reload is due already, and it reads what is there then.
             drop(asks.try_send(Ask::Changed));
         }
