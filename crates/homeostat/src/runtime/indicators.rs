@@ -248,7 +248,7 @@ mod tests {
             assert!(!asked("broken"), "a mistake of ours");
             self.is_late.fetch_or(asked("slow"), Ordering::Relaxed);
             let (t_ms, values) = (vec![select.end_ms], vec![select.end_ms as f64 / 1000.0]);
-            let runs = Box::new(std::iter::once(Ok(SampleRun::Floats { t_ms, values })));
+            let runs = Box::new(std::iter::once(Ok(SampleRun::Floats { t_ms, values, starts: Vec::new() })));
             let series = SelectedSeries { labels: Labels::new([("__name__", "x")]), runs };
             Ok(if self.is_empty { Vec::new() } else { vec![series] })
         }
