@@ -186,8 +186,13 @@ impl Webhooks {
     /// Writes down what was told, whenever that changes, as soon as the outbox has it on disk.
     pub(super) async fn write_down(self: Arc<Self>, stop: CancellationToken) {
         let mut file = self.file.subscribe();
+        // Something may have been told before this began.
+        file.mark_changed();
         while let Some(Ok(())) = stop.run_until_cancelled(file.changed()).await {
             let text = file.borrow_and_update().clone();
+            if text.is_empty() {
+                continue;
+            }
             match stop.run_until_cancelled(self.handle.written()).await {
                 Some(true) => self.write(text).await,
                 // The next evaluation tries again.
