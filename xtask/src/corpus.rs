@@ -18,6 +18,9 @@ use crate::{Findings, text, workspace::Workspace};
 const CORPUS_BYTES_MAX: u64 = 25 << 20;
 /// A profile unpacked: the largest are some hundred KiB, so a hundred times that is damage.
 const PROFILE_BYTES_MAX: u64 = 32 << 20;
+/// One program wrote all profiles, so what is wrong with one is wrong with many: unpacking each would take some seconds.
+/// Odd, because the two kinds of profile take turns.
+const UNPACKED_EVERY: usize = 7;
 const FAULTS: [&str; 14] = [
     "none",
     "lock_contention",
@@ -122,13 +125,14 @@ fn check_program(dir: &Path, findings: &mut Vec<String>) -> Result<u64, String> 
         expected.extend(["cpu", "census"].map(|kind| format!("{}.{kind}.pb.gz", episode.id)));
     }
     let mut bytes = 0;
-    for path in entries(dir)? {
+    for (at, path) in entries(dir)?.into_iter().enumerate() {
         let file = file_name(&path);
         if !expected.iter().any(|wanted| wanted == file) {
             findings.push(format!("corpus/{name}/{file}: no episode has this file"));
         }
         bytes += fs::metadata(&path).map_or(0, |data| data.len());
-        if path.extension().is_some_and(|ending| ending == "gz")
+        if at % UNPACKED_EVERY == 0
+            && path.extension().is_some_and(|ending| ending == "gz")
             && let Err(problem) = check_profile(&path)
         {
             findings.push(format!("corpus/{name}/{file}: {problem}"));

@@ -34,7 +34,8 @@ pub(crate) fn check(workspace: &Workspace) -> Findings {
 
 /// The first of those beginnings that a text has.
 pub(crate) fn own_path_in(content: &str) -> Option<&'static str> {
-    own_paths(content).first().map(|&(_, own)| own)
+    // Most texts have none: the plain search is the quick one.
+    OWN_PATHS.into_iter().find(|own| content.contains(own) && begins_path(content, own))
 }
 
 fn own_paths(content: &str) -> Vec<(usize, &'static str)> {
