@@ -148,7 +148,7 @@ impl Episode {
     fn problems(&self, program: &str, all: &[Self]) -> Vec<&'static str> {
         let fault_known = |fault: &str| known(&FAULTS, fault) || fault.starts_with("unknown_");
         let with_fault = matches!(self.kind.as_str(), "fault" | "mix" | "unknown");
-        let base = all.iter().find(|other| other.id == self.base);
+        let base = all.iter().find(|other| other.id == self.base && other.id != self.id);
         let numbers = self.evidence.values().chain([&self.window_seconds]).all(|value| value.is_finite());
         let checks = [
             (self.program == program && self.id.starts_with(program), "belongs to another program"),
@@ -172,7 +172,7 @@ impl Episode {
             ((1..=3).contains(&self.load) && 0 < self.run, "load or run"),
             (
                 base.is_some_and(|base| base.kind == "normal" && base.load == self.load),
-                "base is not a normal episode of this load",
+                "base is not another, normal episode of this load",
             ),
             (0 < self.windows && 0.0 < self.window_seconds && 0 < self.hz && 0 < self.samples, "nothing was sampled"),
             (numbers && self.evidence.contains_key("requests_per_second"), "evidence"),
