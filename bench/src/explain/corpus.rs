@@ -225,11 +225,18 @@ fn side(folder: &Path, line: &Line, program: &Program, names: Names) -> Result<R
     if let (Some(windows), Some(seconds)) = (line.windows, line.window_seconds) {
         evidence.entry("seconds".to_owned()).or_insert(windows * seconds);
     }
-    let snapshots = evidence.get("census_snapshots").copied().unwrap_or(1.0);
-    let census = open("census")?.map(|census| Census::of(&census, 0, snapshots));
+    let census = open("census")?.map(|census| Census::of(&census, 0, snapshots(&census, &evidence)));
     let mut paths = Paths::default();
     paths.add(&cpu, column);
     Ok(Read { view: View { cpu: Counted::of(&cpu, column), census, evidence }, paths, words: Words::of(&cpu, column) })
+}
+
+/// How many moments a census holds: as was said, or as many as make its sum the number that the runtime told.
+fn snapshots(census: &Profile, evidence: &Evidence) -> f64 {
+    let told = evidence.get("goroutines").or_else(|| evidence.get("threads"));
+    let sum = census.total(0) as f64;
+    let guessed = told.filter(|count| 0.0 < **count).map_or(1.0, |count| (sum / count).round().clamp(1.0, 4.0));
+    evidence.get("census_snapshots").copied().unwrap_or(guessed)
 }
 
 /// The profile with names that no other program has.

@@ -46,7 +46,7 @@ concepts! {
         hyper::client::* hyper_util::client::* reqwest::* ureq::* redis::* postgres::* mysql::* curl_* tonic::client*";
     /// Opening a connection.
     Connect = "connect": "net.(*Dialer)* net.(*sysDialer)* net.Dial* net.(*netFD).connect net.(*netFD).dial net.socket net.internetSocket net.sysSocket
-        syscall.Connect syscall.connect syscall.Socket syscall.socket net/http.(*Transport).dial* internal/poll.(*FD).Connect
+        syscall.Connect syscall.connect syscall.Socket syscall.socket internal/poll.(*FD).Connect
         std::net::tcp::TcpStream::connect* std::sys*::net::*TcpStream::connect* std::sys*Socket::connect* std::sys*Socket::new*
         tokio::net::tcp::stream::TcpStream::connect* mio::net::tcp::stream::TcpStream::connect* hyper*::connect::http::*
         socket2::socket::Socket::connect* socket2::socket::Socket::new* connect socket *_sys_connect tcp_v?_connect inet_stream_connect __inet_stream_connect
@@ -126,7 +126,7 @@ concepts! {
     Log = "log": "log.* log/slog* log/syslog.* internal/log* log::* tracing::* tracing_core::* tracing_subscriber::* env_logger::* syslog __vsyslog* vsyslog openlog std::io::stdio::_eprint* std::io::stdio::_print*";
     /// Writing to files, pipes and terminals.
     WriteFile = "write_file": "os.(*File).Write* os.(*File).write* os.(*File).pwrite os.WriteFile std::io::stdio::* std::io::buffered::linewriter* std::fs::File::write* std::fs::write* std::sys*::stdio::* std::sys*::fs::File::write* tokio::fs::*
-        write pwrite64 pwrite writev pwritev fwrite fputs puts fflush _IO_new_file_write _IO_new_file_xsputn _IO_file_* new_do_write ext4_*write* xfs_file_*write* btrfs_*write* generic_perform_write generic_file_write* iomap_file_buffered_write tty_write pipe_write overlayfs_write* ovl_write*";
+        pwrite64 pwrite pwritev fwrite fputs puts fflush _IO_new_file_write _IO_new_file_xsputn _IO_file_* new_do_write ext4_*write* xfs_file_*write* btrfs_*write* generic_perform_write generic_file_write* iomap_file_buffered_write tty_write pipe_write overlayfs_write* ovl_write*";
     /// Reading from files.
     ReadFile = "read_file": "os.(*File).Read* os.(*File).read* os.ReadFile std::fs::File::read* std::fs::read* std::sys*::fs::File::read* fread fgets getline _IO_new_file_underflow pread64 pread generic_file_read* filemap_read ext4_file_read* xfs_file_read* pipe_read ";
     /// Opening, finding and naming files.

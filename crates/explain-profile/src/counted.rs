@@ -3,7 +3,8 @@
 //! ```text
 //! t:NAME   samples with NAME anywhere on the stack      e:A>B   with A calling B, runs of the application as one frame
 //! s:NAME   samples in NAME itself                       c:WHAT  with a concept anywhere, C:WHAT in a frame of it
-//! a:NAME   samples in a function of the application     A:NAME  with it anywhere        (these two never leave the program)
+//! a:NAME   samples in a function of the application     A:NAME  with it anywhere, R:NAME as its outermost one (these three
+//!          never leave the program)
 //! ```
 //!
 //! Windows stay apart: how much they differ says how much of a difference between sides is noise. They are told by the
@@ -37,6 +38,8 @@ struct Keys {
     origin: Origin,
     total: Vec<Arc<str>>,
     own: Vec<Arc<str>>,
+    /// For frames of the application.
+    root: Option<Arc<str>>,
 }
 
 /// Samples of one side.
@@ -147,6 +150,7 @@ impl Nodes {
     /// All keys of a stack, each once.
     fn keys_of(&self, profile: &Profile, stack: Stack, into: &mut Vec<Arc<str>>) {
         let (stacks, mut at, mut inner) = (profile.stacks(), stack, None::<&Arc<str>>);
+        let mut outermost = None;
         while at != Stack::EMPTY {
             if let Some(keys) = self.of_node.get(at.index()).and_then(|entry| self.keys.get(*entry)) {
                 into.extend(keys.total.iter().cloned());
@@ -158,9 +162,11 @@ impl Nodes {
                     Some(_) => {}
                 }
                 inner = Some(&keys.collapsed);
+                outermost = keys.root.as_ref().or(outermost);
             }
             at = stacks.parent(at);
         }
+        into.extend(outermost.cloned());
         into.sort_unstable();
         into.dedup();
     }
@@ -172,12 +178,14 @@ fn keys_of(function: &str, module: &str, in_kernel: bool, shown: impl FnOnce() -
         total: vec![format!("t:{}", place.name).into()],
         own: vec![format!("s:{}", place.name).into()],
         origin: place.origin,
+        root: None,
         collapsed: place.name.as_str().into(),
     };
     if place.origin == Origin::Application {
         let shown = shown();
         keys.total.push(format!("A:{shown}").into());
         keys.own.push(format!("a:{shown}").into());
+        keys.root = Some(format!("R:{shown}").into());
     } else {
         for concept in Concept::of(&place.name) {
             keys.total.push(format!("c:{}", concept.name()).into());

@@ -101,7 +101,9 @@ pub(crate) struct Look<'a> {
 impl Look<'_> {
     /// A limit of this detector. A name that is not in its table is a mistake that the tests of the tables find.
     fn limit(&self, name: &str) -> f64 {
-        self.limits.iter().find(|limit| limit.name == name).map_or(f64::INFINITY, |limit| limit.value)
+        let limit = self.limits.iter().find(|limit| limit.name == name);
+        debug_assert!(limit.is_some(), "there is no limit {name}");
+        limit.map_or(f64::INFINITY, |limit| limit.value)
     }
 
     /// Share of CPU time that code of a concept gained beyond noise, with what it calls.
@@ -153,6 +155,42 @@ impl Look<'_> {
             }
         }
         Some(now - base)
+    }
+
+    /// Share that was gained below outermost functions of the application that hardly ran before: work of its own, not of
+    /// requests.
+    fn beside_requests(&mut self) -> f64 {
+        let (mut most, mut sum) = (None::<(f64, &str)>, 0.0);
+        for key in self.both.now.cpu.keys.keys().filter(|key| key.starts_with("R:")) {
+            let (share, gained) = (self.both.share(key), self.quietly(key));
+            if share.base < 0.02 && 0.0 < gained {
+                sum += gained;
+                if most.is_none_or(|(before, _)| before < gained) {
+                    most = key.strip_prefix("R:").map(|name| (gained, name));
+                }
+            }
+        }
+        if let Some((_, name)) = most {
+            let share = self.both.share(&format!("R:{name}"));
+            let (base, now) = (100.0 * share.base, 100.0 * share.now);
+            self.evidence.push(format!("below {name}: {base:.1} % of CPU time before, {now:.1} % now"));
+        }
+        sum
+    }
+
+    /// How much a queue explains a wait, 0 to 1: threads that wait for a processor switch less of their own will and make
+    /// everybody wait for everybody.
+    fn saturated(&self) -> f64 {
+        let ratio = |metric: &str| self.both.ratio(metric);
+        let (Some(switches), Some(waiting)) =
+            (ratio("voluntary_switches_per_request"), ratio("runqueue_wait_ms_per_s"))
+        else {
+            return 0.0;
+        };
+        let fewer = ((1.0 - switches) / 0.25).clamp(0.0, 1.0);
+        let longer = ((waiting - 1.3) / 1.0).clamp(0.0, 1.0);
+        let dearer = ratio("cpu_ms_per_request").map_or(0.0, |ratio| ((ratio - 1.15) / 0.3).clamp(0.0, 1.0));
+        fewer.max(longer).max(dearer)
     }
 
     /// Tells which of the application's functions gained most while they ran themselves, and by how much.

@@ -31,6 +31,8 @@ enum Per {
     RequestOfRate,
     /// It is a total of the whole time: by the number of requests.
     RequestOfTotal,
+    /// It is a total in seconds: by the number of requests, in milliseconds.
+    MillisPerRequest,
     /// It is a total: by time.
     Second,
 }
@@ -44,7 +46,7 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("requests_per_second", "requests_per_second", Per::Nothing, 1.0),
     metric("p50_ms", "p50_ms", Per::Nothing, 0.5),
     metric("p99_ms", "p99_ms", Per::Nothing, 2.0),
-    metric("cpu_ms_per_request", "cpu_seconds", Per::RequestOfTotal, 0.00002),
+    metric("cpu_ms_per_request", "cpu_seconds", Per::MillisPerRequest, 0.02),
     metric("cpu_seconds_per_second", "cpu_seconds", Per::Second, 0.02),
     metric("voluntary_switches_per_request", "voluntary_switches", Per::RequestOfTotal, 0.2),
     metric("voluntary_switches_per_second", "voluntary_switches", Per::Second, 20.0),
@@ -54,6 +56,11 @@ pub(crate) const METRICS: &[Metric] = &[
     metric("writes_per_request", "write_calls_per_s", Per::RequestOfRate, 0.2),
     metric("syncs_per_request", "fsync_calls_per_s", Per::RequestOfRate, 0.02),
     metric("connections_per_request", "tcp_opens_per_s", Per::RequestOfRate, 0.05),
+    metric("calls_out_per_request", "store_calls_per_request", Per::Nothing, 0.2),
+    metric("connections_out_per_request", "store_connections_per_s", Per::RequestOfRate, 0.02),
+    metric("device_wait_ms_per_request", "disk_wait_ms_per_request", Per::Nothing, 0.2),
+    metric("goroutines_grown", "goroutines_grown", Per::Nothing, 50.0),
+    metric("threads_grown", "threads_grown", Per::Nothing, 10.0),
     metric("goroutines", "goroutines", Per::Nothing, 10.0),
     metric("threads", "threads", Per::Nothing, 4.0),
     metric("collections_per_second", "gc_cycles", Per::Second, 0.5),
@@ -74,6 +81,7 @@ pub(crate) fn read(evidence: &Evidence, metric: &Metric) -> Option<f64> {
         Per::Nothing => Some(value),
         Per::RequestOfRate => Some(value / rate()?),
         Per::RequestOfTotal => Some(value / (rate()? * seconds()?)),
+        Per::MillisPerRequest => Some(1000.0 * value / (rate()? * seconds()?)),
         Per::Second => Some(value / seconds()?),
     }
 }

@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::{
     case::{Library, NO_FAULT},
     comparison::Comparison,
+    concept::Concept,
     detect::{DETECTORS, Finding},
     paths::Path,
     retrieve::{Index, Retrieved},
-    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SPEAK_WITHOUT_HARM, SYMPTOMS},
+    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
     vector::{Vector, added_all},
 };
 
@@ -83,6 +84,8 @@ pub struct Signs {
     pub paths: Vec<Path>,
     /// How much worse anything got: 1 is what matters; `None` when nothing that tells was measured.
     pub harm: Option<f64>,
+    /// Work that belongs to no pattern, and the share of CPU time that it gained.
+    pub stranger: Option<(&'static str, f64)>,
     /// See [`Explanation`].
     pub samples: [f64; 2],
     /// See [`Explanation`].
@@ -99,6 +102,7 @@ impl Signs {
             vector: crate::vector(both),
             paths,
             harm: harm(both),
+            stranger: stranger(both),
             samples: [both.base.cpu.samples(), both.now.cpu.samples()],
             moved: added_all(both),
             missing: missing(both),
@@ -184,6 +188,9 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
             });
         }
     }
+    if signs.stranger.is_some() {
+        named.retain(|named| BESIDE_WORK.contains(&named.pattern.as_str()));
+    }
     // A pattern that follows from another one that speaks steps behind it.
     let speaking: Vec<(String, f64)> = named.iter().map(|named| (named.pattern.clone(), named.score)).collect();
     for there in &mut named {
@@ -201,6 +208,33 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
 
 fn supporters(cases: &Retrieved, pattern: &str) -> usize {
     cases.neighbours.iter().filter(|neighbour| neighbour.pattern == pattern).count()
+}
+
+/// Work that no pattern is about. Its share stays with whoever does it: handshakes are cryptography too.
+const STRANGERS: &[Concept] = &[
+    Concept::Compress,
+    Concept::Cryptography,
+    Concept::Image,
+    Concept::Dns,
+    Concept::Sort,
+    Concept::Calendar,
+    Concept::Checksum,
+    Concept::Random,
+    Concept::Arithmetic,
+    Concept::Template,
+];
+/// Patterns that show by themselves, whatever else is done: their cause is not in what the processor works on.
+const BESIDE_WORK: &[&str] =
+    &["lock_contention", "fsync", "goroutine_leak", "runqueue_neighbour", "regex", "map_growth"];
+
+fn stranger(both: &Comparison) -> Option<(&'static str, f64)> {
+    let gained = |concept: &Concept| both.share(&format!("c:{}", concept.name())).beyond(2.0);
+    let handshakes = gained(&Concept::TlsHandshake).max(0.0);
+    STRANGERS
+        .iter()
+        .map(|concept| (concept.name(), gained(concept) - handshakes))
+        .filter(|(_, gained)| STRANGER_MIN.value <= *gained)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 /// How much worse anything got, over what matters.

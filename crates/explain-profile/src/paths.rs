@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use homeostat_model::profile::{Profile, Stack};
 
-use crate::frame::{APPLICATION, place};
+use crate::frame::{APPLICATION, Origin, place};
 
 /// Innermost frames that are kept of a stack: what lies further out is the server's frame, which is alike everywhere.
 const FRAMES_MAX: usize = 12;
@@ -57,16 +57,18 @@ impl Paths {
 }
 
 fn path(profile: &Profile, stack: Stack) -> Path {
-    let mut path = Path::new();
-    for frame in profile.stacks().walk(stack) {
-        let place = place(profile.text(frame.function), profile.text(frame.module), false);
+    let frames: Vec<_> = profile.stacks().walk(stack).collect();
+    let (mut path, mut in_kernel) = (Path::new(), false);
+    // From the outermost inwards, for only the stack tells where the kernel begins.
+    for frame in frames.into_iter().rev() {
+        let place = place(profile.text(frame.function), profile.text(frame.module), in_kernel);
+        in_kernel = place.origin == Origin::Kernel;
         if path.last() != Some(&place.name) {
             path.push(place.name);
         }
-        if path.len() == FRAMES_MAX {
-            break;
-        }
     }
+    path.reverse();
+    path.truncate(FRAMES_MAX);
     path
 }
 

@@ -21,14 +21,14 @@ pub(crate) const fn threshold(name: &'static str, value: f64, reason: &'static s
 /// How alike the best case has to be.
 pub(crate) const LIKENESS_MIN: Threshold = threshold(
     "likeness_min",
-    0.45,
+    0.50,
     "development programs, each against the others: below, fewer than nine in ten names are right",
 );
 
 /// How much of the votes the first pattern needs.
 pub(crate) const AGREEMENT_MIN: Threshold = threshold(
     "agreement_min",
-    0.45,
+    0.55,
     "development programs, each against the others: below, the second pattern is as often right",
 );
 
@@ -42,7 +42,7 @@ pub(crate) const MOVED_MIN: Threshold =
 
 /// Strength of a detector that is told though nothing measurable got worse.
 pub(crate) const SPEAK_WITHOUT_HARM: Threshold =
-    threshold("speak_without_harm", 4.0, "a deploy or a new endpoint brings work of its own; only an excess is news");
+    threshold("speak_without_harm", 1.05, "a deploy or a new endpoint brings work of its own; only an excess is news");
 
 /// By which factor a metric has to grow to be harm.
 pub(crate) const HARM: &[Threshold] = &[
@@ -87,4 +87,28 @@ pub(crate) const SYMPTOMS: &[Symptom] = &[
     symptom("regex", "quadratic", 0.5),
     symptom("reflection_serialisation", "quadratic", 0.5),
     symptom("gc_pressure", "quadratic", 0.6),
+    symptom("n_plus_one", "connection_churn", 0.5),
+    symptom("n_plus_one", "lock_contention", 0.5),
+    symptom("connection_churn", "lock_contention", 0.5),
+    symptom("connection_churn", "runqueue_neighbour", 0.5),
+    symptom("n_plus_one", "runqueue_neighbour", 0.5),
+    symptom("sync_logging", "runqueue_neighbour", 0.5),
+    symptom("fsync", "runqueue_neighbour", 0.5),
+    symptom("regex", "runqueue_neighbour", 0.5),
+    symptom("sync_logging", "reflection_serialisation", 0.5),
+    symptom("sync_logging", "quadratic", 0.5),
+    symptom("map_growth", "lock_contention", 0.5),
+    symptom("map_growth", "quadratic", 0.5),
+    symptom("map_growth", "goroutine_leak", 0.5),
+    symptom("regex", "lock_contention", 0.5),
+    symptom("reflection_serialisation", "lock_contention", 0.5),
+    symptom("gc_pressure", "lock_contention", 0.5),
+    symptom("busy_loop", "lock_contention", 0.5),
+    symptom("busy_loop", "quadratic", 0.5),
+    symptom("quadratic", "lock_contention", 0.5),
+    symptom("runqueue_neighbour", "lock_contention", 0.5),
 ];
+
+/// Share of CPU time that work outside of all patterns has to gain to make names doubtful.
+pub(crate) const STRANGER_MIN: Threshold =
+    threshold("stranger_min", 0.06, "a service that begins to do so much of something else is no known pattern");

@@ -35,7 +35,7 @@ const ENTRIES_MAX: usize = 160;
 /// How much each block counts, by the beginning of its keys. Pairs and totals repeat what the frames themselves say; concepts hold
 /// across languages.
 const BLOCKS: &[(&str, f64)] =
-    &[("t:", 0.4), ("s:", 0.7), ("e:", 0.4), ("c:", 1.0), ("C:", 0.7), ("x:", 0.8), ("g:", 0.9), ("m:", 0.7)];
+    &[("t:", 0.4), ("s:", 0.7), ("e:", 0.4), ("c:", 1.0), ("C:", 0.7), ("x:", 0.8), ("g:", 0.5), ("m:", 0.4)];
 
 /// Growth that counts as one, by a logarithm: eight times as much.
 const GROWTH_FULL: f64 = 8.0;
@@ -102,7 +102,7 @@ pub(crate) fn added_all(comparison: &Comparison) -> f64 {
 /// Whether two programs can have the key.
 fn transferable(key: &str) -> bool {
     let of_app = key.strip_prefix("t:") == Some(APPLICATION);
-    !of_app && !key.starts_with("a:") && !key.starts_with("A:")
+    !of_app && !["a:", "A:", "R:"].iter().any(|own| key.starts_with(own))
 }
 
 fn put(entries: &mut Vector, key: &str, value: f64) {

@@ -17,9 +17,16 @@ pub(super) const DETECTOR: Detector = Detector {
 };
 
 fn look(look: &mut Look<'_>) -> f64 {
+    let names = look.quietly("c:dns");
     let handshake = look.added(Concept::TlsHandshake) / look.limit("handshake_share");
     let connect = look.added(Concept::Connect).max(look.added(Concept::Accept)).max(look.added(Concept::Disconnect));
-    let connect = connect / look.limit("connect_share");
-    let opened = over(look.grew("connections_per_request"), look.limit("connections_factor"));
-    any(&[Some(handshake), Some(connect), opened])
+    // Looking up names opens sockets as well.
+    let connect = (connect - 2.0 * names).max(0.0) / look.limit("connect_share");
+    let calls = look.both.ratio("calls_out_per_request").unwrap_or(1.0).max(1.0);
+    let opened = look.grew("connections_per_request").map(|opened| opened / calls);
+    let opened = over(opened, look.limit("connections_factor"));
+    let cost = any(&[Some(handshake), Some(connect)]);
+    // Connections that cost nothing are those of a queue that grew.
+    let counted = opened.map(|opened| if names < 0.01 { opened.min(4.0 * cost) } else { 0.0 });
+    any(&[Some(cost / calls), counted])
 }

@@ -11,17 +11,17 @@ pub(super) const DETECTOR: Detector = Detector {
     limits: &[
         threshold(
             "collector_share",
-            0.10,
-            "the share differs by less from run to run in development programs at constant load",
+            0.03,
+            "noise apart, the share differs by less from run to run in development programs at constant load",
         ),
         threshold(
             "allocator_share",
-            0.10,
+            0.05,
             "as for the collector, with garbage that lives too briefly to be collected much",
         ),
         threshold(
             "bytes_factor",
-            1.8,
+            1.5,
             "requests of one kind allocate the same within a tenth; loads of another mix within half",
         ),
     ],
@@ -36,5 +36,5 @@ fn look(look: &mut Look<'_>) -> f64 {
     let shares = any(&[Some(collector), Some(allocator)]);
     let counted = any(&[bytes, runs]);
     // Without counts the shares have to carry it alone.
-    if bytes.or(runs).is_none() { shares } else { all(&[Some(shares), Some(counted)]) }
+    if bytes.or(runs).is_none() { shares / 2.5 } else { all(&[Some(shares), Some(counted)]) }
 }

@@ -10,30 +10,39 @@ pub(super) const DETECTOR: Detector = Detector {
     confirm: "take `/debug/pprof/goroutine?debug=1` twice: one stack's count only grows; see what it waits for and who should end it",
     limits: &[
         threshold("count_factor", 2.0, "connections and their goroutines follow the load within half"),
-        threshold("count_more", 40.0, "a pool that grows by some workers is no leak"),
+        threshold("count_more", 60.0, "a pool that grows by some workers is no leak"),
     ],
     look,
 };
 
 fn look(look: &mut Look<'_>) -> f64 {
-    let counted = look.both.metric("goroutines").or_else(|| look.both.metric("threads"));
-    let census = look.both.census().map(|(base, now)| (base.total(), now.total()));
     let name = if look.both.metric("goroutines").is_some() { "goroutines" } else { "threads" };
-    let Some((base, now)) = counted.into_iter().chain(census).max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))) else {
-        return 0.0;
-    };
+    let census = || look.both.census().map(|(base, now)| (base.total(), now.total()));
+    let Some((base, now)) = look.both.metric(name).or_else(census) else { return 0.0 };
     // Load brings goroutines of its own.
     let load = look.both.ratio("requests_per_second").unwrap_or(1.0).max(1.0);
     if base < now {
         look.evidence.push(format!("{name}: {base:.0} before, {now:.0} now"));
     }
-    let places = look.both.now.census.iter().flat_map(|census| &census.places);
-    let before =
-        |place| look.both.base.census.as_ref().and_then(|census| census.places.get(place)).copied().unwrap_or(0.0);
-    let grown = places.map(|(place, count)| (count - before(place), place)).max_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some((more, (reason, function))) = grown.filter(|(more, _)| 1.0 < *more) {
-        look.evidence.push(format!("{more:.0} more wait for {} in {function}", reason.replace('_', " ")));
-    }
+    let alike = one_place(look);
     let factor = over(Some((now + 10.0) / (base * load + 10.0)), look.limit("count_factor"));
-    all(&[factor, Some((now - base * load) / look.limit("count_more"))])
+    let more = Some((now - base * load) / look.limit("count_more"));
+    all(&[factor, more]) * alike.unwrap_or(0.6)
+}
+
+/// How much of the growth waits at one place of the application, 0 to 1; `None` without a census. A queue of requests grows at
+/// many places, most of them the server's own or a lock.
+fn one_place(look: &mut Look<'_>) -> Option<f64> {
+    let (base, now) = look.both.census()?;
+    let before = |place| base.places.get(place).copied().unwrap_or(0.0);
+    let grown: Vec<_> = now.places.iter().map(|(place, count)| (count - before(place), place)).collect();
+    let all: f64 = grown.iter().map(|(more, _)| more.max(0.0)).sum();
+    let (more, (reason, function)) = grown.into_iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    if more <= 1.0 {
+        return Some(0.0);
+    }
+    look.evidence.push(format!("{more:.0} more wait for {} in {function}", reason.replace('_', " ")));
+    let queue = function.is_empty() || ["lock", "network", "sync", "file", "system_call"].contains(&reason.as_str());
+    let share = more / all;
+    Some(if queue { 0.0 } else { ((share - 0.4) / 0.3).clamp(0.0, 1.0) })
 }

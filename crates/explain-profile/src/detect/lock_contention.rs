@@ -19,8 +19,8 @@ pub(super) const DETECTOR: Detector = Detector {
         ),
         threshold(
             "waiters_factor",
-            2.0,
-            "as many waiters as before, or twice as many at twice the load, are the program's way",
+            4.0,
+            "two or three times as many waiters come with load; contention of development programs brings eight times as many",
         ),
         threshold("slow_path_share", 0.03, "normal operation spends less than a hundredth of its CPU time there"),
     ],
@@ -32,5 +32,7 @@ fn look(look: &mut Look<'_>) -> f64 {
     let waiters = look.more_waiting("lock").map(|more| more / look.limit("waiters_more"));
     let census = waiters.map(|waiters| all(&[Some(waiters), over(factor, look.limit("waiters_factor"))]));
     let slow_path = look.added(Concept::Lock) / look.limit("slow_path_share");
-    any(&[census, Some(slow_path)])
+    // A queue for the processor piles up at every lock that there is.
+    let free = 1.0 - look.saturated();
+    any(&[census.map(|census| census * free), Some(slow_path)])
 }

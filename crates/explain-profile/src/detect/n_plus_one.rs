@@ -1,6 +1,6 @@
 //! One request asks a neighbour many times for what it could ask once.
 
-use super::{Detector, Look, all, any, over};
+use super::{Detector, Look, all, over};
 use crate::{concept::Concept, thresholds::threshold};
 
 pub(super) const DETECTOR: Detector = Detector {
@@ -23,12 +23,17 @@ pub(super) const DETECTOR: Detector = Detector {
 fn look(look: &mut Look<'_>) -> f64 {
     let reads = over(look.grew("reads_per_request"), look.limit("calls_factor"));
     let writes = over(look.grew("writes_per_request"), look.limit("calls_factor"));
-    let switches = over(look.grew("voluntary_switches_per_request"), look.limit("calls_factor"));
     let client = look.added(Concept::Client).max(look.added(Concept::SocketIo)) / look.limit("client_share");
     let churn = look.both.ratio("connections_per_request").unwrap_or(1.0).max(1.0).ln();
     let kept_open = (1.5 - churn / look.limit("connections_factor").ln()).clamp(0.0, 1.0);
-    let calls = all(&[reads, writes]);
-    let measured = reads.is_some() || writes.is_some();
-    let seen = if measured { all(&[Some(calls), Some(any(&[Some(client), switches]))]) } else { 0.8 * client };
-    seen * kept_open
+    // Counted at the other end, round trips need no guess.
+    if let Some(calls) = over(look.grew("calls_out_per_request"), look.limit("calls_factor")) {
+        return 1.5 * calls;
+    }
+    let files = look.quietly("c:write_file") + look.quietly("c:read_file") + look.quietly("c:dns");
+    let calls = match (reads, writes) {
+        (None, None) => 0.6 * client,
+        _ => all(&[reads, writes, Some(client)]),
+    };
+    calls * kept_open * (1.0 - files / 0.02).clamp(0.0, 1.0)
 }

@@ -14,20 +14,21 @@ pub(super) const DETECTOR: Detector = Detector {
             0.025,
             "a line for each request stays below a hundredth or two in development programs; debug logging takes more",
         ),
-        threshold("file_share", 0.04, "handlers that write no files spend nothing there"),
-        threshold("writes_factor", 1.6, "one more write for each request where there was one for the answer"),
+        threshold("file_share", 0.012, "handlers that write no files spend nothing there"),
+        threshold("file_share_alone", 0.04, "without a count of calls the time has to carry it alone"),
+        threshold("writes_factor", 1.4, "one more write for each request where there was one for the answer"),
     ],
     look,
 };
 
 fn look(look: &mut Look<'_>) -> f64 {
     let log = look.added(Concept::Log) / look.limit("log_share");
-    let file = look.added(Concept::WriteFile) / look.limit("file_share");
+    let file = look.added(Concept::WriteFile);
     let writes = over(look.grew("writes_per_request"), look.limit("writes_factor"));
     // A log that is written by hand is a file that is written to once more in each request.
     let by_hand = match writes {
-        Some(writes) => (file * writes.min(1.0)).min(2.0 * writes),
-        None => 0.8 * file,
+        Some(writes) => (file / look.limit("file_share")).min(2.0 * writes),
+        None => file / look.limit("file_share_alone"),
     };
     any(&[Some(log), Some(by_hand)])
 }

@@ -30,6 +30,7 @@ pub(super) fn place(name: &str) -> Place {
     if name.starts_with("go.") || name.starts_with("go:") {
         return Place::library(name);
     }
+    let name = name.strip_suffix(".abi0").or_else(|| name.strip_suffix(".abiinternal")).unwrap_or(name);
     let name = without_type_arguments(name);
     let name = name.strip_prefix("vendor/").unwrap_or(&name);
     let (package, _) = split(name);
