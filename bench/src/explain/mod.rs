@@ -27,6 +27,8 @@ use crate::{Failed, write_figures};
 
 /// Draws of programs for intervals.
 const DRAWS: usize = 1_000;
+/// Entries of a shipped case, the largest: what is beyond changes likenesses in the third digit.
+const SHIPPED_ENTRIES: usize = 60;
 /// Members of a group of episodes that nobody named.
 const GROUP_MEMBERS_MIN: usize = 5;
 
@@ -176,7 +178,16 @@ fn unseen(args: &Args, dir: &std::path::Path) -> Result<(), Failed> {
 
 /// Writes the shipped library: single faults that took effect, and some quiet changes, of development programs alone.
 fn ship(development: &[&Episode], file: &std::path::Path) -> Result<(), Failed> {
-    let cases = development.iter().filter_map(|episode| episode.case()).collect();
+    // The weakest intensity teaches little that the others do not.
+    let telling = |episode: &&&Episode| episode.is_quiet() || episode.intensity.is_none_or(|intensity| 2 <= intensity);
+    let mut cases: Vec<_> = development.iter().filter(telling).filter_map(|episode| episode.case()).collect();
+    for case in &mut cases {
+        let mut entries: Vec<_> = std::mem::take(&mut case.vector).into_iter().collect();
+        entries.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(&b.0)));
+        entries.truncate(SHIPPED_ENTRIES);
+        case.vector = entries.into_iter().collect();
+    }
+    cases.retain(|case| !case.vector.is_empty());
     let library = Library { cases };
     fs::write(file, library.write())?;
     println!("{} cases of {} programs written to {}", library.cases.len(), library.programs().len(), file.display());

@@ -19,6 +19,7 @@ macro_rules! eprintln {
 mod action;
 mod audit;
 mod break_glass;
+mod case;
 mod change;
 mod check;
 mod client;
@@ -82,6 +83,7 @@ enum Command {
     Replay(replay::Args),
     Profile(profile::Args),
     Doctor(doctor::Args),
+    Case(case::Args),
     /// Looks at the journal's files, and repairs a damaged one
     Wal(wal::Args),
     #[command(hide = true)]
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Profile(args) => profile::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Case(args) => case::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
     };

@@ -3,6 +3,8 @@
 //! Profiles come from pprof files, from URLs that serve them, or from the kernel (`profile_cpu`). Nothing is kept; where a file is written, it is written
 //! whole or not at all.
 
+pub(crate) mod explain;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -51,6 +53,8 @@ enum What {
     Show(Show),
     /// Says which functions moved between windows of a good and of a bad behaviour, and which did not beyond noise
     Diff(Compare),
+    /// Names the pattern that a change follows, with its evidence and what to check next, or says that nobody knows it
+    Explain(Box<explain::Asked>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,6 +128,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         What::Goroutines(asked) => profile_goroutines::run(asked),
         What::Show(asked) => show(asked),
         What::Diff(asked) => compare(asked),
+        What::Explain(asked) => explain::run(asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

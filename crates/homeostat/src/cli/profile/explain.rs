@@ -1,0 +1,142 @@
+//! `homeostat profile explain`: which pattern a change follows, or that nobody knows it.
+
+use std::{fs, path::PathBuf};
+
+use homeostat_explain_profile::{
+    Census, Comparison, Counted, Evidence, Explanation, Outcome, Paths, Signs, View, explain,
+};
+use homeostat_model::profile::Profile;
+use homeostat_wire::pprof::{self, PprofLimits};
+use serde::Deserialize;
+
+use super::samples_column;
+use crate::cli::{
+    case::Place,
+    render::{Style, plain, wrap},
+};
+
+/// Bytes of an evidence file: it holds some dozens of numbers.
+const EVIDENCE_BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    sides: Sides,
+    /// Machine-readable output
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Two sides of a change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sides {
+    /// CPU profile from before, as pprof
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+    /// CPU profile of now, as pprof
+    #[arg(value_name = "NOW")]
+    now: PathBuf,
+    /// Goroutines or threads from before, as pprof
+    #[arg(long, value_name = "FILE", requires = "census_now")]
+    census_base: Option<PathBuf>,
+    /// Goroutines or threads of now, as pprof
+    #[arg(long, value_name = "FILE", requires = "census_base")]
+    census_now: Option<PathBuf>,
+    /// What else was measured: JSON with an object `base` and an object `now` of numbers by name
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+}
+
+/// What an evidence file holds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceFile {
+    base: Evidence,
+    now: Evidence,
+}
+
+/// Explains and prints.
+pub(crate) fn run(asked: &Asked) -> Result<(), String> {
+    let explanation = explain(&look(&asked.sides)?, &asked.place.all()?);
+    if asked.json {
+        println!("{}", serde_json::to_string_pretty(&explanation).map_err(|error| error.to_string())?);
+    } else {
+        print!("{}", page(&explanation, Style::of_terminal()));
+    }
+    Ok(())
+}
+
+/// Reads both sides and looks at the change.
+pub(crate) fn look(sides: &Sides) -> Result<Signs, String> {
+    let evidence = match &sides.evidence {
+        Some(file) => evidence(file)?,
+        None => EvidenceFile::default(),
+    };
+    let (base, now) = (read(&sides.base)?, read(&sides.now)?);
+    let census = |file: &Option<PathBuf>, evidence: &Evidence| -> Result<Option<Census>, String> {
+        let snapshots = evidence.get("census_snapshots").copied().unwrap_or(1.0);
+        let profile = file.as_ref().map(read).transpose()?;
+        Ok(profile.map(|profile| Census::of(&profile, 0, snapshots)))
+    };
+    let (census_base, census_now) =
+        (census(&sides.census_base, &evidence.base)?, census(&sides.census_now, &evidence.now)?);
+    let (mut paths_base, mut paths_now) = (Paths::default(), Paths::default());
+    paths_base.add(&base, samples_column(&base));
+    paths_now.add(&now, samples_column(&now));
+    let view = |profile: &Profile, census, evidence| View {
+        cpu: Counted::of(profile, samples_column(profile)),
+        census,
+        evidence,
+    };
+    let both = Comparison::of(view(&base, census_base, evidence.base), view(&now, census_now, evidence.now));
+    let paths = paths_base.added(&paths_now, both.kept);
+    Ok(Signs::of(&both, paths))
+}
+
+fn read(file: &PathBuf) -> Result<Profile, String> {
+    let bytes = fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    pprof::read(&bytes, &PprofLimits::default()).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+}
+
+fn evidence(file: &PathBuf) -> Result<EvidenceFile, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", file.display());
+    let bytes = fs::metadata(file).map_err(|error| failed(&error))?.len();
+    if EVIDENCE_BYTES_MAX < bytes {
+        return Err(failed(&format!("{bytes} bytes, {EVIDENCE_BYTES_MAX} at most")));
+    }
+    let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
+    serde_json::from_str(&text).map_err(|error| failed(&error))
+}
+
+fn page(found: &Explanation, style: Style) -> String {
+    let mut out = match found.outcome {
+        Outcome::Named => String::new(),
+        Outcome::Unknown => "something moved, and no known pattern explains it\n".to_owned(),
+        Outcome::Benign => "nothing got worse that a pattern would explain\n".to_owned(),
+        Outcome::NotEnoughEvidence => "not enough evidence\n".to_owned(),
+    };
+    for (place, named) in found.patterns.iter().enumerate() {
+        out.push_str(&format!(
+            "{}. {} ({:.0} %): {}\n",
+            place + 1,
+            plain(&named.pattern),
+            100.0 * named.score,
+            named.meaning
+        ));
+        for line in &named.evidence {
+            out.push_str(&wrap(&plain(line), "   ", style.width));
+        }
+        out.push_str(&wrap(&format!("next: {}", named.next), "   ", style.width));
+    }
+    let [base, now] = found.samples;
+    out.push_str(&format!(
+        "{base:.0} samples before, {now:.0} now; {:.1} % of CPU time was added beyond noise\n",
+        100.0 * found.moved
+    ));
+    for missing in &found.missing {
+        out.push_str(&wrap(&format!("missing: {missing}"), "  ", style.width));
+    }
+    out
+}
