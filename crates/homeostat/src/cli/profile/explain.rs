@@ -1,6 +1,10 @@
 //! `homeostat profile explain`: which pattern a change follows, or that nobody knows it.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use homeostat_explain_profile::{
     Census, Comparison, Counted, Evidence, Explanation, Outcome, Paths, Signs, View, explain,
@@ -75,13 +79,13 @@ pub(crate) fn look(sides: &Sides) -> Result<Signs, String> {
         None => EvidenceFile::default(),
     };
     let (base, now) = (read(&sides.base)?, read(&sides.now)?);
-    let census = |file: &Option<PathBuf>, evidence: &Evidence| -> Result<Option<Census>, String> {
+    let census = |file: Option<&PathBuf>, evidence: &Evidence| -> Result<Option<Census>, String> {
         let snapshots = evidence.get("census_snapshots").copied().unwrap_or(1.0);
-        let profile = file.as_ref().map(read).transpose()?;
+        let profile = file.map(|file| read(file)).transpose()?;
         Ok(profile.map(|profile| Census::of(&profile, 0, snapshots)))
     };
     let (census_base, census_now) =
-        (census(&sides.census_base, &evidence.base)?, census(&sides.census_now, &evidence.now)?);
+        (census(sides.census_base.as_ref(), &evidence.base)?, census(sides.census_now.as_ref(), &evidence.now)?);
     let (mut paths_base, mut paths_now) = (Paths::default(), Paths::default());
     paths_base.add(&base, samples_column(&base));
     paths_now.add(&now, samples_column(&now));
@@ -95,12 +99,12 @@ pub(crate) fn look(sides: &Sides) -> Result<Signs, String> {
     Ok(Signs::of(&both, paths))
 }
 
-fn read(file: &PathBuf) -> Result<Profile, String> {
+fn read(file: &Path) -> Result<Profile, String> {
     let bytes = fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
     pprof::read(&bytes, &PprofLimits::default()).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
-fn evidence(file: &PathBuf) -> Result<EvidenceFile, String> {
+fn evidence(file: &Path) -> Result<EvidenceFile, String> {
     let failed = |why: &dyn std::fmt::Display| format!("{} cannot be read: {why}", file.display());
     let bytes = fs::metadata(file).map_err(|error| failed(&error))?.len();
     if EVIDENCE_BYTES_MAX < bytes {
@@ -118,23 +122,19 @@ fn page(found: &Explanation, style: Style) -> String {
         Outcome::NotEnoughEvidence => "not enough evidence\n".to_owned(),
     };
     for (place, named) in found.patterns.iter().enumerate() {
-        out.push_str(&format!(
-            "{}. {} ({:.0} %): {}\n",
-            place + 1,
-            plain(&named.pattern),
-            100.0 * named.score,
-            named.meaning
-        ));
+        let _ =
+            writeln!(out, "{}. {} ({:.0} %): {}", place + 1, plain(&named.pattern), 100.0 * named.score, named.meaning);
         for line in &named.evidence {
             out.push_str(&wrap(&plain(line), "   ", style.width));
         }
         out.push_str(&wrap(&format!("next: {}", named.next), "   ", style.width));
     }
     let [base, now] = found.samples;
-    out.push_str(&format!(
-        "{base:.0} samples before, {now:.0} now; {:.1} % of CPU time was added beyond noise\n",
+    let _ = writeln!(
+        out,
+        "{base:.0} samples before, {now:.0} now; {:.1} % of CPU time was added beyond noise",
         100.0 * found.moved
-    ));
+    );
     for missing in &found.missing {
         out.push_str(&wrap(&format!("missing: {missing}"), "  ", style.width));
     }
