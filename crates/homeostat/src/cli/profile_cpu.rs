@@ -1,5 +1,7 @@
 //! `homeostat profile cpu`: samples what runs on the CPUs, by a program in the kernel.
 
+use std::time::Duration;
+
 use homeostat_sense_kernel::{SampleRate, Targets};
 
 use super::profile::{Failed, Presentation};
@@ -39,7 +41,8 @@ enum Walk {
 pub(super) fn run(asked: &Args) -> Result<(), Failed> {
     asked.presentation.file()?;
     let (targets, title) = targets(asked)?;
-    capture(asked, &targets, &title)
+    let duration = Duration::from_secs(asked.seconds);
+    capture(&targets, &title, asked.hz, asked.unwind, duration, &asked.presentation)
 }
 
 fn targets(asked: &Args) -> Result<(Targets, String), Failed> {
@@ -59,22 +62,27 @@ fn targets(asked: &Args) -> Result<(Targets, String), Failed> {
 }
 
 #[cfg(feature = "bpf")]
-fn capture(asked: &Args, targets: &Targets, title: &str) -> Result<(), Failed> {
-    use std::time::Duration;
-
+fn capture(
+    targets: &Targets,
+    title: &str,
+    rate: SampleRate,
+    walk: Walk,
+    duration: Duration,
+    how: &Presentation,
+) -> Result<(), Failed> {
     use homeostat_sense_kernel::{CpuCapture, Unwind};
 
     let refused = |refused: homeostat_sense_kernel::Refused| refused.to_string();
-    let unwind = if asked.unwind == Walk::Auto { Unwind::Copies } else { Unwind::FramePointers };
-    let mut capture = CpuCapture::start(targets, asked.hz, unwind).map_err(refused)?;
-    eprintln!("sampling {title} for {} s at {} Hz", asked.seconds, asked.hz.hz());
-    capture.gather(Duration::from_secs(asked.seconds)).map_err(refused)?;
+    let unwind = if walk == Walk::Auto { Unwind::Copies } else { Unwind::FramePointers };
+    let mut capture = CpuCapture::start(targets, rate, unwind).map_err(refused)?;
+    eprintln!("sampling {title} for {} s at {} Hz", duration.as_secs(), rate.hz());
+    capture.gather(duration).map_err(refused)?;
     let (profile, stats) = capture.finish().map_err(refused)?;
     eprintln!("{}", said_of(&stats));
     if stats.samples == 0 {
         return Err(format!("{title} did not run: there is nothing to show"));
     }
-    super::profile::present(&profile, title, &asked.presentation)
+    super::profile::present(&profile, title, how)
 }
 
 /// What there is to know about how it went.
@@ -101,6 +109,6 @@ fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
 }
 
 #[cfg(not(feature = "bpf"))]
-fn capture(_asked: &Args, _targets: &Targets, _title: &str) -> Result<(), Failed> {
+fn capture(_: &Targets, _: &str, _: SampleRate, _: Walk, _: Duration, _: &Presentation) -> Result<(), Failed> {
     Err(format!("this program was built without programs for the kernel: {}", homeostat_sense_kernel::HOW_TO_BUILD))
 }
