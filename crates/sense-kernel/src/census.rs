@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::fs::FileExt as _,
+    os::unix::{fs::FileExt as _, process::parent_id},
 };
 
 use homeostat_gosym::Symbols;
@@ -301,14 +301,15 @@ impl GoProcess {
     }
 }
 
-/// Whether other processes' memory may be read: that of the first one stands for all.
+/// Whether other processes' memory may be read: that of the one that started us stands for all. The first process of a
+/// machine would not do: it may be protected from everybody.
 pub(crate) fn try_memory() -> Result<(), Refused> {
     let refused = |error: std::io::Error| Refused {
         what: "the memory of other processes".to_owned(),
         reason: error.to_string(),
         remedy: "run as root or with CAP_SYS_PTRACE",
     };
-    File::open("/proc/1/mem").map(|_| ()).map_err(refused)
+    File::open(format!("/proc/{}/mem", parent_id())).map(|_| ()).map_err(refused)
 }
 
 fn word_at(bytes: &[u8], at: usize) -> Option<u64> {

@@ -106,8 +106,7 @@ impl CpuCapture {
     fn drain(&mut self) -> Result<(), Refused> {
         let before = thread_time();
         let drained = self.take_over();
-        let spent = thread_time().zip(before).and_then(|(now, before)| now.checked_sub(before));
-        self.stats.own_time += spent.unwrap_or_default();
+        self.stats.own_time += thread_time().saturating_sub(before);
         drained
     }
 
