@@ -243,7 +243,7 @@ mod tests {
         let snake = br#"{"left":{"label_selector":"x"},"later":1,"start":null,"step":"1.5"}"#;
         let asked = Asked::from_json(snake, FIELDS).unwrap();
         assert_eq!((asked.message("left").text("labelSelector"), asked.int("start").unwrap()), ("x", 0));
-        assert_eq!(asked.double("step"), 1.5);
+        assert_eq!(asked.double("step").to_bits(), 1.5_f64.to_bits());
         for wrong in
             [r#"{"matchers":"x"}"#, r#"{"matchers":[1]}"#, r#"{"left":{"labelSelector":7}}"#, r#"{"step":"x"}"#]
         {
