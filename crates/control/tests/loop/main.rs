@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
+mod explained;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod invariants;
