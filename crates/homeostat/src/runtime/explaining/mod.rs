@@ -94,14 +94,14 @@ impl Explaining {
 
 async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>>, stop: CancellationToken) {
     let mut watchers = BTreeMap::<Profiled, Watcher>::new();
-    let mut under_way = JoinSet::new();
+    let (mut under_way, mut leaving) = (JoinSet::new(), JoinSet::new());
     let mut latest = IncidentId(0);
     let mut follow = interval(FOLLOW_EVERY);
     follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = follow.tick() => arrange(&mut watchers, &parts, &stop),
+            _ = follow.tick() => arrange(&mut watchers, &mut leaving, &parts, &stop),
             Some(incident) = incidents.recv(), if under_way.len() < AT_A_TIME => {
                 let is_news = latest < incident.id
                     && incident.explanation.is_none()
@@ -120,20 +120,23 @@ async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>
     }
     under_way.shutdown().await;
     for watcher in watchers.into_values() {
-        watcher.stop().await;
+        leaving.spawn(watcher.stop());
     }
+    while leaving.join_next().await.is_some() {}
 }
 
-/// Begins with new targets and leaves those that the configuration names no more.
-fn arrange(watchers: &mut BTreeMap<Profiled, Watcher>, parts: &ExplainingParts, stop: &CancellationToken) {
+/// Begins with new targets, leaves those that the configuration names no more, and begins again with one that ended by itself.
+fn arrange(
+    watchers: &mut BTreeMap<Profiled, Watcher>,
+    leaving: &mut JoinSet<()>,
+    parts: &ExplainingParts,
+    stop: &CancellationToken,
+) {
+    while leaving.try_join_next().is_some() {}
     let wanted = parts.shared.profiled.load();
-    watchers.retain(|profiled, watcher| {
-        let stays = wanted.contains(profiled);
-        if !stays {
-            watcher.leave();
-        }
-        stays
-    });
+    for (_, watcher) in watchers.extract_if(.., |profiled, watcher| !wanted.contains(profiled) || watcher.has_ended()) {
+        leaving.spawn(watcher.stop());
+    }
     for profiled in wanted.iter() {
         if !watchers.contains_key(profiled) {
             watchers.insert(profiled.clone(), Watcher::start(profiled.clone(), parts.clock, stop.child_token()));

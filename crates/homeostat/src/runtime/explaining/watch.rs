@@ -93,9 +93,9 @@ impl Watcher {
         Arc::clone(&self.ring)
     }
 
-    /// Asks no more.
-    pub(super) fn leave(&self) {
-        self.stop.cancel();
+    /// Whether it asks no more, though nobody stopped it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     pub(super) async fn stop(self) {
@@ -110,11 +110,14 @@ async fn watch(profiled: Profiled, clock: Clock, ring: Arc<Mutex<Ring>>, stop: C
     let fetcher = match Fetcher::new(Arc::new(HttpSpec::default())) {
         Ok(fetcher) => fetcher,
         Err(problem) => {
-            return tracing::error!(problem = chain(&problem), "profiles cannot be taken");
+            tracing::error!(problem = chain(&problem), "profiles cannot be taken; this is tried again");
+            // Whoever started it starts it again.
+            stop.run_until_cancelled(sleep(WAIT.1)).await;
+            return;
         }
     };
     // The patterns are ours and tested; without them nothing may be kept.
-    let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT) else { return };
+    let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
     let (mut wait, mut told) = (WAIT.0, false);
     loop {
         let took = tokio::select! {
@@ -140,7 +143,7 @@ async fn window(
     profiled: &Profiled,
     clock: Clock,
     fetcher: &Fetcher,
-    redaction: &Redaction,
+    redaction: &Arc<Redaction>,
     ring: &Mutex<Ring>,
 ) -> Result<(), PullError> {
     for (kind, measured) in [(Kind::Cpu, Measured::Cpu), (Kind::Goroutine, Measured::Goroutines)] {
@@ -152,7 +155,12 @@ async fn window(
             Err(PullError::NotServed { .. }) if measured == Measured::Goroutines => return Ok(()),
             Err(problem) => return Err(problem),
         };
-        lock(ring).push(Window { measured, from, to: clock.now(), packed: packed(&profile, redaction) });
+        let to = clock.now();
+        let redaction = Arc::clone(redaction);
+        // Some hundred milliseconds for a large one, which others on this thread would wait for.
+        let packing = tokio::task::spawn_blocking(move || packed(&profile, &redaction));
+        let packed = packing.await.map_err(|_panicked| PullError::Bug)?;
+        lock(ring).push(Window { measured, from, to, packed });
     }
     Ok(())
 }
