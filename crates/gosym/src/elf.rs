@@ -118,6 +118,13 @@ impl Elf {
         self.segments.iter().filter(|segment| segment.is_loaded())
     }
 
+    /// Whether the program may run what is at an address.
+    pub(crate) fn is_code(&self, address: u64) -> bool {
+        self.loaded().any(|segment| {
+            segment.is_executable() && segment.address <= address && address - segment.address < segment.memory_bytes
+        })
+    }
+
     /// Where the byte of an address is in the file, and how many follow it there.
     pub fn place(&self, address: u64) -> Option<(u64, u64)> {
         self.loaded().find_map(|segment| {

@@ -62,17 +62,10 @@ impl ModuleData {
     /// What addresses of functions count from: the bounds of all functions less those that the table has. With it the words
     /// behind the bounds.
     pub(crate) fn text(&self, elf: &Elf, (first, end): (u64, u64)) -> Option<(u64, &[u64])> {
-        let is_code = |address: u64| {
-            elf.loaded().any(|segment| {
-                segment.is_executable()
-                    && segment.address <= address
-                    && address - segment.address < segment.memory_bytes
-            })
-        };
         (0..self.words.len()).find_map(|index| {
             let (&[from, to], rest) = self.words.get(index..)?.split_first_chunk()?;
             let text = from.checked_sub(first)?;
-            (to.checked_sub(end) == Some(text) && first < end && is_code(from)).then_some((text, rest))
+            (to.checked_sub(end) == Some(text) && first < end && elf.is_code(from)).then_some((text, rest))
         })
     }
 }

@@ -15,6 +15,8 @@ use crate::{
     read_at::ReadAt,
 };
 
+/// Sections that hold the table of functions: the second in position-independent programs.
+pub const TABLE_SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Bytes of one table. Prometheus' has 14 MiB; the largest public Go programs stay below 100.
 const TABLE_BYTES_MAX: u64 = 256 << 20;
 /// Bytes that are searched for a table in a file without sections.
@@ -173,16 +175,12 @@ impl<S: ReadAt> Symbols<S> {
 /// Go until 1.25 says it in the header, unless the loader fills it in.
 fn stated_text(functions: &Functions, elf: &Elf) -> Option<u64> {
     let text = functions.header().text_start;
-    let is_code = elf.loaded().any(|segment| {
-        segment.is_executable() && segment.address <= text && text - segment.address < segment.memory_bytes
-    });
-    (is_code && text != 0 && text.checked_add(functions.bounds().1).is_some()).then_some(text)
+    (elf.is_code(text) && text != 0 && text.checked_add(functions.bounds().1).is_some()).then_some(text)
 }
 
 /// Address, place and length of what may be tables: the section that is called so, else everything that begins like one.
 fn tables(elf: &Elf, source: &impl ReadAt) -> Vec<(u64, u64, u64)> {
-    let names = [".gopclntab", ".data.rel.ro.gopclntab"];
-    let mut found: Vec<_> = names
+    let mut found: Vec<_> = TABLE_SECTIONS
         .iter()
         .filter_map(|name| elf.section(name))
         .map(|section| (section.address, section.offset, section.len_bytes))
