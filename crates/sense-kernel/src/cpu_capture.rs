@@ -1,7 +1,8 @@
 //! A CPU profile in the making: samples of the kernel are gathered, then named.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    path::Path,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -9,7 +10,7 @@ use std::{
 use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text, ValueType};
 
 use crate::{
-    cpu_sampler::{CpuSampler, KeptStack, SampleKey, Unwind},
+    cpu_sampler::{COPIES_BYTES, CopiedStacks, CpuSampler, KeptStack, ProcessKey, SampleKey, StackCopy, Unwind},
     module::{Modules, ResolvedFrame},
     native_symbols::NativeSymbols,
     overhead::thread_time,
@@ -20,13 +21,24 @@ use crate::{
     unwinder::StackUnwinder,
 };
 
-/// How often counts are taken over: so soon is a new process looked at, and four times as long copies would have room at
-/// 500 samples a second.
+/// How often counts are taken over: so soon is a new process looked at. Copied stacks are taken over earlier when half of
+/// their room is taken.
 const DRAIN_EVERY: Duration = Duration::from_millis(250);
+/// How long is waited at least, so that a ring which fills faster than it is emptied does not keep a CPU busy.
+const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+/// How often is looked for processes that have ended.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// Name of the kernel among modules.
 const KERNEL: &str = "[kernel]";
 /// Different stacks of one capture. Servers showed some thousand in a minute; 64 MiB at 20 frames each.
 const STACKS_MAX: usize = 1 << 18;
+/// Different counts of one capture: 40 bytes each, so 64 MiB with the tree around them.
+const COUNTS_MAX: usize = 1 << 20;
+/// Processes of one capture, ended ones and each program of one counted: 4 KiB of mappings each, so 64 MiB.
+const PROCESSES_MAX: usize = 1 << 14;
+/// Processes whose stacks are unwound here at a time: 24 KiB each without tables, so 48 MiB. Others are walked by frame
+/// pointers.
+const UNWINDERS_MAX: usize = 2048;
 /// Marks hashes of stacks that were unwound here, so that they never meet the kernel's by mistake.
 const UNWOUND: u64 = 1 << 63;
 
@@ -35,19 +47,21 @@ const UNWOUND: u64 = 1 << 63;
 pub struct CaptureStats {
     /// Samples in the profile.
     pub samples: u64,
-    /// Samples that found no room in the kernel's maps.
+    /// Samples that found no room in the kernel's maps or here; they are not in the profile.
     pub lost: u64,
-    /// Samples whose stack was forgotten or too many; they are in the profile without it.
+    /// Samples whose stack, or its part in the program or in the kernel, was forgotten or too many; they are in the profile
+    /// without it.
     pub without_stack: u64,
     /// Addresses of stacks, each as often as it was sampled.
     pub frames: u64,
     /// Those that have a name.
     pub frames_named: u64,
-    /// Processes that were seen.
+    /// Processes that were seen; one that ran several programs counts for each.
     pub processes: usize,
     /// Samples that were unwound from a copy.
     pub copies: u64,
-    /// Samples whose copy found no room; they are in the profile with what the kernel found along frame pointers.
+    /// Samples whose stack could not be copied or found no room; they are in the profile with what the kernel found along
+    /// frame pointers.
     pub copies_missed: u64,
     /// Time that sampling took in the kernel, on all CPUs together; zero where the kernel does not measure it.
     pub kernel_time: Duration,
@@ -70,11 +84,17 @@ pub struct CpuCapture {
     sampler: CpuSampler,
     rate: SampleRate,
     started: SystemTime,
-    processes: BTreeMap<u32, Process>,
-    unwinders: BTreeMap<u32, StackUnwinder>,
+    /// Processes that were asked for; none when all are.
+    targets: BTreeSet<u32>,
+    /// Targets that have not been sampled yet: what they are now is known even if they end soon.
+    expected: BTreeMap<u32, Process>,
+    processes: BTreeMap<ProcessKey, Process>,
+    unwinders: BTreeMap<ProcessKey, StackUnwinder>,
     modules: Modules,
     counts: BTreeMap<SampleKey, u64>,
     stacks: HashMap<u64, KeptStack>,
+    copied: CopiedStacks,
+    tidied: Instant,
     stats: CaptureStats,
 }
 
@@ -82,21 +102,36 @@ impl CpuCapture {
     /// Starts one. [`Unwind::Copies`] copies stacks of programs that seem to keep no frame pointers, and walks those of
     /// others as the kernel does.
     pub fn start(targets: &Targets, rate: SampleRate, unwind: Unwind) -> Result<Self, Refused> {
-        let sampler = CpuSampler::start(targets, rate, unwind)?;
+        Self::start_with_room(targets, rate, unwind, COPIES_BYTES)
+    }
+
+    fn start_with_room(
+        targets: &Targets,
+        rate: SampleRate,
+        unwind: Unwind,
+        copies_bytes: u32,
+    ) -> Result<Self, Refused> {
         let mut capture = Self {
-            sampler,
+            sampler: CpuSampler::start(targets, rate, unwind, copies_bytes)?,
             rate,
             started: SystemTime::now(),
+            targets: BTreeSet::new(),
+            expected: BTreeMap::new(),
             processes: BTreeMap::new(),
             unwinders: BTreeMap::new(),
             modules: Modules::default(),
             counts: BTreeMap::new(),
             stacks: HashMap::new(),
+            copied: CopiedStacks::default(),
+            tidied: Instant::now(),
             stats: CaptureStats::default(),
         };
         if let Targets::Processes(pids) = targets {
+            capture.targets.clone_from(pids);
             for pid in pids {
-                capture.meet(*pid)?;
+                let process = Process::look(*pid, &mut capture.modules);
+                capture.treat(&process)?;
+                capture.expected.insert(*pid, process);
             }
         }
         Ok(capture)
@@ -111,57 +146,100 @@ impl CpuCapture {
     }
 
     /// Takes over what the kernel has gathered. Processes are looked at when they are first seen here: what has ended by
-    /// then has no names. Copied stacks wait in 8 MiB, 500 of them.
+    /// then has no names.
     fn take_over(&mut self) -> Result<(), Refused> {
         let mut fresh = BTreeSet::new();
         for (key, count) in self.sampler.counts()? {
-            self.meet(key.pid)?;
+            if !self.meet(key.process)? {
+                self.stats.lost += count;
+                continue;
+            }
             self.keep_stack(key.kernel);
             if self.keep_stack(key.user) {
-                fresh.insert((key.pid, key.user));
+                fresh.insert((key.process, key.user));
             }
             self.count(key, count);
         }
         self.look_again(&fresh);
-        self.drain_copies()
+        self.take_over_copies()?;
+        if TIDY_EVERY <= self.tidied.elapsed() {
+            self.tidied = Instant::now();
+            self.tidy();
+        }
+        Ok(())
     }
 
     /// Gathers for a time.
     pub fn gather(&mut self, duration: Duration) -> Result<(), Refused> {
         let end = Instant::now() + duration;
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
-            thread::sleep(left.min(DRAIN_EVERY));
+        let left = || end.saturating_duration_since(Instant::now());
+        while !left().is_zero() {
+            self.sampler.wait(left().min(DRAIN_EVERY))?;
             self.drain()?;
+            thread::sleep(left().min(DRAIN_PAUSE));
         }
         Ok(())
     }
 
     /// Ends the capture and gives everything a name.
     pub fn finish(mut self) -> Result<(Profile, CaptureStats), Refused> {
+        // What is sampled after this would not be in the profile.
+        self.sampler.detach();
         let duration = self.started.elapsed().unwrap_or_default();
         self.drain()?;
-        (self.stats.lost, self.stats.copies_missed) = (self.sampler.lost(), self.sampler.copies_missed());
+        self.stats.lost += self.sampler.lost();
+        self.stats.copies_missed = self.sampler.copies_missed();
         self.stats.processes = self.processes.len();
         (self.stats.kernel_time, self.stats.duration) = (self.sampler.kernel_time(), duration);
         let Self { sampler, rate, started, processes, modules, counts, stacks, stats, .. } = self;
-        // Nothing is sampled while names are looked up.
         drop(sampler);
         let mut naming = Naming { modules, native: NativeSymbols::new(), kernel: HashMap::new(), stats };
         let profile = naming.profile(rate, started, duration, &processes, &counts, &stacks);
         Ok((profile, naming.stats))
     }
 
-    /// Looks at a process that is seen for the first time.
-    fn meet(&mut self, pid: u32) -> Result<(), Refused> {
-        if self.processes.contains_key(&pid) {
-            return Ok(());
+    /// Looks at a process that is seen for the first time; whether it has room.
+    fn meet(&mut self, key: ProcessKey) -> Result<bool, Refused> {
+        if self.processes.contains_key(&key) {
+            return Ok(true);
         }
-        let process = Process::look(pid, &mut self.modules);
+        if PROCESSES_MAX <= self.processes.len() {
+            return Ok(false);
+        }
+        let process = match self.expected.remove(&key.pid) {
+            Some(mut process) => {
+                process.look_anew(&mut self.modules);
+                process
+            }
+            None => Process::look(key.pid, &mut self.modules),
+        };
+        // Who had this number before, or what it ran before, is not seen any more.
+        self.unwinders.retain(|known, _| known.pid != key.pid);
+        self.treat(&process)?;
+        self.processes.insert(key, process);
+        Ok(true)
+    }
+
+    /// Says how its stacks are walked.
+    fn treat(&self, process: &Process) -> Result<(), Refused> {
         let (best, code) = process.best_unwind(&self.modules);
-        let unwind = if self.sampler.can_copy() { best } else { Unwind::FramePointers };
-        self.sampler.treat(pid, unwind, code)?;
-        self.processes.insert(pid, process);
-        Ok(())
+        let can_copy = self.sampler.can_copy() && self.unwinders.len() < UNWINDERS_MAX;
+        self.sampler.treat(process.pid, if can_copy { best } else { Unwind::FramePointers }, code)
+    }
+
+    /// Lets go of what belongs to processes that have ended; their names and stacks stay.
+    fn tidy(&mut self) {
+        let runs = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
+        let Self { sampler, unwinders, targets, .. } = self;
+        unwinders.retain(|key, _| runs(key.pid));
+        // Another process may get its number.
+        targets.retain(|pid| {
+            let runs = runs(*pid);
+            if !runs {
+                sampler.forget(*pid);
+            }
+            runs
+        });
     }
 
     /// Reads a stack out of the kernel, once; whether it was new.
@@ -174,53 +252,73 @@ impl CpuCapture {
     }
 
     fn count(&mut self, key: SampleKey, count: u64) {
-        *self.counts.entry(key).or_default() += count;
+        let has_room = self.counts.len() < COUNTS_MAX;
+        match self.counts.entry(key) {
+            Entry::Occupied(mut known) => *known.get_mut() += count,
+            Entry::Vacant(new) if has_room => _ = new.insert(count),
+            Entry::Vacant(_) => {
+                self.stats.lost += count;
+                return;
+            }
+        }
         self.stats.samples += count;
     }
 
-    /// Processes whose new stacks lead to where nothing was known: a library was loaded, or another program run.
-    fn look_again(&mut self, fresh: &BTreeSet<(u32, u64)>) {
+    /// Processes whose new stacks lead to where nothing was known: a library was loaded.
+    fn look_again(&mut self, fresh: &BTreeSet<(ProcessKey, u64)>) {
         let mut changed = BTreeSet::new();
-        for (pid, hash) in fresh {
-            let (Some(process), Some(stack)) = (self.processes.get(pid), self.stacks.get(hash)) else { continue };
+        for (key, hash) in fresh {
+            let (Some(process), Some(stack)) = (self.processes.get(key), self.stacks.get(hash)) else { continue };
             if stack.addresses.iter().any(|address| process.place(*address).is_none()) {
-                changed.insert(*pid);
+                changed.insert(*key);
             }
         }
-        for pid in changed {
-            if let Some(process) = self.processes.get_mut(&pid) {
-                process.look_again(&mut self.modules);
+        for key in changed {
+            if let Some(process) = self.processes.get_mut(&key) {
+                process.look_again_in_time(&mut self.modules);
             }
         }
     }
 
-    fn drain_copies(&mut self) -> Result<(), Refused> {
-        if !self.sampler.can_copy() {
-            return Ok(());
-        }
-        let mut samples = Vec::new();
-        let Self { sampler, processes, unwinders, modules, .. } = &mut *self;
-        let mut looked_again = BTreeSet::new();
-        sampler.copies(|copy| {
-            let process = processes.entry(copy.pid).or_insert_with(|| Process::look(copy.pid, modules));
-            let unwinder = unwinders.entry(copy.pid).or_insert_with(StackUnwinder::new);
-            if process.place(copy.ip).is_none() && looked_again.insert(copy.pid) {
-                process.look_again(modules);
+    /// Unwinds the copied stacks. They are out of the ring by then: reading a new file's tables keeps nobody waiting.
+    fn take_over_copies(&mut self) -> Result<(), Refused> {
+        let mut copied = std::mem::take(&mut self.copied);
+        self.sampler.copies(&mut copied);
+        let mut looked_at = BTreeSet::new();
+        for copy in copied.iter() {
+            if !self.meet(copy.process)? {
+                self.stats.lost += 1;
+                continue;
             }
-            unwinder.learn(process, modules);
-            samples.push((copy.pid, copy.kernel, unwinder.walk(copy)));
-        })?;
-        for (pid, kernel, addresses) in samples {
-            self.keep_stack(kernel);
+            let addresses = self.unwind(copy, &mut looked_at);
+            self.keep_stack(copy.kernel);
             let user = hash(&addresses);
             if self.stacks.len() < STACKS_MAX {
                 self.stacks.entry(user).or_insert_with(|| KeptStack { addresses, top: 0 });
             }
             self.stats.copies += 1;
-            self.count(SampleKey { pid, user, kernel }, 1);
+            self.count(SampleKey { process: copy.process, user, kernel: copy.kernel }, 1);
         }
+        self.copied = copied;
         Ok(())
     }
+
+    fn unwind(&mut self, copy: StackCopy<'_>, looked_at: &mut BTreeSet<ProcessKey>) -> Vec<u64> {
+        let Self { processes, unwinders, modules, .. } = self;
+        let Some(process) = processes.get_mut(&copy.process) else { return vec![copy.ip] };
+        if process.place(copy.ip).is_none() && looked_at.insert(copy.process) {
+            process.look_again_in_time(modules);
+        }
+        let unwinder = unwinders.entry(copy.process).or_insert_with(StackUnwinder::new);
+        unwinder.learn(process, modules);
+        unwinder.walk(copy)
+    }
+}
+
+/// Whether a stack is not there that was sampled, or its part in the program or in the kernel.
+fn lacks_stack(key: &SampleKey, stacks: &HashMap<u64, KeptStack>) -> bool {
+    let is_forgotten = |hash: u64| hash != 0 && !stacks.contains_key(&hash);
+    is_forgotten(key.user) || is_forgotten(key.kernel) || (key.user == 0 && key.kernel == 0)
 }
 
 fn hash(addresses: &[u64]) -> u64 {
@@ -245,7 +343,7 @@ impl Naming {
         rate: SampleRate,
         started: SystemTime,
         duration: Duration,
-        processes: &BTreeMap<u32, Process>,
+        processes: &BTreeMap<ProcessKey, Process>,
         counts: &BTreeMap<SampleKey, u64>,
         stacks: &HashMap<u64, KeptStack>,
     ) -> Profile {
@@ -257,10 +355,10 @@ impl Naming {
         (profile.period_type, profile.period) = (cpu, rate.period_ns());
         let none = KeptStack::default();
         for (key, count) in counts {
-            let Some(process) = processes.get(&key.pid) else { continue };
+            let Some(process) = processes.get(&key.process) else { continue };
             let stack = |hash: u64| stacks.get(&hash).unwrap_or(&none);
             let (user, kernel) = (self.whole(process, stack(key.user)), &stack(key.kernel).addresses);
-            if user.is_empty() && kernel.is_empty() {
+            if lacks_stack(key, stacks) {
                 self.stats.without_stack += count;
             }
             let mut at = Stack::EMPTY;
@@ -353,4 +451,50 @@ fn labels(profile: &mut Profile, process: &Process) -> LabelSet {
     let number = LabelValue::Number { value: i64::from(process.pid), unit: Text::EMPTY };
     let text = LabelValue::Text(profile.intern(&process.name));
     profile.intern_labels(vec![(pid, number), (name, text)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_stack_is_told_wherever_it_was() {
+        let stacks = HashMap::from([(1, KeptStack::default()), (2, KeptStack::default())]);
+        let lacks = |user, kernel| {
+            let process = ProcessKey { pid: 1, born: 0 };
+            lacks_stack(&SampleKey { process, user, kernel }, &stacks)
+        };
+        assert!(!lacks(1, 2) && !lacks(1, 0) && !lacks(0, 2));
+        assert!(lacks(3, 2), "the program's part is gone");
+        assert!(lacks(1, 3), "the kernel's part is gone");
+        assert!(lacks(0, 0), "there was none");
+    }
+
+    /// A program that works until it is dropped.
+    struct Busy(std::process::Child);
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn copies_are_taken_over_before_they_find_no_room() {
+        if let Err(refused) = crate::cpu_sampler::try_copies() {
+            println!("SKIPPED: copied stacks: {refused}");
+            return;
+        }
+        let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
+        let targets = Targets::processes([busy.0.id()]).unwrap();
+        // Room for 15, where a quarter of a second brings up to 100.
+        let rate = SampleRate::new(401).unwrap();
+        let mut capture = CpuCapture::start_with_room(&targets, rate, Unwind::Copies, 1 << 18).unwrap();
+        while capture.stats.copies < 100 {
+            capture.gather(Duration::from_millis(500)).unwrap();
+        }
+        let (_, stats) = capture.finish().unwrap();
+        assert!(2 * stats.copies_missed <= stats.copies, "{stats:?}");
+    }
 }

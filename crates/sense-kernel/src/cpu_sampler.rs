@@ -1,8 +1,17 @@
 //! The CPU sampler's kernel side: a clock and a program on each CPU, and what they have counted.
 
-use std::{io, ops::Range, os::fd::AsFd as _, thread, time::Duration};
+use std::{
+    fmt, io, mem,
+    ops::Range,
+    os::fd::AsFd as _,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
-use libbpf_rs::{Link, MapCore as _, MapFlags, RingBufferBuilder};
+use homeostat_gosym::little_endian::{u32_at, u64_at};
+use libbpf_rs::{ErrorKind, Link, MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::{
     kernel_program::{KernelProgram, refused},
@@ -16,8 +25,15 @@ use crate::{
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cpu.bpf.o"));
 /// Counts that are read with one call: 512 of 32 bytes.
 const BATCH: u32 = 512;
-/// A program that began on the other buffer has ended by then; it takes some microseconds.
+/// Where the kernel cannot say that a program which began on the other buffer has ended: it takes some microseconds.
 const SETTLED_AFTER: Duration = Duration::from_millis(1);
+/// Room for copied stacks: 510 of 16.1 KiB. A quarter of a second's at 2000 samples a second; when half is taken, we are
+/// woken up.
+pub(crate) const COPIES_BYTES: u32 = 8 << 20;
+/// Copies that are taken over at a time, so that what comes meanwhile does not keep us: four times as many as wait.
+const COPIES_MAX: usize = 2048;
+/// Bytes of a copy before those of the stack.
+const COPY_HEAD_BYTES: usize = 56;
 
 /// How a process' stacks are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +44,18 @@ pub enum Unwind {
     Copies,
 }
 
+/// Which process, and which program of it: numbers of processes are given again, and a process may run another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ProcessKey {
+    pub(crate) pid: u32,
+    /// A hash of when it began and how many programs it has run.
+    pub(crate) born: u32,
+}
+
 /// What was counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SampleKey {
-    pub(crate) pid: u32,
+    pub(crate) process: ProcessKey,
     /// Hashes of stacks; 0 is none.
     pub(crate) user: u64,
     pub(crate) kernel: u64,
@@ -49,7 +73,7 @@ pub(crate) struct KeptStack {
 /// The top of a stack, as the kernel copied it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackCopy<'a> {
-    pub(crate) pid: u32,
+    pub(crate) process: ProcessKey,
     /// Hash of the kernel's part.
     pub(crate) kernel: u64,
     pub(crate) ip: u64,
@@ -61,39 +85,119 @@ pub(crate) struct StackCopy<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// Copied stacks that were taken out of the kernel's ring, one after the other, without the unused end of each.
+#[derive(Debug, Default)]
+pub(crate) struct CopiedStacks {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl CopiedStacks {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = StackCopy<'_>> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| stack_copy(self.bytes.get(start..*end)?))
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        let len = u32_at(record, 48).map_or(0, |len| COPY_HEAD_BYTES + len as usize);
+        if let Some(used) = record.get(..len) {
+            self.bytes.extend_from_slice(used);
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+/// The ring of copied stacks, and what came out of it.
+struct CopyRing {
+    ring: RingBuffer<'static>,
+    arrived: Arc<Mutex<CopiedStacks>>,
+}
+
+impl fmt::Debug for CopyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyRing").finish_non_exhaustive()
+    }
+}
+
+impl CopyRing {
+    fn of(program: &KernelProgram) -> Result<Self, Refused> {
+        let arrived = Arc::new(Mutex::new(CopiedStacks::default()));
+        let into = Arc::clone(&arrived);
+        let map = program.map("copies")?;
+        let mut ring = RingBufferBuilder::new();
+        // Only copied here: until this returns, the kernel has no room for others.
+        let took = ring.add(&map, move |record| {
+            into.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+            0
+        });
+        took.map_err(|error| broken(&error))?;
+        Ok(Self { ring: ring.build().map_err(|error| broken(&error))?, arrived })
+    }
+
+    /// Waits until half of the ring is taken, or for a time.
+    fn wait(&self, at_most: Duration) -> Result<(), Refused> {
+        match self.ring.poll(at_most) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(broken(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&self, into: &mut CopiedStacks) {
+        into.clear();
+        // A number of records or a negative error; there is none besides those of the callback, which has none.
+        let _taken = self.ring.consume_raw_n(COPIES_MAX);
+        mem::swap(into, &mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn broken(error: &libbpf_rs::Error) -> Refused {
+    refused("the sampler's copies of stacks", error)
+}
+
 /// A sampler that runs until it is dropped.
 #[derive(Debug)]
-pub struct CpuSampler {
+pub(crate) struct CpuSampler {
     /// Detached before the program goes.
     links: Vec<Link>,
+    /// Where stacks are copied.
+    copies: Option<CopyRing>,
     program: KernelProgram,
     name: &'static str,
     /// Without it the cost is not known.
     _clock: Option<KernelClock>,
     buffer: u32,
     only_targets: bool,
-    copies: bool,
 }
 
 impl CpuSampler {
     /// Starts sampling. With copies the kernel must allow more; processes are still walked by frame pointers until
-    /// [`CpuSampler::treat`] says otherwise.
-    pub(crate) fn start(targets: &Targets, rate: SampleRate, unwind: Unwind) -> Result<Self, Refused> {
-        let full = KernelProgram::load(OBJECT, "sample_cpu").map(|program| (program, "sample_cpu"));
+    /// [`CpuSampler::treat`] says otherwise. `copies_bytes` is a power of two.
+    pub(crate) fn start(
+        targets: &Targets,
+        rate: SampleRate,
+        unwind: Unwind,
+        copies_bytes: u32,
+    ) -> Result<Self, Refused> {
+        let load = |name| KernelProgram::load(OBJECT, &[name], &[("copies", copies_bytes)]);
+        let full = load("sample_cpu").map(|program| (program, "sample_cpu"));
         let (program, name) = match full {
-            Err(_) if unwind == Unwind::FramePointers => {
-                (KernelProgram::load(OBJECT, "sample_cpu_plainly")?, "sample_cpu_plainly")
-            }
+            Err(_) if unwind == Unwind::FramePointers => (load("sample_cpu_plainly")?, "sample_cpu_plainly"),
             full => full?,
         };
+        let copies = if unwind == Unwind::Copies { Some(CopyRing::of(&program)?) } else { None };
         let mut sampler = Self {
             links: Vec::new(),
+            copies,
             program,
             name,
             _clock: KernelClock::start(),
             buffer: 0,
             only_targets: *targets != Targets::Machine,
-            copies: unwind == Unwind::Copies,
         };
         sampler.settle()?;
         if let Targets::Processes(pids) = targets {
@@ -128,9 +232,30 @@ impl CpuSampler {
         written.map_err(|error| refused("a target of the sampler", &error))
     }
 
+    /// Nothing is known of a process any more: it has ended, and another one may get its number.
+    pub(crate) fn forget(&self, pid: u32) {
+        let targets = self.program.map("targets").ok();
+        // Whom nobody told anything about is forgotten already.
+        let _unknown = targets.map(|targets| targets.delete(&pid.to_ne_bytes()));
+    }
+
     /// Whether stacks can be copied.
     pub(crate) fn can_copy(&self) -> bool {
-        self.copies
+        self.copies.is_some()
+    }
+
+    /// Samples no more. What was counted is still there.
+    pub(crate) fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// Waits until half of the room for copies is taken, or for a time.
+    pub(crate) fn wait(&self, at_most: Duration) -> Result<(), Refused> {
+        if let Some(copies) = &self.copies {
+            return copies.wait(at_most);
+        }
+        thread::sleep(at_most);
+        Ok(())
     }
 
     /// Takes what was counted since the last time.
@@ -138,34 +263,31 @@ impl CpuSampler {
         let full = if self.buffer == 0 { "counts_0" } else { "counts_1" };
         self.buffer ^= 1;
         self.settle()?;
-        thread::sleep(SETTLED_AFTER);
+        // Programs run between two quiet states of a CPU, and this waits until each CPU has had one. Kernels that are told
+        // never to disturb some CPUs refuse it.
+        if membarrier(MembarrierCommand::Global).is_err() {
+            thread::sleep(SETTLED_AFTER);
+        }
         let map = self.program.map(full)?;
         let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY);
         let taken = taken.map_err(|error| refused("the sampler's counts", &error))?;
-        Ok(taken.filter_map(|(key, count)| Some((sample_key(&key)?, word(&count, 0)?))).collect())
+        Ok(taken.filter_map(|(key, count)| Some((sample_key(&key)?, u64_at(&count, 0)?))).collect())
     }
 
-    /// Takes the copied stacks since the last time.
-    pub(crate) fn copies(&self, mut each: impl FnMut(StackCopy<'_>)) -> Result<(), Refused> {
-        let broken = |error| refused("the sampler's copies of stacks", &error);
-        let map = self.program.map("copies")?;
-        let mut ring = RingBufferBuilder::new();
-        ring.add(&map, move |record| {
-            if let Some(copy) = stack_copy(record) {
-                each(copy);
-            }
-            0
-        })
-        .map_err(broken)?;
-        ring.build().and_then(|ring| ring.consume()).map_err(broken)
+    /// Takes the copied stacks since the last time in exchange for a place to put others.
+    pub(crate) fn copies(&self, into: &mut CopiedStacks) {
+        if let Some(copies) = &self.copies {
+            copies.take(into);
+        }
     }
 
     /// A stack by its hash; `None` when it was forgotten.
     pub(crate) fn stack(&self, hash: u64) -> Option<KeptStack> {
         let found = self.program.map("stacks").ok()?.lookup(&hash.to_ne_bytes(), MapFlags::ANY).ok()??;
-        let frames = half(&found, 0)? as usize;
-        let addresses = found.get(16..)?.chunks_exact(8).take(frames).filter_map(|address| word(address, 0)).collect();
-        Some(KeptStack { addresses, top: word(&found, 8)? })
+        let frames = u32_at(&found, 0)? as usize;
+        let addresses = found.get(16..)?.chunks_exact(8).take(frames);
+        let addresses = addresses.filter_map(|address| u64_at(address, 0)).collect();
+        Some(KeptStack { addresses, top: u64_at(&found, 8)? })
     }
 
     /// Time that the program took so far, on all CPUs together; zero where the kernel does not measure it.
@@ -176,18 +298,18 @@ impl CpuSampler {
 
     /// Samples that found no room, so far.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost_of(0) + self.lost_of(1)
+        self.lost_of(0)
     }
 
-    /// Copies of stacks that found no room, so far.
+    /// Stacks that could not be copied or found no room, so far; their samples are counted all the same.
     pub(crate) fn copies_missed(&self) -> u64 {
-        self.lost_of(2)
+        self.lost_of(1)
     }
 
     fn lost_of(&self, kind: u32) -> u64 {
         let of_cpus = self.program.map("lost").ok();
         let of_cpus = of_cpus.and_then(|lost| lost.lookup_percpu(&kind.to_ne_bytes(), MapFlags::ANY).ok()?);
-        of_cpus.iter().flatten().filter_map(|count| word(count, 0)).sum()
+        of_cpus.iter().flatten().filter_map(|count| u64_at(count, 0)).sum()
     }
 
     /// Writes the settings that the program reads at each tick.
@@ -210,30 +332,55 @@ pub(crate) fn try_copies() -> Result<(), Refused> {
 }
 
 fn try_with(unwind: Unwind) -> Result<(), Refused> {
-    CpuSampler::start(&Targets::Processes([std::process::id()].into()), SampleRate::DEFAULT, unwind).map(|_| ())
+    let own = Targets::Processes([std::process::id()].into());
+    CpuSampler::start(&own, SampleRate::DEFAULT, unwind, COPIES_BYTES).map(|_| ())
+}
+
+fn process_key(bytes: &[u8]) -> Option<ProcessKey> {
+    Some(ProcessKey { pid: u32_at(bytes, 0)?, born: u32_at(bytes, 4)? })
 }
 
 fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
-    Some(SampleKey { pid: half(bytes, 0)?, user: word(bytes, 8)?, kernel: word(bytes, 16)? })
+    Some(SampleKey { process: process_key(bytes)?, user: u64_at(bytes, 8)?, kernel: u64_at(bytes, 16)? })
 }
 
-/// Process, length, the kernel's stack, four registers, bytes.
+/// Process, the kernel's stack, four registers, length, bytes.
 fn stack_copy(record: &[u8]) -> Option<StackCopy<'_>> {
     Some(StackCopy {
-        pid: half(record, 0)?,
-        kernel: word(record, 8)?,
-        ip: word(record, 16)?,
-        sp: word(record, 24)?,
-        fp: word(record, 32)?,
-        link: word(record, 40)?,
-        bytes: record.get(48..)?.get(..half(record, 4)? as usize)?,
+        process: process_key(record)?,
+        kernel: u64_at(record, 8)?,
+        ip: u64_at(record, 16)?,
+        sp: u64_at(record, 24)?,
+        fp: u64_at(record, 32)?,
+        link: u64_at(record, 40)?,
+        bytes: record.get(COPY_HEAD_BYTES..)?,
     })
 }
 
-fn half(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
+    fn record(pid: u32, stack: &[u8]) -> Vec<u8> {
+        let mut record = [pid.to_le_bytes(), 7_u32.to_le_bytes()].concat();
+        record.extend((1..=5_u64).flat_map(u64::to_le_bytes));
+        record.extend((stack.len() as u64).to_le_bytes());
+        record.extend(stack);
+        // What follows the stack's end is not written by the kernel.
+        record.extend([0xff; 100]);
+        record
+    }
+
+    #[test]
+    fn copies_are_kept_without_their_unused_end() {
+        let mut copies = CopiedStacks::default();
+        copies.push(&record(1, b"stack"));
+        copies.push(b"too short to be one");
+        copies.push(&record(2, b""));
+        let seen: Vec<_> =
+            copies.iter().map(|copy| (copy.process.pid, copy.process.born, copy.ip, copy.link, copy.bytes)).collect();
+        assert_eq!(seen, [(1, 7, 2, 5, &b"stack"[..]), (2, 7, 2, 5, b"")]);
+        copies.clear();
+        assert_eq!(copies.iter().count(), 0);
+    }
 }

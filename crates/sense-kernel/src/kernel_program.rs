@@ -23,15 +23,21 @@ pub(crate) struct KernelProgram {
 }
 
 impl KernelProgram {
-    /// Loads one program of an object with the maps of all of them.
-    pub(crate) fn load(bytes: &[u8], program: &str) -> Result<Self, Refused> {
+    /// Loads programs of an object with the maps of all of them; some maps with another size than the object says.
+    pub(crate) fn load(bytes: &[u8], programs: &[&str], sizes: &[(&str, u32)]) -> Result<Self, Refused> {
         libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
         said().clear();
-        let refused = |error: libbpf_rs::Error| refused(&format!("the kernel program `{program}`"), &error);
+        let what = format!("the kernel program `{}`", programs.join("`, `"));
+        let refused = |error: libbpf_rs::Error| refused(&what, &error);
         let mut open = ObjectBuilder::default().open_memory(bytes).map_err(refused)?;
         for mut each in open.progs_mut() {
-            let is_wanted = each.name() == program;
+            let is_wanted = programs.iter().any(|program| each.name() == *program);
             each.set_autoload(is_wanted);
+        }
+        for mut map in open.maps_mut() {
+            if let Some((_, size)) = sizes.iter().find(|(name, _)| map.name() == *name) {
+                map.set_max_entries(*size).map_err(refused)?;
+            }
         }
         Ok(Self { object: open.load().map_err(refused)? })
     }

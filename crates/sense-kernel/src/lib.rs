@@ -40,14 +40,15 @@ mod perf_event;
 #[cfg(feature = "bpf")]
 mod process;
 #[cfg(feature = "bpf")]
+mod unwind_tables;
+#[cfg(feature = "bpf")]
 mod unwinder;
 
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 #[cfg(feature = "bpf")]
 pub use cpu_capture::{CaptureStats, CpuCapture};
 #[cfg(feature = "bpf")]
-pub use cpu_sampler::{CpuSampler, Unwind};
-pub use memory_map::{Mapping, mappings};
+pub use cpu_sampler::Unwind;
 pub use probes::{Probe, ProbeState, Refused, examine};
 pub use processes::{NoProcess, Targets, processes_of_service};
 pub use rate::{BadRate, SampleRate};

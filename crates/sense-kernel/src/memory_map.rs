@@ -7,22 +7,24 @@ const MAPPINGS_MAX: usize = 1 << 14;
 
 /// A range of addresses that a process may run, and where its bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// First address.
-    pub start: u64,
+    pub(crate) start: u64,
     /// First address behind it.
-    pub end: u64,
+    #[cfg_attr(not(any(feature = "bpf", test)), expect(dead_code, reason = "only profiles of CPUs ask for it"))]
+    pub(crate) end: u64,
     /// Place in the file of the first byte.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Number of the file's device and of the file on it; 0 when no file is behind it.
-    pub file: (u64, u64),
+    #[cfg_attr(not(any(feature = "bpf", test)), expect(dead_code, reason = "only profiles of CPUs ask for it"))]
+    pub(crate) file: (u64, u64),
     /// As the process named the file when it opened it; `[vdso]` and the like for what the kernel provides; empty for
     /// memory that was filled at run time.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// Reads the mappings that may be run, sorted by address. Lines that say nothing are left out.
-pub fn mappings(maps: &str) -> Vec<Mapping> {
+pub(crate) fn mappings(maps: &str) -> Vec<Mapping> {
     let mut found: Vec<_> = maps.lines().filter_map(mapping).take(MAPPINGS_MAX).collect();
     found.sort_by_key(|mapping| mapping.start);
     found
@@ -41,9 +43,7 @@ fn mapping(line: &str) -> Option<Mapping> {
     let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
     let hex = |text| u64::from_str_radix(text, 16).ok();
-    // A deleted file is still there for who has it open; the kernel only says so behind its name.
-    let path = path.trim_start();
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    let path = name_of(path.trim_start());
     Some(Mapping {
         start: hex(start)?,
         end: hex(end)?,
@@ -51,6 +51,12 @@ fn mapping(line: &str) -> Option<Mapping> {
         file: (hex(major)? << 32 | hex(minor)?, inode.parse().ok()?),
         path: path.to_owned(),
     })
+}
+
+/// The name of a file as it was opened. A deleted file is still there for who has it open; the kernel only says so behind its
+/// name.
+pub(crate) fn name_of(path: &str) -> &str {
+    path.strip_suffix(" (deleted)").unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use std::{
     sync::Arc,
 };
 
-use homeostat_gosym::{Symbols, elf::Elf};
+use homeostat_gosym::{Symbols, TABLE_SECTIONS, elf::Elf};
 
-use crate::{file_bytes::FileBytes, memory_map::Mapping, native_symbols::NativeSymbols};
+use crate::{file_bytes::FileBytes, memory_map::Mapping, native_symbols::NativeSymbols, unwind_tables::UnwindTables};
 
 /// One function at an address, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,27 +35,25 @@ pub(crate) struct Module {
     /// For Go programs.
     go: Option<Symbols<FileBytes>>,
     known: HashMap<u64, Arc<[ResolvedFrame]>>,
+    /// Once somebody has asked for them.
+    tables: Option<UnwindTables>,
 }
 
 impl Module {
     fn open(pid: u32, mapping: &Mapping) -> Option<Self> {
         let bytes = FileBytes::new(open(pid, mapping)?);
         let elf = Elf::read(&bytes).ok()?;
-        let has_go_table = [".gopclntab", ".data.rel.ro.gopclntab"].iter().any(|name| elf.section(name).is_some());
+        let has_go_table = TABLE_SECTIONS.iter().any(|name| elf.section(name).is_some());
         // A file without sections may be anything; what searches it is bounded.
         let go = (has_go_table || elf.sections.is_empty())
             .then(|| Symbols::open(FileBytes::new(bytes.file().try_clone().ok()?)).ok())
             .flatten();
-        Some(Self { path: mapping.path.clone(), elf, bytes, go, known: HashMap::new() })
+        Some(Self { path: mapping.path.clone(), elf, bytes, go, known: HashMap::new(), tables: None })
     }
 
     /// Whether it was written in Go, whose code keeps frame pointers.
     pub(crate) fn is_go(&self) -> bool {
         self.go.is_some()
-    }
-
-    pub(crate) fn bytes(&self) -> &FileBytes {
-        &self.bytes
     }
 
     /// The build id in hexadecimal; empty when it has none.
@@ -118,13 +116,30 @@ fn open(pid: u32, mapping: &Mapping) -> Option<File> {
 pub(crate) struct ModuleId(usize);
 
 /// All files that were seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Modules {
     list: Vec<Module>,
+    /// Bytes of unwind tables that may still be kept.
+    table_bytes_left: u64,
     /// By number of the file; files that are no programs are remembered too.
     by_file: BTreeMap<(u64, u64), Option<ModuleId>>,
     /// Copies of one file, as containers have them, are one.
     by_build_id: BTreeMap<String, ModuleId>,
+}
+
+/// Bytes of unwind tables and code of all files together: those of some hundred programs and libraries of 1 MiB each.
+/// What comes later is walked by frame pointers.
+const TABLE_BYTES_MAX: u64 = 256 << 20;
+
+impl Default for Modules {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            table_bytes_left: TABLE_BYTES_MAX,
+            by_file: BTreeMap::new(),
+            by_build_id: BTreeMap::new(),
+        }
+    }
 }
 
 impl Modules {
@@ -164,5 +179,47 @@ impl Modules {
 
     pub(crate) fn get_mut(&mut self, id: ModuleId) -> Option<&mut Module> {
         self.list.get_mut(id.0)
+    }
+
+    /// What unwinding needs of a module: read once, then shared.
+    pub(crate) fn tables(&mut self, id: ModuleId) -> Option<UnwindTables> {
+        let module = self.list.get_mut(id.0)?;
+        let (elf, bytes, left) = (&module.elf, &module.bytes, &mut self.table_bytes_left);
+        Some(module.tables.get_or_insert_with(|| UnwindTables::read(elf, bytes, left)).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+
+    /// This very program, and the modules that it has mapped.
+    fn own() -> (Modules, ModuleId) {
+        let mut modules = Modules::default();
+        let process = Process::look(std::process::id(), &mut modules);
+        let own = process.place(own as *const () as u64).unwrap();
+        (modules, own.module.unwrap())
+    }
+
+    #[test]
+    fn unwind_tables_of_a_file_are_read_once() {
+        let (mut modules, id) = own();
+        let first = modules.tables(id).unwrap().sections();
+        let left = modules.table_bytes_left;
+        let taken = first.text.as_ref().unwrap().len() + first.eh_frame.as_ref().unwrap().len();
+        assert!(taken as u64 <= TABLE_BYTES_MAX - left, "{taken} bytes are counted");
+        let second = modules.tables(id).unwrap().sections();
+        assert!(Arc::ptr_eq(first.text.as_ref().unwrap(), second.text.as_ref().unwrap()));
+        assert_eq!(modules.table_bytes_left, left);
+    }
+
+    #[test]
+    fn tables_beyond_the_limit_are_left_out() {
+        let (mut modules, id) = own();
+        modules.table_bytes_left = 1000;
+        let sections = modules.tables(id).unwrap().sections();
+        assert!(sections.text.is_none() && sections.eh_frame.is_none());
+        assert!(sections.text_svma.is_some(), "where it is stays known");
     }
 }

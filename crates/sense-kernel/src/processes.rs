@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use crate::memory_map::name_of;
+
 /// Processes of one capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
@@ -48,7 +50,7 @@ pub fn processes_of_service(name: &str) -> BTreeSet<u32> {
         let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let file = program.file_name().unwrap_or_default().to_string_lossy();
         let groups = || fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        file.strip_suffix(" (deleted)").unwrap_or(&file) == name
+        name_of(&file) == name
             || groups().lines().any(|group| group.ends_with(&unit) || group.contains(&format!("{unit}/")))
     };
     pids().filter(belongs).collect()

@@ -1,35 +1,30 @@
 //! Walking a copied stack by what the compiler wrote down for exceptions (`.eh_frame`): no frame pointers are needed.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
 use framehop::{
-    CacheNative, ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Module as UnwindModule, UnwindRegsNative,
-    Unwinder as _, UnwinderNative,
+    CacheNative, MayAllocateDuringUnwind, Module as UnwindModule, UnwindRegsNative, Unwinder as _, UnwinderNative,
 };
-use homeostat_gosym::ReadAt as _;
 
 use crate::{
     cpu_sampler::StackCopy,
-    module::{Module, Modules},
-    process::Process,
+    memory_map::Mapping,
+    module::Modules,
+    process::{Place, Process},
+    unwind_tables::Bytes,
 };
 
 /// Frames of one stack; as deep as those that the kernel walks.
 const FRAMES_MAX: usize = 127;
-/// Bytes of code that are kept for one file, to understand beginnings and ends of functions. Chrome has 150 MiB; without
-/// it such a file's innermost frames are sometimes wrong.
-const CODE_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of unwind tables of one file.
-const TABLE_BYTES_MAX: u64 = 64 << 20;
-
-type Bytes = Arc<[u8]>;
 
 /// The unwinder of one process.
 pub(crate) struct StackUnwinder {
     inner: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     cache: CacheNative<MayAllocateDuringUnwind>,
-    /// Starts of mappings that it knows.
-    known: BTreeSet<u64>,
+    /// What it knows, by where it begins.
+    known: BTreeMap<u64, Mapping>,
+    /// Which state of the process that is; `None` before the first.
+    revision: Option<u32>,
 }
 
 impl fmt::Debug for StackUnwinder {
@@ -40,22 +35,44 @@ impl fmt::Debug for StackUnwinder {
 
 impl StackUnwinder {
     pub(crate) fn new() -> Self {
-        Self { inner: UnwinderNative::new(), cache: CacheNative::new(), known: BTreeSet::new() }
+        Self { inner: UnwinderNative::new(), cache: CacheNative::new(), known: BTreeMap::new(), revision: None }
     }
 
-    /// Takes over what the process has mapped since the last time.
-    pub(crate) fn learn(&mut self, process: &Process, modules: &Modules) {
+    /// Takes over what the process has mapped since the last time. Costs nothing while that stays as it is.
+    pub(crate) fn learn(&mut self, process: &Process, modules: &mut Modules) {
+        if self.revision == Some(process.revision()) {
+            return;
+        }
+        self.revision = Some(process.revision());
+        let mut before = std::mem::take(&mut self.known);
         for place in process.mapped() {
-            let Some(module) = place.module.and_then(|id| modules.get(id)) else { continue };
-            if !self.known.insert(place.mapping.start) {
+            let start = place.mapping.start;
+            let same = before.get(&start).is_some_and(|known| known == place.mapping);
+            if same && let Some(known) = before.remove(&start) {
+                self.known.insert(start, known);
                 continue;
             }
-            // What the file calls its address 0.
-            let Some(address) = module.elf.address_of(place.mapping.offset) else { continue };
-            let base = place.mapping.start.wrapping_sub(address);
-            let range = place.mapping.start..place.mapping.end;
-            self.inner.add_module(UnwindModule::new(module.path.clone(), range, base, sections(module)));
+            if before.remove(&start).is_some() {
+                self.inner.remove_module(start);
+            }
+            if self.add(place, modules).is_some() {
+                self.known.insert(start, place.mapping.clone());
+            }
         }
+        for gone in before.into_keys() {
+            self.inner.remove_module(gone);
+        }
+    }
+
+    fn add(&mut self, place: Place<'_>, modules: &mut Modules) -> Option<()> {
+        let id = place.module?;
+        let tables = modules.tables(id)?;
+        let module = modules.get(id)?;
+        // What the file calls its address 0.
+        let base = place.mapping.start.wrapping_sub(module.elf.address_of(place.mapping.offset)?);
+        let range = place.mapping.start..place.mapping.end;
+        self.inner.add_module(UnwindModule::new(module.path.clone(), range, base, tables.sections()));
+        Some(())
     }
 
     /// Addresses of a copied stack, innermost first; what the kernel would have found along frame pointers.
@@ -74,27 +91,5 @@ impl StackUnwinder {
             addresses.push(frame.address());
         }
         addresses
-    }
-}
-
-fn sections(module: &Module) -> ExplicitModuleSectionInfo<Bytes> {
-    let range = |name: &str| {
-        let section = module.elf.section(name)?;
-        Some(section.address..section.address.checked_add(section.len_bytes)?)
-    };
-    let bytes = |name: &str, limit: u64| -> Option<Bytes> {
-        let section = module.elf.section(name).filter(|section| section.len_bytes <= limit)?;
-        Some(module.bytes().copy(section.offset, section.len_bytes)?.into())
-    };
-    ExplicitModuleSectionInfo {
-        base_svma: 0,
-        text_svma: range(".text"),
-        text: bytes(".text", CODE_BYTES_MAX),
-        got_svma: range(".got"),
-        eh_frame_svma: range(".eh_frame"),
-        eh_frame: bytes(".eh_frame", TABLE_BYTES_MAX),
-        eh_frame_hdr_svma: range(".eh_frame_hdr"),
-        eh_frame_hdr: bytes(".eh_frame_hdr", TABLE_BYTES_MAX),
-        ..ExplicitModuleSectionInfo::default()
     }
 }

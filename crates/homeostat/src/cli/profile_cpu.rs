@@ -98,8 +98,8 @@ fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
     );
     for (count, what) in [
         (stats.lost, "found no room"),
-        (stats.copies_missed, "were walked by frame pointers since their copies found no room"),
-        (stats.without_stack, "have no stack"),
+        (stats.copies_missed, "were walked by frame pointers since their stacks could not be copied"),
+        (stats.without_stack, "lack their stack or a part of it"),
     ] {
         if count != 0 {
             let _ = write!(text, "; {count} {what}");

@@ -6,16 +6,17 @@
  *
  * Maps are sized by the loader. Nothing here waits; what does not fit is counted as lost. */
 #include "kernel_types.h"
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 /* As the kernel's own limit for stacks (sysctl kernel.perf_event_max_stack), so none is cut twice. */
 #define STACK_FRAMES_MAX 127
-/* A copied stack; deeper ones lose their outermost frames. Stacks of servers were 2 to 11 KiB. */
+/* A copied stack; deeper ones lose their outermost frames. The benchmark's Rust program uses some hundred bytes of it. */
 #define STACK_COPY_BYTES 16384
 /* Copied at a time: the last piece below the stack's end is lost. */
 #define STACK_PIECE_BYTES 512
 
-enum lost_kind { LOST_COUNT, LOST_STACK, LOST_COPY, LOST_KINDS };
+enum lost_kind { LOST_COUNT, LOST_COPY, LOST_KINDS };
 enum unwind { UNWIND_FRAME_POINTERS = 1, UNWIND_COPY = 2 };
 
 struct settings {
@@ -39,16 +40,18 @@ struct stack {
 
 struct sample_key {
 	u32 tgid;
-	u32 unused;
+	u32 born;   /* Which of those that have had this number, and which program it runs. */
 	u64 user;   /* Hash of the stack; 0 is none. */
 	u64 kernel;
 };
 
 struct stack_copy {
 	u32 tgid;
-	u32 len_bytes;
+	u32 born;
 	u64 kernel;
 	u64 ip, sp, fp, lr;
+	u32 len_bytes;
+	u32 unused;
 	u8 bytes[STACK_COPY_BYTES];
 };
 
@@ -109,7 +112,17 @@ static __always_inline void lose(u32 kind)
 		*count += 1;
 }
 
-/* Keeps the current stack and returns its hash; 0 when there is none. */
+/* A number of a process is given again when it has ended, and a process may run another program: both get another value
+ * here. It is a hash: two in a row are alike once in four billion times. */
+static __always_inline u32 born_of_current(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	u64 started = BPF_CORE_READ(task, group_leader, start_boottime);
+	u32 programs = BPF_CORE_READ(task, group_leader, self_exec_id);
+	return (u32)(started * 0x9e3779b97f4a7c15ull >> 32) + programs;
+}
+
+/* Keeps the current stack and returns its hash; 0 when there is none. Whether it was kept is for who asks for it. */
 static __always_inline u64 keep_stack(void *ctx, u64 flags, u64 top)
 {
 	u32 zero = 0;
@@ -130,8 +143,8 @@ static __always_inline u64 keep_stack(void *ctx, u64 flags, u64 top)
 	hash = hash ? hash : 1;
 	stack->frames = frames;
 	stack->top = top;
-	if (!bpf_map_lookup_elem(&stacks, &hash) && bpf_map_update_elem(&stacks, &hash, stack, BPF_ANY))
-		lose(LOST_STACK);
+	if (!bpf_map_lookup_elem(&stacks, &hash))
+		bpf_map_update_elem(&stacks, &hash, stack, BPF_ANY);
 	return hash;
 }
 
@@ -147,8 +160,8 @@ static __always_inline u64 code_on_top(struct target *target)
 	return target->code_start <= word && word < target->code_end ? word : 0;
 }
 
-/* Sends the top of the user's stack to user space; false when there is none or no room. */
-static __always_inline bool copy_stack(u32 tgid, u64 kernel)
+/* Sends the top of the user's stack to user space; false when it cannot be read or there is no room, which is counted. */
+static __always_inline bool copy_stack(u32 tgid, u32 born, u64 kernel)
 {
 	struct pt_regs *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	struct stack_copy *copy = bpf_ringbuf_reserve(&copies, sizeof(*copy), 0);
@@ -157,6 +170,7 @@ static __always_inline bool copy_stack(u32 tgid, u64 kernel)
 		return false;
 	}
 	copy->tgid = tgid;
+	copy->born = born;
 	copy->kernel = kernel;
 	copy->ip = REGISTER_IP(registers);
 	copy->sp = REGISTER_SP(registers);
@@ -169,12 +183,16 @@ static __always_inline bool copy_stack(u32 tgid, u64 kernel)
 		len = at + STACK_PIECE_BYTES;
 	}
 	copy->len_bytes = len;
-	/* User space looks by itself: waking it up would cost more than the sample. */
-	if (len)
-		bpf_ringbuf_submit(copy, BPF_RB_NO_WAKEUP);
-	else
+	if (!len) {
 		bpf_ringbuf_discard(copy, BPF_RB_NO_WAKEUP);
-	return len != 0;
+		lose(LOST_COPY);
+		return false;
+	}
+	/* User space looks by itself a few times a second: waking it up for each would cost more than the sample. Only when
+	 * half of the room is taken it cannot wait. */
+	bool half = bpf_ringbuf_query(&copies, BPF_RB_RING_SIZE) / 2 <= bpf_ringbuf_query(&copies, BPF_RB_AVAIL_DATA);
+	bpf_ringbuf_submit(copy, half ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	return true;
 }
 
 static __always_inline int sample(void *ctx, bool can_read_registers)
@@ -187,21 +205,29 @@ static __always_inline int sample(void *ctx, bool can_read_registers)
 	if (!target && now->only_targets)
 		return 0;
 	u64 kernel = keep_stack(ctx, 0, 0), top = 0;
+	u32 born = born_of_current();
 	if (can_read_registers && target) {
-		if (target->unwind == UNWIND_COPY && copy_stack(tgid, kernel))
+		if (target->unwind == UNWIND_COPY && copy_stack(tgid, born, kernel))
 			return 0;
 		top = code_on_top(target);
 	}
 	struct sample_key key = {
 		.tgid = tgid,
+		.born = born,
 		.user = keep_stack(ctx, BPF_F_USER_STACK, top),
 		.kernel = kernel,
 	};
 	void *counts = now->buffer ? (void *)&counts_1 : (void *)&counts_0;
 	u64 *count = bpf_map_lookup_elem(counts, &key), one = 1;
+	if (!count) {
+		if (!bpf_map_update_elem(counts, &key, &one, BPF_NOEXIST))
+			return 0;
+		/* Another CPU may have been quicker. */
+		count = bpf_map_lookup_elem(counts, &key);
+	}
 	if (count)
 		__sync_fetch_and_add(count, 1);
-	else if (bpf_map_update_elem(counts, &key, &one, BPF_NOEXIST) && !bpf_map_lookup_elem(counts, &key))
+	else
 		lose(LOST_COUNT);
 	return 0;
 }

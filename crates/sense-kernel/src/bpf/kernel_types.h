@@ -44,6 +44,9 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 	BPF_F_USER_STACK = 256,
 	BPF_RB_NO_WAKEUP = 1,
+	BPF_RB_FORCE_WAKEUP = 2,
+	BPF_RB_AVAIL_DATA = 0,
+	BPF_RB_RING_SIZE = 1,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
 
@@ -70,6 +73,23 @@ struct pt_regs {
 #endif
 
 struct task_struct {
+	unsigned int __state; /* 0 when it runs or could. */
 	int pid;
 	int tgid;
+	u32 self_exec_id;   /* Counts the programs that it has run. */
+	u64 start_boottime; /* In nanoseconds. */
+	struct task_struct *group_leader;
+} __attribute__((preserve_access_index));
+
+struct sock_common {
+	u16 skc_num; /* The local port. */
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	u32 segs_out;
+	u32 srtt_us;
 } __attribute__((preserve_access_index));
