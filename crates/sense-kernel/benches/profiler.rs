@@ -6,17 +6,18 @@
 //! names afterwards is not in the figures: it happens once, when the profile has ended.
 #![expect(clippy::print_stdout, reason = "a benchmark speaks to a terminal")]
 
+#[path = "../tests/prometheus/mod.rs"]
+mod prometheus;
+
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    process::{Child, Command},
     time::Duration,
 };
 
 use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
+use prometheus::Prometheus;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,24 +48,12 @@ fn main() -> Result<(), Failure> {
     let _nothing_there = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     let rust = rust_server(&work)?;
-    let mut figures = vec![Figure::take("rust, copied stacks", COPIES_TARGET, &rust, Unwind::Copies)?];
+    let mut figures = vec![Figure::take("rust, copied stacks", COPIES_TARGET, rust.0.id(), Unwind::Copies)?];
     drop(rust);
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let go = go_server(&work, port)?;
-    let done = AtomicBool::new(false);
-    let measured = std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    let _answer = ask(port);
-                }
-            });
-        }
-        let measured = Figure::take("go, frame pointers", FRAME_POINTERS_TARGET, &go, Unwind::FramePointers);
-        done.store(true, Ordering::Relaxed);
-        measured
-    });
-    figures.push(measured?);
+    let server = Prometheus::start(&work)?;
+    figures.push(server.while_asked(|| {
+        Figure::take("go, frame pointers", FRAME_POINTERS_TARGET, server.pid(), Unwind::FramePointers)
+    })?);
     for figure in &figures {
         println!("{}", figure.line());
     }
@@ -79,8 +68,8 @@ fn main() -> Result<(), Failure> {
 }
 
 impl Figure {
-    fn take(name: &'static str, target: f64, server: &Running, unwind: Unwind) -> Result<Self, Failure> {
-        let targets = Targets::processes([server.0.id()])?;
+    fn take(name: &'static str, target: f64, pid: u32, unwind: Unwind) -> Result<Self, Failure> {
+        let targets = Targets::processes([pid])?;
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             let mut capture = CpuCapture::start(&targets, SampleRate::DEFAULT, unwind)?;
@@ -132,25 +121,4 @@ fn rust_server(dir: &Path) -> Result<Running, Failure> {
         return Err("the busy program does not compile".into());
     }
     Ok(Running(Command::new(program).spawn()?))
-}
-
-fn go_server(dir: &Path, port: u16) -> Result<Running, Failure> {
-    let config = dir.join("prometheus.yml");
-    let jobs = format!("[{{job_name: p, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]");
-    fs::write(&config, format!("scrape_configs: {jobs}"))?;
-    let started = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok(Running(started))
-}
-
-fn ask(port: u16) -> Result<(), Failure> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    let question = "GET /api/v1/query?query=sum(rate(%7B__name__%3D~%22go.*%22%7D%5B5m%5D)) HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n";
-    stream.write_all(question.as_bytes())?;
-    stream.read_to_end(&mut Vec::new())?;
-    Ok(())
 }

@@ -2,24 +2,26 @@
 
 #![cfg(feature = "bpf")]
 #![expect(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod prometheus;
+
 use std::{
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use homeostat_model::profile::Profile;
+use homeostat_model::profile::{LabelValue, Profile};
 use homeostat_profile::weights;
 use homeostat_sense_kernel::{CaptureStats, CpuCapture, ProbeState, SampleRate, Targets, Unwind, examine};
+use prometheus::Prometheus;
 
 /// A program that ends with the test.
 struct Running(Child);
@@ -174,6 +176,19 @@ fn a_program_that_was_deleted_and_has_ended_keeps_its_names() {
     assert!(0.6 < share(&profile, "busy::hard").0);
 }
 
+/// Samples by the name of their process.
+fn processes(profile: &Profile) -> BTreeMap<String, i64> {
+    let mut found = BTreeMap::new();
+    for row in profile.rows() {
+        for (name, value) in profile.labels(row.labels) {
+            if let ("process", LabelValue::Text(text)) = (profile.text(*name), value) {
+                *found.entry(profile.text(*text).to_owned()).or_default() += row.values[0];
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn the_whole_machine_has_other_programs_too() {
     if !works("cpu") {
@@ -181,13 +196,40 @@ fn the_whole_machine_has_other_programs_too() {
     }
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(&build_rust(dir.path(), &["-Cforce-frame-pointers=yes"]));
+    let other = Running(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
     let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
-    // Long enough that a busy machine lets the program run.
+    // Long enough that a busy machine lets both programs run.
     capture.gather(Duration::from_secs(5)).unwrap();
     let (profile, stats) = capture.finish().unwrap();
     assert_eq!(stats.lost, 0, "{stats:?}");
     assert!(0.0 < share(&profile, "busy::hard").1, "{stats:?}");
-    drop(running);
+    let found = processes(&profile);
+    assert!(["busy", "sh"].iter().all(|name| found.get(*name).is_some_and(|samples| 0 < *samples)), "{found:?}");
+    drop((running, other));
+}
+
+/// A shell that works a while under its own name and then becomes another program: number and start stay the same.
+#[test]
+fn a_process_that_runs_another_program_is_told_apart() {
+    if !works("cpu") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = build_rust(dir.path(), &["-Cforce-frame-pointers=yes"]);
+    let script = format!("i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done; exec {}", program.display());
+    let running = Running(Command::new("sh").args(["-c", &script]).spawn().unwrap());
+    let targets = running.targets();
+    let mut capture = CpuCapture::start(&targets, SampleRate::new(997).unwrap(), Unwind::FramePointers).unwrap();
+    let comm = format!("/proc/{}/comm", running.0.id());
+    while std::fs::read_to_string(&comm).unwrap().trim() != "busy" {
+        capture.gather(Duration::from_millis(300)).unwrap();
+    }
+    capture.gather(Duration::from_secs(2)).unwrap();
+    let (profile, stats) = capture.finish().unwrap();
+    let found = processes(&profile);
+    assert_eq!((found.keys().map(String::as_str).collect::<Vec<_>>(), stats.processes), (vec!["busy", "sh"], 2));
+    let of_busy = weights(&profile, 0).functions.get("busy::hard").map_or(0, |weight| weight.total);
+    assert!(0 < of_busy && of_busy <= found["busy"], "{of_busy} of {found:?}");
 }
 
 /// Go's own tool reads what is written.
@@ -216,46 +258,15 @@ fn frames_of_a_real_server_have_names() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = dir.path().join("prometheus.yml");
-    let target = format!(
-        "scrape_configs: [{{job_name: p, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]"
-    );
-    std::fs::write(&config, target).unwrap();
-    let started = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(child) = started else {
+    let Ok(server) = Prometheus::start(dir.path()) else {
         println!("SKIPPED: the profile of a real server: there is no `prometheus`");
         return;
     };
-    let running = Running(child);
-    let done = AtomicBool::new(false);
-    let stats = std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    ask(port, "/api/v1/query?query=sum(rate(%7B__name__%3D~%22go.*%22%7D%5B5m%5D))");
-                    ask(port, "/metrics");
-                }
-            });
-        }
-        let (profile, stats) = capture(&running.targets(), Unwind::FramePointers);
-        done.store(true, Ordering::Relaxed);
+    let targets = Targets::processes([server.pid()]).unwrap();
+    let stats = server.while_asked(|| {
+        let (profile, stats) = capture(&targets, Unwind::FramePointers);
         assert!(0.5 < share(&profile, "runtime.goexit").1, "stacks lead to where goroutines begin");
         stats
     });
     assert!(stats.frames * 95 <= stats.frames_named * 100, "{stats:?}");
-}
-
-/// Asks, and ignores what is answered; the server may still be starting.
-fn ask(port: u16, path: &str) {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return };
-    let question = format!("GET {path} HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n");
-    if stream.write_all(question.as_bytes()).is_ok() {
-        let _answer = stream.read_to_end(&mut Vec::new());
-    }
 }
