@@ -2,20 +2,29 @@
 //!
 //! No probe is set and the program is not stopped, so it costs it nothing; a scan reads some hundred bytes a goroutine.
 //! Since nothing is stopped, what is read may change meanwhile: the result is a sample. Where the runtime keeps things
-//! depends on its version, so everything is checked before it is believed, and what does not check is refused.
+//! depends on its version, so everything is checked before it is believed. A record that does not check is read again, then
+//! left out and counted; when they are many, the layout must be another one and the census is refused.
 //!
 //! Versions that are known: Go 1.19 on x86-64. Source: the Go source tree, `runtime/runtime2.go`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File},
     os::unix::{fs::FileExt as _, process::parent_id},
+    sync::Arc,
 };
 
-use homeostat_gosym::Symbols;
+use homeostat_gosym::{
+    Symbols,
+    little_endian::{u32_at, u64_at},
+};
 use homeostat_model::profile::{Frame, LabelValue, Profile, Stack, Text, ValueType};
 
-use crate::{file_bytes::FileBytes, memory_map::mappings, probes::Refused};
+use crate::{
+    file_bytes::FileBytes,
+    memory_map::{mappings, name_of},
+    probes::Refused,
+};
 
 /// Goroutines that are read; the list holds ended ones too, which are used again. 256 MiB of stacks at the least.
 const GOROUTINES_MAX: u64 = 1 << 20;
@@ -23,7 +32,9 @@ const GOROUTINES_MAX: u64 = 1 << 20;
 const FRAMES_MAX: usize = 64;
 /// Bytes of one goroutine's record.
 const RECORD_BYTES: usize = 0x140;
-/// Share of records that may look wrong because they changed meanwhile: one in so many.
+/// How often a record is read that does not check, because it changed meanwhile.
+const READINGS: usize = 3;
+/// Share of records that may look wrong all the same: fewer than one in so many.
 const ONE_WRONG_IN: usize = 20;
 
 /// Why no census is taken.
@@ -73,7 +84,7 @@ pub struct Group {
 pub struct Census {
     /// How many of each.
     pub groups: BTreeMap<Group, u64>,
-    /// Records that changed while they were read.
+    /// Records that were left out because they did not check, each time they were read.
     pub unread: u64,
 }
 
@@ -151,11 +162,45 @@ impl Census {
     }
 }
 
+/// What a record says, in addresses: names come once for all that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Goroutine {
+    state: &'static str,
+    /// 0 for the runtime's own first ones.
+    creator: u64,
+    /// Innermost first; where it began when it never ran.
+    stack: Vec<u64>,
+}
+
 /// What a record says.
 enum Seen {
-    Alive(Group),
+    Alive(Goroutine),
     /// It has ended, or was never used; the record is kept for the next one.
     Ended,
+}
+
+/// Names of addresses, each looked up once a census.
+struct Names<'a> {
+    process: &'a GoProcess,
+    known: HashMap<u64, Arc<[String]>>,
+}
+
+impl Names<'_> {
+    /// Functions at an address, inlined ones first; none where there is no code.
+    fn at(&mut self, address: u64) -> Arc<[String]> {
+        let process = self.process;
+        let look_up = || {
+            let frames = process.symbols.frames(address.wrapping_sub(process.moved_by));
+            frames.into_iter().map(|frame| frame.function.into_owned()).collect()
+        };
+        Arc::clone(self.known.entry(address).or_insert_with(look_up))
+    }
+
+    fn group(&mut self, of: &Goroutine) -> Group {
+        let creator = self.at(of.creator.wrapping_sub(1)).last().cloned().unwrap_or_default();
+        let stack = of.stack.iter().flat_map(|address| self.at(*address).to_vec()).collect();
+        Group { state: of.state.to_owned(), creator, stack }
+    }
 }
 
 /// A Go process that is understood; takes one census after another.
@@ -185,8 +230,7 @@ impl GoProcess {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(unreadable)?;
         let code = fs::read_link(format!("/proc/{pid}/exe")).map_err(unreadable)?;
         let code = code.to_string_lossy();
-        let code = code.strip_suffix(" (deleted)").unwrap_or(&code);
-        let mapped = mappings(&maps).into_iter().find(|mapping| mapping.path == code);
+        let mapped = mappings(&maps).into_iter().find(|mapping| mapping.path == name_of(&code));
         let moved_by =
             mapped.and_then(|mapped| Some(mapped.start.wrapping_sub(symbols.elf().address_of(mapped.offset)?)));
         let moved_by = moved_by.ok_or_else(|| not_understood("its code is not mapped".to_owned()))?;
@@ -217,10 +261,11 @@ impl GoProcess {
         }
         let mut pointers = vec![0; 8 * len as usize];
         self.memory.read_exact_at(&mut pointers, at).map_err(|error| format!("the list at {at:#x}: {error}"))?;
-        let (mut census, mut wrong) = (Census::default(), 0);
-        for pointer in pointers.chunks_exact(8).filter_map(|pointer| word_at(pointer, 0)) {
-            match self.goroutine(pointer) {
-                Some(Seen::Alive(group)) => *census.groups.entry(group).or_default() += 1,
+        let mut names = Names { process: self, known: HashMap::new() };
+        let (mut alike, mut wrong) = (HashMap::<Goroutine, u64>::new(), 0);
+        for pointer in pointers.chunks_exact(8).filter_map(|pointer| u64_at(pointer, 0)) {
+            match (0..READINGS).find_map(|_| self.goroutine(pointer, &mut names)) {
+                Some(Seen::Alive(goroutine)) => *alike.entry(goroutine).or_default() += 1,
                 Some(Seen::Ended) => {}
                 None => wrong += 1,
             }
@@ -228,18 +273,21 @@ impl GoProcess {
         if len as usize <= wrong * ONE_WRONG_IN {
             return Err(format!("{wrong} of {len} records look like no goroutine"));
         }
-        census.unread = wrong as u64;
+        let mut census = Census { groups: BTreeMap::new(), unread: wrong as u64 };
+        for (goroutine, count) in alike {
+            *census.groups.entry(names.group(&goroutine)).or_default() += count;
+        }
         Ok(census)
     }
 
     /// One goroutine; `None` when the record makes no sense.
-    fn goroutine(&self, at: u64) -> Option<Seen> {
+    fn goroutine(&self, at: u64, names: &mut Names<'_>) -> Option<Seen> {
         let mut record = [0; RECORD_BYTES];
         self.memory.read_exact_at(&mut record, at).ok()?;
-        let field = |offset: usize| word_at(&record, offset);
+        let field = |offset: usize| u64_at(&record, offset);
         // A collection that looks at its stack sets one more bit.
-        let status = u32::from_le_bytes(*record.get(0x90..)?.first_chunk()?) & !0x1000;
-        let (id, creator_at, start_at) = (field(0x98)?, field(0x128)?, field(0x138)?);
+        let status = u32_at(&record, 0x90)? & !0x1000;
+        let (id, creator, start) = (field(0x98)?, field(0x128)?, field(0x138)?);
         let reason = *record.get(0xb0)?;
         if (1 << 48) < id {
             return None;
@@ -253,45 +301,40 @@ impl GoProcess {
             4 => wait_reason(reason)?,
             _ => return None,
         };
-        let creator = self.function(creator_at.wrapping_sub(1));
-        let start = self.function(start_at)?;
-        if creator.is_none() && creator_at != 0 {
+        let is_code = |names: &mut Names<'_>, address| !names.at(address).is_empty();
+        if !is_code(names, start) || (creator != 0 && !is_code(names, creator.wrapping_sub(1))) {
             return None;
         }
-        let mut stack = if state == "running" { Vec::new() } else { self.stack(field(0x40)?, field(0x68)?) };
+        let mut stack = if state == "running" { Vec::new() } else { self.stack(field(0x40)?, field(0x68)?, names) };
         if stack.is_empty() && state != "running" {
             stack.push(start);
         }
-        Some(Seen::Alive(Group { state: state.to_owned(), creator: creator.unwrap_or_default(), stack }))
+        Some(Seen::Alive(Goroutine { state, creator, stack }))
     }
 
-    /// Functions along the frame pointers of a goroutine that does not run, innermost first.
-    fn stack(&self, pc: u64, frame_pointer: u64) -> Vec<String> {
-        let mut names = self.names(pc);
+    /// Addresses along the frame pointers of a goroutine that does not run, innermost first.
+    fn stack(&self, pc: u64, frame_pointer: u64, names: &mut Names<'_>) -> Vec<u64> {
+        let mut stack = Vec::new();
         let mut frame = frame_pointer;
-        for _ in 0..FRAMES_MAX {
-            let (Some(next), Some(back)) = (self.word(frame), self.word(frame.wrapping_add(8))) else { break };
-            let callers = self.names(back.wrapping_sub(1));
-            if callers.is_empty() {
-                break;
-            }
-            names.extend(callers);
-            // Stacks grow downwards: callers lie above.
-            if next <= frame {
+        let mut address = pc;
+        while !names.at(address).is_empty() && stack.len() < FRAMES_MAX {
+            stack.push(address);
+            // The caller's frame pointer, and where it goes on.
+            let mut pair = [0; 16];
+            let is_there = self.memory.read_exact_at(&mut pair, frame).is_ok();
+            let Some((next, back)) = u64_at(&pair, 0).zip(u64_at(&pair, 8)).filter(|_| is_there) else { break };
+            // Stacks grow downwards: callers lie above. The last one is told all the same.
+            let is_last = next <= frame;
+            address = back.wrapping_sub(1);
+            if is_last {
+                if !names.at(address).is_empty() {
+                    stack.push(address);
+                }
                 break;
             }
             frame = next;
         }
-        names
-    }
-
-    fn names(&self, address: u64) -> Vec<String> {
-        let frames = self.symbols.frames(address.wrapping_sub(self.moved_by));
-        frames.into_iter().map(|frame| frame.function.into_owned()).collect()
-    }
-
-    fn function(&self, address: u64) -> Option<String> {
-        self.names(address).pop()
+        stack
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -310,10 +353,6 @@ pub(crate) fn try_memory() -> Result<(), Refused> {
         remedy: "run as root or with CAP_SYS_PTRACE",
     };
     File::open(format!("/proc/{}/mem", parent_id())).map(|_| ()).map_err(refused)
-}
-
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The runtime's words for what a goroutine waits for, in Go 1.19.

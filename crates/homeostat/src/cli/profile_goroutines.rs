@@ -39,10 +39,15 @@ pub(super) fn run(asked: &Args) -> Result<(), Failed> {
     let grown = second.growth(&first, asked.at_least);
     if asked.presentation.json {
         let list: Vec<_> = grown.iter().map(in_json).collect();
-        println!("{:#}", json!({ "before": first.goroutines(), "now": second.goroutines(), "growth": list }));
+        println!(
+            "{:#}",
+            json!({
+                "before": first.goroutines(), "now": second.goroutines(), "unread": second.unread, "growth": list
+            })
+        );
         return Ok(());
     }
-    eprintln!("{} goroutines, {} before", second.goroutines(), first.goroutines());
+    eprintln!("{} goroutines, {} before{}", second.goroutines(), first.goroutines(), left_out(&second));
     if grown.is_empty() {
         println!("nothing has grown in {seconds} s");
         return Ok(());
@@ -56,9 +61,30 @@ pub(super) fn run(asked: &Args) -> Result<(), Failed> {
 }
 
 fn summary(census: &Census) -> String {
-    format!("{} goroutines; {} wait for locks", census.goroutines(), census.lock_waiters())
+    format!("{} goroutines; {} wait for locks{}", census.goroutines(), census.lock_waiters(), left_out(census))
+}
+
+/// What the numbers lack.
+fn left_out(census: &Census) -> String {
+    match census.unread {
+        0 => String::new(),
+        unread => format!("; {unread} changed while they were read and are left out"),
+    }
 }
 
 fn in_json(grown: &Growth) -> serde_json::Value {
     json!({ "startedBy": grown.creator, "state": grown.state, "now": grown.now, "more": grown.more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_told() {
+        let mut census = Census::default();
+        assert_eq!(summary(&census), "0 goroutines; 0 wait for locks");
+        census.unread = 3;
+        assert!(summary(&census).ends_with("; 3 changed while they were read and are left out"));
+    }
 }
