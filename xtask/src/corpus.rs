@@ -246,17 +246,22 @@ mod tests {
         let all = [episode(&[]), episode(&[("id", "shop-b".into())])];
         assert!(all[0].problems("shop", &all).is_empty());
         assert_eq!(all[0].problems("wiki", &all), ["belongs to another program"]);
+        let label = "kind and label do not go together";
+        let base = "base is not another, normal episode of this load";
         let wrong = [
-            ("fault", "rust".into()),
-            ("kind", "strange".into()),
-            ("load", 4.into()),
-            ("samples", 0.into()),
-            ("base", "shop-a".into()),
-            ("intensity", 2.into()),
+            ("fault", "rust".into(), vec!["label is not known", label]),
+            ("fault", "regex".into(), vec![label]),
+            ("kind", "strange".into(), vec!["kind is not known"]),
+            ("load", 4.into(), vec!["load or run", base]),
+            ("load", 2.into(), vec![base]),
+            ("samples", 0.into(), vec!["nothing was sampled"]),
+            ("base", "shop-a".into(), vec![base]),
+            ("base", "shop-c".into(), vec![base]),
+            ("intensity", 2.into(), vec!["intensity"]),
         ];
-        for (key, value) in wrong {
-            let changed = [episode(&[(key, value)]), episode(&[("id", "shop-b".into()), ("load", 2.into())])];
-            assert!(!changed[0].problems("shop", &changed).is_empty(), "{key}");
+        for (key, value, told) in wrong {
+            let changed = [episode(&[(key, value)]), episode(&[("id", "shop-b".into())])];
+            assert_eq!(changed[0].problems("shop", &changed), told, "{key}");
         }
         let fault = [("kind", "fault".into()), ("fault", "regex".into()), ("intensity", 2.into())];
         let unchecked = [episode(&fault), episode(&[("id", "shop-b".into())])];
