@@ -88,6 +88,9 @@ func pprof(admin, kind string) (*http.Response, error) {
 
 var totalGoroutines = regexp.MustCompile(`total (\d+)`)
 
+// pausesKept is how many pauses of the garbage collector the runtime remembers.
+const pausesKept = 256
+
 // runtimeNumbers reads what /debug/pprof/heap?debug=1 says of the garbage collector.
 func runtimeNumbers(admin string, r reading) {
 	answer, err := pprof(admin, "heap")
@@ -107,12 +110,15 @@ func runtimeNumbers(admin string, r reading) {
 			r[key], _ = strconv.ParseFloat(value, 64)
 		}
 		if name == "PauseNs" {
-			// A ring of the last 256 pauses; its sum stands for the total while a run has fewer.
+			// The last 256 pauses; their sum is the total as long as there were no more.
 			for _, pause := range strings.Fields(strings.Trim(value, "[]")) {
 				number, _ := strconv.ParseFloat(pause, 64)
 				r["gc_pause_ms"] += number / 1e6
 			}
 		}
+	}
+	if pausesKept < r["gc_cycles"] {
+		delete(r, "gc_pause_ms")
 	}
 	if count, err := pprof(admin, "goroutine"); err == nil {
 		head := make([]byte, 64)
@@ -132,8 +138,9 @@ func between(a, b reading, seconds float64, latencies []float64) reading {
 		"p50_ms":              quantile(latencies, 0.5), "p99_ms": quantile(latencies, 0.99), "mean_ms": mean(latencies),
 	}
 	for _, key := range totals {
-		if before, ok := a[key]; ok {
-			e[key] = b[key] - before
+		before, known := a[key]
+		if now, still := b[key]; known && still {
+			e[key] = now - before
 		}
 	}
 	for _, key := range []string{"read_calls", "write_calls", "runqueue_wait_ms", "store_calls", "store_connections"} {
