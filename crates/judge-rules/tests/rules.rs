@@ -2,45 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::{collections::BTreeMap, sync::Arc};
+mod common;
+
+use std::sync::Arc;
+
+use common::Store;
 
 use homeostat_judge_rules::{
     Alerting, Environment, Group, GroupState, Rule, RuleKind, Surroundings, template::Template,
 };
-use homeostat_model::{Labels, SampleRun, SampleValue, TimeMs, sample::is_stale};
-use homeostat_promql::{ParseOptions, Select, SelectedSeries, SeriesSource, SourceError, eval::Options, parse};
+use homeostat_model::{Labels, SampleValue, TimeMs, sample::is_stale};
+use homeostat_promql::{ParseOptions, eval::Options, parse};
 
-/// Numbers by series and time.
-#[derive(Default)]
-struct Store(BTreeMap<Labels, BTreeMap<TimeMs, f64>>);
-
-impl Store {
-    fn add(&mut self, labels: &Labels, t_ms: TimeMs, value: f64) {
-        self.0.entry(labels.clone()).or_default().insert(t_ms, value);
-    }
-
-    fn set(&mut self, name: &str, instance: &str, t_ms: TimeMs, value: f64) {
-        self.add(&Labels::new([("__name__", name), ("instance", instance)]), t_ms, value);
-    }
-}
-
-impl SeriesSource for Store {
-    fn select<'a>(&'a self, select: &Select<'_>) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
-        let asked = |name: &str| select.matchers.iter().any(|m| &*m.name == "__name__" && m.matches(name));
-        if asked("ALERTS_FOR_STATE") && self.0.contains_key(&Labels::new([("__name__", "broken")])) {
-            return Err(SourceError::Storage("the disk is broken".into()));
-        }
-        let meets =
-            |labels: &Labels| select.matchers.iter().all(|matcher| matcher.matches(labels.value(&matcher.name)));
-        let chosen = self.0.iter().filter(|(labels, _)| meets(labels));
-        let series = chosen.map(|(labels, samples)| {
-            let (t_ms, values) = samples.range(select.start_ms..=select.end_ms).map(|(t, value)| (*t, *value)).unzip();
-            let run: (Vec<TimeMs>, Vec<f64>) = (t_ms, values);
-            let runs = (!run.0.is_empty()).then(|| Ok(SampleRun::floats(run.0, run.1)));
-            SelectedSeries { labels: labels.clone(), runs: Box::new(runs.into_iter()) }
-        });
-        Ok(series.collect())
-    }
+fn set(store: &mut Store, name: &str, instance: &str, t_ms: TimeMs, value: f64) {
+    store.add(&Labels::new([("__name__", name), ("instance", instance)]), t_ms, value);
 }
 
 fn rule(name: &str, expr: &str, labels: &[(&str, &str)], kind: RuleKind) -> Rule {
@@ -127,12 +102,12 @@ fn rules_see_what_the_rules_before_them_wrote_and_series_end() {
         ],
         0,
     );
-    world.store.set("up", "i", 0, 3.0);
+    set(&mut world.store, "up", "i", 0, 3.0);
     let plain = |text: &str| text.replace(' ', "");
     assert_eq!(plain(&world.minute(0)), plain("a:sum{kind=\"x\"} 3\nb{kind=\"x\"} 6\nc 7"));
     assert_eq!(plain(&world.minute(6)), plain("a:sum{kind=\"x\"} stale\nb{kind=\"x\"} stale\nc 7"));
-    world.store.set("up", "i", 420_000, 1.0);
-    world.store.set("up", "j", 420_000, 1.0);
+    set(&mut world.store, "up", "i", 420_000, 1.0);
+    set(&mut world.store, "up", "j", 420_000, 1.0);
     assert!(
         world.minute(7).starts_with("!! vector contains metrics with the same labelset after applying rule labels")
     );
@@ -143,7 +118,7 @@ fn an_alert_waits_fires_is_resolved_and_forgotten() {
     let mut world =
         World::new(vec![rule("Down", "up == 0", &[("severity", "page {{ $value }}")], alerting(120, 0))], 0);
     let at = |world: &mut World, minute: i64, value: f64| {
-        world.store.set("up", "i", minute * 60_000, value);
+        set(&mut world.store, "up", "i", minute * 60_000, value);
         (world.minute(minute), world.due(minute))
     };
     let (said, due) = at(&mut world, 0, 0.0);
@@ -174,9 +149,9 @@ fn an_alert_waits_fires_is_resolved_and_forgotten() {
 #[test]
 fn an_alert_may_fire_on_for_a_while() {
     let mut world = World::new(vec![rule("Down", "up == 0", &[], alerting(0, 180))], 0);
-    world.store.set("up", "i", 0, 0.0);
+    set(&mut world.store, "up", "i", 0, 0.0);
     assert!(world.minute(0).contains("firing"));
-    world.store.set("up", "i", 60_000, 1.0);
+    set(&mut world.store, "up", "i", 60_000, 1.0);
     assert!(world.minute(1).contains("firing"));
     assert!(world.minute(3).contains("firing"));
     assert!(world.minute(4).lines().all(|line| line.ends_with("stale")));
@@ -185,18 +160,18 @@ fn an_alert_may_fire_on_for_a_while() {
 #[test]
 fn limits_and_mistakes_are_told_and_leave_the_state() {
     let mut world = World::new(vec![rule("r", "up", &[], RuleKind::Recording)], 1);
-    world.store.set("up", "i", 0, 1.0);
+    set(&mut world.store, "up", "i", 0, 1.0);
     world.minute(0);
-    world.store.set("up", "j", 0, 1.0);
+    set(&mut world.store, "up", "j", 0, 1.0);
     assert_eq!(world.minute(1), "!! exceeded limit of 1 with 2 series");
     assert_eq!(world.state.health(0).0, Some("exceeded limit of 1 with 2 series"));
     let mut world = World::new(vec![rule("A", "up", &[], alerting(0, 0))], 1);
-    world.store.set("up", "i", 0, 1.0);
-    world.store.set("up", "j", 0, 1.0);
+    set(&mut world.store, "up", "i", 0, 1.0);
+    set(&mut world.store, "up", "j", 0, 1.0);
     assert_eq!(world.minute(0), "!! exceeded limit of 1 with 2 alerts");
     let mut world = World::new(vec![rule("A", "up", &[("instance", "")], alerting(0, 0))], 0);
-    world.store.set("up", "i", 0, 1.0);
-    world.store.set("up", "j", 0, 1.0);
+    set(&mut world.store, "up", "i", 0, 1.0);
+    set(&mut world.store, "up", "j", 0, 1.0);
     assert_eq!(world.minute(0), "!! vector contains metrics with the same labelset after applying alert labels");
 }
 
@@ -204,8 +179,8 @@ fn limits_and_mistakes_are_told_and_leave_the_state() {
 fn an_edited_rule_keeps_its_alerts() {
     let alert = |expr: &str, for_s: i64| rule("Down", expr, &[("a", "b")], alerting(for_s, 0));
     let mut world = World::new(vec![alert("up == 0", 0), alert("up == 2", 0)], 0);
-    world.store.set("up", "i", 0, 0.0);
-    world.store.set("up", "j", 0, 2.0);
+    set(&mut world.store, "up", "i", 0, 0.0);
+    set(&mut world.store, "up", "j", 0, 2.0);
     assert!(world.minute(0).contains("firing"));
     let since = |world: &World, at: usize| {
         world
@@ -229,7 +204,7 @@ fn an_edited_rule_keeps_its_alerts() {
     assert_eq!(since(&world, 0), []);
     // A series that an edited rule no longer makes ends.
     let mut world = World::new(vec![rule("r", "up", &[], RuleKind::Recording)], 0);
-    world.store.set("up", "i", 0, 1.0);
+    set(&mut world.store, "up", "i", 0, 1.0);
     world.minute(0);
     let mut edited = World::new(vec![rule("r", "up > 1", &[], RuleKind::Recording)], 0).state;
     edited.take_over(world.state);
@@ -240,7 +215,7 @@ fn an_edited_rule_keeps_its_alerts() {
 #[test]
 fn a_failed_evaluation_leaves_the_state_alone() {
     let mut world = World::new(vec![rule("Down", "up == 0", &[], alerting(1800, 0))], 0);
-    world.store.set("up", "i", 0, 0.0);
+    set(&mut world.store, "up", "i", 0, 0.0);
     world.store.add(&Labels::new([("__name__", "broken")]), 0, 1.0);
     assert_eq!(world.minute(0), "!! cannot read series: the disk is broken");
     assert_eq!(world.state.alerts(0).unwrap().iter().count(), 0, "nothing has begun");
@@ -265,7 +240,7 @@ fn a_restart_does_not_lose_what_was_pending_or_firing() {
         let rules = || vec![rule("Down", "up == 0", &[("a", "b")], alerting(wait_s, 0))];
         let mut world = World::new(rules(), 0);
         for minute in minutes.start..=again {
-            world.store.set("up", "i", minute * 60_000, 0.0);
+            set(&mut world.store, "up", "i", minute * 60_000, 0.0);
         }
         for minute in minutes {
             world.minute(minute);
