@@ -31,7 +31,9 @@ fn main() -> Result<(), Failure> {
     let p99 = log_in_memory()?;
     let verdict = if p99 <= LOG_P99_TARGET { "met" } else { "MISSED" };
     println!("  target of the 99th percentile: {LOG_P99_TARGET:?}, {verdict}");
-    store_in_memory()?;
+    for starts in [Starts::Unknown, Starts::OfProcess, Starts::OfEach] {
+        store_in_memory(starts)?;
+    }
     durable(1)?;
     durable(CLIENTS)
 }
@@ -89,17 +91,47 @@ fn labels(target: usize) -> Vec<[(&'static str, String); 4]> {
     (0..SERIES).map(one).collect()
 }
 
-fn fill(batch: &mut Batch, labels: &[[(&'static str, String); 4]], t_ms: i64) -> Result<(), Failure> {
+/// Since when samples say that they count.
+#[derive(Clone, Copy)]
+enum Starts {
+    /// They do not say.
+    Unknown,
+    /// Since their process began.
+    OfProcess,
+    /// Since the sample before, as those of senders of differences.
+    OfEach,
+}
+
+impl Starts {
+    fn of(self, t_ms: i64) -> i64 {
+        match self {
+            Self::Unknown => 0,
+            Self::OfProcess => 1,
+            Self::OfEach => t_ms - 15_000,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Unknown => "no starts",
+            Self::OfProcess => "one start",
+            Self::OfEach => "a start each",
+        }
+    }
+}
+
+fn fill(batch: &mut Batch, labels: &[[(&'static str, String); 4]], t_ms: i64, starts: Starts) -> Result<(), Failure> {
     batch.clear();
     for (at, labels) in labels.iter().enumerate() {
         let value = (t_ms / 1000 * at as i64) as f64;
-        batch.series(labels.iter().map(|(name, value)| (*name, value.as_str())))?.float(t_ms, value);
+        let series = batch.series(labels.iter().map(|(name, value)| (*name, value.as_str())))?;
+        series.float_since(t_ms, value, starts.of(t_ms));
     }
     Ok(())
 }
 
 /// A batch's way through the whole store, for targets that are known.
-fn store_in_memory() -> Result<(), Failure> {
+fn store_in_memory(starts: Starts) -> Result<(), Failure> {
     const TARGETS: usize = 100;
     let folder = tempfile::tempdir()?;
     let (store, _) = SeriesStore::open(folder.path(), StoreOptions::default())?;
@@ -107,7 +139,7 @@ fn store_in_memory() -> Result<(), Failure> {
     let (mut batch, mut times, mut ticket) = (Batch::default(), Vec::new(), None);
     for round in 0..APPENDS / TARGETS / 5 {
         for target in &fleet {
-            fill(&mut batch, target, round as i64 * 15_000)?;
+            fill(&mut batch, target, (1 + round as i64) * 15_000, starts)?;
             loop {
                 let began = Instant::now();
                 match store.append(&mut batch) {
@@ -132,7 +164,7 @@ fn store_in_memory() -> Result<(), Failure> {
     if let Some(ticket) = &ticket {
         ticket.wait(PATIENCE)?;
     }
-    spread("in memory: a scrape of 200 series, whole store", times);
+    spread(&format!("in memory: 200 series, whole store, {}", starts.words()), times);
     Ok(())
 }
 
@@ -145,7 +177,7 @@ fn durable(clients: usize) -> Result<(), Failure> {
         let (mut batch, mut own) = (Batch::default(), Vec::new());
         let labels = labels(at);
         for round in 0..DURABLE_APPENDS / clients {
-            fill(&mut batch, &labels, round as i64 * 15_000)?;
+            fill(&mut batch, &labels, (1 + round as i64) * 15_000, Starts::Unknown)?;
             let began = Instant::now();
             store.append(&mut batch)?.ticket.wait(PATIENCE)?;
             own.push(began.elapsed());
