@@ -51,7 +51,7 @@ pub struct Surroundings<'a> {
     /// What evaluations share.
     pub environment: &'a Environment,
     /// Says that nobody waits any more.
-    pub is_cancelled: &'a dyn Fn() -> bool,
+    pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl std::fmt::Debug for Surroundings<'_> {

@@ -23,9 +23,11 @@ pub mod parser;
 pub mod print;
 pub mod quote;
 pub mod source;
+pub mod workers;
 
 pub use ast::{ByteSpan, Expr, ExprKind};
 pub use matcher::{Matcher, MatcherOp};
 pub use note::{Note, NoteLevel, Notes};
 pub use parser::{Feature, ParseError, ParseErrorKind, ParseErrors, ParseOptions, parse, parse_metric_selector};
 pub use source::{Select, SelectedSeries, SeriesSource, SourceError, Windows};
+pub use workers::{Alone, Workers};

@@ -5,7 +5,10 @@
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
 
-use crate::matcher::Matcher;
+use crate::{
+    matcher::Matcher,
+    workers::{Alone, Workers},
+};
 
 /// What a selector needs.
 #[derive(Clone, Debug)]
@@ -90,6 +93,11 @@ pub trait SeriesSource {
     ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
         let _ = windows;
         self.select(select)
+    }
+
+    /// Who may read several series at a time. Only the caller, where nobody says otherwise.
+    fn workers(&self) -> &dyn Workers {
+        &Alone
     }
 }
 

@@ -12,7 +12,10 @@ mod memory;
 #[path = "evaluation/naive.rs"]
 mod naive;
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use homeostat_model::{Labels, SampleValue, sample::stale_marker};
 use homeostat_promql::{
@@ -305,14 +308,11 @@ fn a_query_nobody_waits_for_ends() {
     let expr = parse("sum(rate(m[10s])) + max_over_time(m[1m:1s])", &ParseOptions::all());
     let Ok(expr) = expr else { panic!("no query") };
     for asked_max in [0, 1, 10, 60] {
-        let asked = Cell::new(0);
-        let is_cancelled = || {
-            asked.set(asked.get() + 1);
-            asked.get() > asked_max
-        };
+        let asked = AtomicUsize::new(0);
+        let is_cancelled = || asked.fetch_add(1, Ordering::Relaxed) + 1 > asked_max;
         let answer = evaluate_range(&many(50), &expr, (0, 99_000, 1000), &Options::default(), &is_cancelled);
         assert!(matches!(answer, Err(EvalError::Cancelled)));
-        assert_eq!(asked.get(), asked_max + 1, "it ends at once");
+        assert_eq!(asked.into_inner(), asked_max + 1, "it ends at once");
     }
 }
 

@@ -5,14 +5,17 @@
 //!
 //! Not here: evaluation (`promql`), matchers (`select`).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, TryLockError},
+};
 
 use homeostat_model::{Labels, SampleRun, TimeMs};
 use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
 use homeostat_wire::series::series_page::Slots;
 
 use crate::{
-    block::{ChunkReader, LabelReader, SeriesChunks},
+    block::{Block, ChunkReader, LabelReader, SeriesChunks},
     catalog::LiveBlock,
     exemplar::SeriesExemplars,
     head::{Head, HeadSeries, HeadView},
@@ -321,7 +324,33 @@ struct Found {
 /// A block for the length of a query.
 struct BlockSource {
     live: LiveBlock,
-    reader: std::sync::Mutex<ChunkReader>,
+    readers: Readers,
+}
+
+/// Readers of a block's chunks: one for each that reads at a time, as long as there are some left.
+struct Readers(Vec<Mutex<ChunkReader>>);
+
+/// Those who read one block at the same time without waiting. Each keeps some columns of times, when it is used.
+const READERS: usize = 8;
+
+impl Readers {
+    fn new(block: &Arc<Block>, sieve: Option<Sieve>) -> Self {
+        Self((0..READERS).map(|_| Mutex::new(ChunkReader::new(Arc::clone(block), sieve))).collect())
+    }
+
+    /// Reads with the first one that nobody uses; with the last when all are used.
+    fn read<T>(&self, read: impl FnOnce(&mut ChunkReader) -> Option<T>) -> Option<T> {
+        let free = self.0.iter().find_map(|reader| match reader.try_lock() {
+            Ok(reader) => Some(reader),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let mut reader = match free {
+            Some(reader) => reader,
+            None => self.0.last()?.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        read(&mut reader)
+    }
 }
 
 impl SeriesSource for Snapshot {
@@ -394,8 +423,8 @@ fn in_order(mut series: Vec<HeadSeries>, ranked: usize) -> Vec<HeadSeries> {
 
 /// Series of a block that a selector wants, in the order of their labels.
 fn in_block(live: LiveBlock, query: &LabelQuery<'_>, sieve: Option<Sieve>) -> Result<Vec<Found>, SourceError> {
-    let reader = std::sync::Mutex::new(ChunkReader::new(Arc::clone(&live.block), sieve));
-    let source = Arc::new(BlockSource { live, reader });
+    let readers = Readers::new(&live.block, sieve);
+    let source = Arc::new(BlockSource { live, readers });
     let block = &source.live.block;
     let footer = block.footer();
     let slots = Slots::new(footer.min_ms, footer.max_ms);
@@ -466,8 +495,7 @@ fn block_runs<'a>(
 ) -> Runs<'a> {
     let gone = source.live.gone_of(number);
     let read = move |chunk| {
-        let mut reader = source.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        reader.read(chunk, start_ms, end_ms).map_err(SourceError::from).transpose()
+        source.readers.read(|reader| reader.read(chunk, start_ms, end_ms).map_err(SourceError::from).transpose())
     };
     let runs = (chunks.first..chunks.first + u64::from(chunks.count)).filter_map(read);
     if gone.is_empty() { Box::new(runs) } else { Box::new(without(runs, gone)) }

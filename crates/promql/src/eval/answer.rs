@@ -7,7 +7,7 @@ use homeostat_model::{Histogram, Labels, SampleValue, TimeMs};
 use super::{
     budget::Budget,
     error::{EvalError, execution},
-    evaluator::{Evaluator, Matrix, Query},
+    evaluator::{Evaluator, IsCancelled, Matrix, Query},
     label_functions,
     limits::Options,
     raw::RawSeries,
@@ -75,14 +75,14 @@ pub struct MatrixSeries {
     pub histograms: Vec<(TimeMs, Arc<Histogram>)>,
 }
 
-/// Evaluates an expression at an instant. `is_cancelled` is asked often, at least once per series; once it says yes the
+/// Evaluates an expression at an instant. `is_cancelled` is asked often, at least once per series and on any thread that works; once it says yes the
 /// query ends with [`EvalError::Cancelled`].
 pub fn evaluate_instant(
     source: &dyn SeriesSource,
     expr: &Expr,
     t_ms: TimeMs,
     options: &Options,
-    is_cancelled: &dyn Fn() -> bool,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Answer, EvalError> {
     let query = query(source, options, is_cancelled, (t_ms, t_ms, 0));
     let ev = Evaluator { query: &query, steps: Steps::instant(t_ms), buckets: Buckets::Kept };
@@ -106,7 +106,7 @@ pub fn evaluate_range(
     expr: &Expr,
     (start_ms, end_ms, step_ms): (TimeMs, TimeMs, i64),
     options: &Options,
-    is_cancelled: &dyn Fn() -> bool,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Answer, EvalError> {
     let query = query(source, options, is_cancelled, (start_ms, end_ms, step_ms));
     let ev = Evaluator { query: &query, steps: Steps::range(start_ms, end_ms, step_ms)?, buckets: Buckets::Kept };
@@ -126,7 +126,7 @@ pub fn evaluate_range(
 fn query<'q>(
     source: &'q dyn SeriesSource,
     options: &Options,
-    is_cancelled: &'q dyn Fn() -> bool,
+    is_cancelled: &'q IsCancelled<'q>,
     (start_ms, end_ms, step_ms): (TimeMs, TimeMs, i64),
 ) -> Query<'q> {
     Query {

@@ -1,56 +1,60 @@
 //! What one query may hold at a time: samples and bytes.
 //!
 //! Whoever keeps values takes from the budget and gives back what it took when the values go; [`Held`] does the second
-//! part by itself.
+//! part by itself. Several workers of one query share its budget.
 
-use std::{cell::Cell, rc::Rc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use super::{error::EvalError, limits::Limits};
 
 /// What one query may hold, and what it holds.
 #[derive(Debug)]
 pub(super) struct Budget {
-    samples: Cell<u64>,
-    bytes: Cell<u64>,
+    samples: AtomicU64,
+    bytes: AtomicU64,
     limits: Limits,
 }
 
 impl Budget {
     /// A budget of which nothing is taken yet.
-    pub(super) fn new(limits: Limits) -> Rc<Self> {
-        Rc::new(Self { samples: Cell::new(0), bytes: Cell::new(0), limits })
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { samples: AtomicU64::new(0), bytes: AtomicU64::new(0), limits })
     }
 
     fn take(&self, samples: u64, bytes: u64) -> Result<(), EvalError> {
-        self.samples.set(self.samples.get().saturating_add(samples));
-        self.bytes.set(self.bytes.get().saturating_add(bytes));
-        if self.samples.get() > self.limits.samples_max {
+        // What is in memory cannot come near the end of a u64.
+        let samples = self.samples.fetch_add(samples, Relaxed).wrapping_add(samples);
+        let bytes = self.bytes.fetch_add(bytes, Relaxed).wrapping_add(bytes);
+        if samples > self.limits.samples_max {
             return Err(EvalError::TooManySamples { limit: self.limits.samples_max });
         }
-        if self.bytes.get() > self.limits.memory_bytes_max {
+        if bytes > self.limits.memory_bytes_max {
             return Err(EvalError::TooMuchMemory { limit: self.limits.memory_bytes_max });
         }
         Ok(())
     }
 
     fn give_back(&self, samples: u64, bytes: u64) {
-        self.samples.set(self.samples.get().saturating_sub(samples));
-        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+        self.samples.fetch_sub(samples, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
 /// A part of the budget, given back when this goes.
 #[derive(Debug)]
 pub(super) struct Held {
-    budget: Rc<Budget>,
+    budget: Arc<Budget>,
     samples: u64,
     bytes: u64,
 }
 
 impl Held {
     /// Nothing yet.
-    pub(super) fn new(budget: &Rc<Budget>) -> Self {
-        Self { budget: Rc::clone(budget), samples: 0, bytes: 0 }
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), samples: 0, bytes: 0 }
     }
 
     /// Takes more; an error when the budget does not have it.
@@ -90,6 +94,6 @@ mod tests {
         let mut c = Held::new(&budget);
         assert!(c.add(2, 0).is_ok() && c.set(1, 0).is_ok() && a.set(9, 0).is_ok());
         drop((a, c));
-        assert_eq!((budget.samples.get(), budget.bytes.get()), (0, 0));
+        assert_eq!((budget.samples.load(Relaxed), budget.bytes.load(Relaxed)), (0, 0));
     }
 }

@@ -14,10 +14,10 @@ use homeostat_model::{
 };
 
 use super::{
-    budget::Held,
+    budget::{Budget, Held},
     duration::Shifted,
     error::EvalError,
-    evaluator::{Evaluator, LookedAt},
+    evaluator::{Evaluator, LookedAt, Query},
     selector::gallop,
     series::{Series, histogram_samples},
     steps::Steps,
@@ -128,7 +128,13 @@ impl Slot {
 }
 
 impl Columns {
-    pub(super) fn new(ev: &Evaluator<'_>) -> Self {
+    /// With starts where they are looked at.
+    pub(super) fn new(query: &Query<'_>) -> Self {
+        Self::within(&query.budget, query.options.start_timestamps)
+    }
+
+    /// Of a budget.
+    pub(super) fn within(budget: &Arc<Budget>, with_starts: bool) -> Self {
         Self {
             floats_t: Vec::new(),
             floats: Vec::new(),
@@ -138,8 +144,8 @@ impl Columns {
             histogram_starts: Vec::new(),
             float_window: Slot::default(),
             histogram_window: Slot::default(),
-            with_starts: ev.query.options.start_timestamps,
-            held: Held::new(&ev.query.budget),
+            with_starts,
+            held: Held::new(budget),
         }
     }
 

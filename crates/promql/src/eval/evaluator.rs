@@ -12,7 +12,7 @@
 //! Invariants: a sink gets a series only when it has a value at some step; no two series of a node have the same labels;
 //! values at steps that a series is not asked for do not exist.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, sync::Arc};
 
 use homeostat_model::{Labels, TimeMs};
 
@@ -40,6 +40,9 @@ use crate::{
 /// Takes the series of a node, one by one. It may change a series as it likes: the producer begins anew with the next.
 pub(super) type Sink<'s> = dyn FnMut(&mut Series) -> Result<(), EvalError> + 's;
 
+/// Says whether a query has to end; asked on whichever thread works.
+pub(super) type IsCancelled<'c> = dyn Fn() -> bool + Sync + 'c;
+
 /// One query: where its data comes from, what it may cost, what it has to tell.
 pub(super) struct Query<'q> {
     pub(super) source: &'q dyn SeriesSource,
@@ -50,8 +53,8 @@ pub(super) struct Query<'q> {
     pub(super) end_ms: TimeMs,
     /// Step of the whole query; 0 for an instant.
     pub(super) step_ms: i64,
-    pub(super) is_cancelled: &'q dyn Fn() -> bool,
-    pub(super) budget: Rc<Budget>,
+    pub(super) is_cancelled: &'q IsCancelled<'q>,
+    pub(super) budget: Arc<Budget>,
     pub(super) notes: RefCell<Notes>,
 }
 

@@ -1,22 +1,32 @@
 //! Ranges: the windows of a range selector or a subquery, and what functions make of them.
+//!
+//! ```text
+//! series ──windows──▶ Asker: the function's answer at each step ──▶ Giver: names, notes, the sink
+//! ```
+//!
+//! Asking is a matter of one series, so that several may be asked about at a time (`shared`); giving keeps their order.
 
-use homeostat_model::Labels;
+mod asking;
+mod giving;
+mod shared;
 
+use self::{
+    asking::{Asker, Question},
+    giving::{Giver, OneByOne},
+};
 use super::{
     columns::{Columns, Visitor, Windows},
-    error::{EvalError, execution, same_labels},
+    error::{EvalError, execution},
     evaluator::{Evaluator, Matrix, Sink},
     range_functions::{RangeFunction, check_factors},
     scalar::Scalar,
-    series::{Series, is_metadata},
+    series::Series,
     steps::Steps,
-    window::{Place, Window},
+    window::Window,
 };
 use crate::{
     ast::{ByteSpan, Call, Expr, ExprKind, Extend, MatrixSelector, Subquery, ValueType},
     functions::{anchored_functions, smoothed_functions},
-    map::HashSet,
-    quote::quote,
 };
 
 /// Visits the windows of all series of a range.
@@ -30,8 +40,8 @@ pub(super) fn visit(ev: &Evaluator<'_>, range: &Expr, visitor: &mut impl Visitor
 
 fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut impl Visitor) -> Result<(), EvalError> {
     let selector = &matrix.vector;
-    let windows = Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend);
-    let mut columns = Columns::new(ev);
+    let windows = selected_windows(ev, matrix)?;
+    let mut columns = Columns::new(ev.query);
     for selected in ev.select(&selector.matchers, windows.looked_at())? {
         ev.check_cancelled()?;
         visitor.begin(&Series::new(selected.labels, false));
@@ -41,10 +51,16 @@ fn visit_selected(ev: &Evaluator<'_>, matrix: &MatrixSelector, visitor: &mut imp
     Ok(())
 }
 
+/// The windows of a range selector.
+fn selected_windows(ev: &Evaluator<'_>, matrix: &MatrixSelector) -> Result<Windows, EvalError> {
+    let selector = &matrix.vector;
+    Ok(Windows::new(ev, ev.shifted(&selector.shift)?, ev.positive_ms(&matrix.range)?, selector.extend))
+}
+
 fn visit_evaluated(ev: &Evaluator<'_>, subquery: &Subquery, visitor: &mut impl Visitor) -> Result<(), EvalError> {
     let windows = Windows::new(ev, ev.shifted(&subquery.shift)?, ev.positive_ms(&subquery.range)?, Extend::None);
     let steps = inner_steps(ev, subquery, &windows)?;
-    let mut columns = Columns::new(ev);
+    let mut columns = Columns::new(ev.query);
     ev.at(steps).needing_buckets().any(&subquery.expr, &mut |series| {
         visitor.begin(series);
         columns.slide_evaluated(series, &steps, &windows, visitor)?;
@@ -99,28 +115,15 @@ fn called(
     let range = range.ok_or_else(|| execution(format!("function {name} needs a range")))?;
     check_extend(name, range)?;
     let refusal = if name == "double_exponential_smoothing" { refused_factors(ev, &params) } else { None };
-    let args: Vec<_> = call.args.iter().map(|arg| arg.unwrap_parens().span).collect();
-    let mut caller = Caller {
-        ev,
-        function,
-        buffer: params.iter().map(|param| param.at(0)).collect(),
-        varies: params.iter().any(|param| matches!(param, Scalar::Column(_))),
-        params,
-        call: span,
-        args: &args,
-        loses_name,
-        merges: !call.args.iter().any(fixes_name),
-        counts: matches!(name, "rate" | "increase"),
-        doubted: None,
-        seen: HashSet::default(),
-        refusal,
-        asked: false,
-        metric: String::new(),
-        from: Series::default(),
-        result: Series::default(),
-        sink,
-    };
-    visit(ev, range, &mut caller)
+    let args = call.args.iter().map(|arg| arg.unwrap_parens().span).collect();
+    let question = Question::new(name, params, refusal, span, args);
+    let merges = !call.args.iter().any(fixes_name);
+    let mut giver = Giver::new(ev, &question, loses_name, merges, sink);
+    if let ExprKind::Matrix(matrix) = &range.unwrap_parens().kind {
+        return shared::rows(ev, matrix, &question, &mut giver);
+    }
+    let mut one_by_one = OneByOne { asker: Asker::new(&question, function), giver: &mut giver };
+    visit(ev, range, &mut one_by_one)
 }
 
 fn check_extend(name: &str, range: &Expr) -> Result<(), EvalError> {
@@ -142,110 +145,6 @@ fn refused_factors(ev: &Evaluator<'_>, params: &[Scalar]) -> Option<String> {
     let [smoothing, trend, ..] = params else { return None };
     let mut checks = (0..ev.steps.count).map(|step| check_factors(&[smoothing.at(step), trend.at(step)]));
     checks.find_map(|check| check.err().map(|error| error.to_string()))
-}
-
-/// Asks the function about each window and hands on what it answers.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the function or the series")]
-struct Caller<'c, 's, 'q> {
-    ev: &'c Evaluator<'q>,
-    function: RangeFunction,
-    params: Vec<Scalar>,
-    buffer: Vec<f64>,
-    varies: bool,
-    call: ByteSpan,
-    args: &'c [ByteSpan],
-    loses_name: bool,
-    /// Results of numbers are those of a counter.
-    counts: bool,
-    /// The metric last told not to look like a counter.
-    doubted: Option<String>,
-    /// Results with the same labels are put together by who gets them.
-    merges: bool,
-    /// Labels of results, where names go at once and types and units may be missed.
-    seen: HashSet<Labels>,
-    /// Why the function cannot be asked at all.
-    refusal: Option<String>,
-    asked: bool,
-    metric: String,
-    from: Series,
-    result: Series,
-    sink: &'c mut Sink<'s>,
-}
-
-impl Visitor for Caller<'_, '_, '_> {
-    fn begin(&mut self, series: &Series) {
-        self.metric.clear();
-        self.metric.push_str(series.labels.metric().unwrap_or_default());
-        self.from = Series::new(series.labels.clone(), series.drop_name);
-        self.result.clear();
-        self.function.begin();
-    }
-
-    #[inline]
-    fn visit(&mut self, step: usize, window: &Window<'_>) {
-        self.asked = true;
-        if self.varies {
-            for (cell, param) in self.buffer.iter_mut().zip(&self.params) {
-                *cell = param.at(step);
-            }
-        }
-        let place = Place { call: self.call, args: self.args, metric: &self.metric };
-        let notes = &mut self.ev.query.notes.borrow_mut();
-        if let Some(value) = self.function.answer(window, &self.buffer, &place, notes) {
-            self.result.push(step, value);
-        }
-    }
-
-    fn end(&mut self) -> Result<(), EvalError> {
-        if let (Some(why), true) = (&self.refusal, self.asked) {
-            return Err(execution(why.clone()));
-        }
-        if self.result.is_empty() {
-            return Ok(());
-        }
-        self.doubt_counter();
-        self.result.labels = self.from.labels.clone();
-        self.result.drop_name = self.from.drop_name;
-        if self.loses_name {
-            self.ev.without_name(&mut self.result);
-            let lost = !self.ev.delays_names() && self.from.labels.iter().any(|(name, _)| is_metadata(name));
-            if lost && !self.merges && !self.seen.insert(self.result.labels.clone()) {
-                return Err(same_labels());
-            }
-        }
-        (self.sink)(&mut self.result)
-    }
-}
-
-impl Caller<'_, '_, '_> {
-    /// Tells when a rate is taken of what does not look like a counter.
-    fn doubt_counter(&mut self) {
-        let told = self.doubted.as_deref() == Some(self.metric.as_str());
-        if !self.counts || self.metric.is_empty() || told || !has_numbers(&self.result) {
-            return;
-        }
-        let place = self.args.first().copied().unwrap_or(self.call);
-        if self.ev.query.options.type_and_unit_labels {
-            let kind = self.from.labels.value("__type__");
-            if !matches!(kind, "counter" | "histogram") {
-                let text = format!(
-                    "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", got \
-                     {}: {}",
-                    quote(kind),
-                    quote(&self.metric)
-                );
-                self.ev.note(|notes| notes.info(place, text));
-            }
-        } else if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| self.metric.ends_with(end)) {
-            let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
-            self.ev.note(|notes| notes.info(place, format!("{what} {}", quote(&self.metric))));
-            self.doubted = Some(self.metric.clone());
-        }
-    }
-}
-
-fn has_numbers(series: &Series) -> bool {
-    !series.has_histograms() || series.present().any(|step| series.float(step).is_some())
 }
 
 /// `absent_over_time(range)`: the steps at which no series has a sample.

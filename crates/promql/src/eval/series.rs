@@ -200,6 +200,20 @@ impl Series {
         std::mem::take(self)
     }
 
+    /// Takes the cells of histograms out.
+    pub(super) fn take_histograms(&mut self) -> Vec<Option<Arc<Histogram>>> {
+        std::mem::take(&mut self.histograms)
+    }
+
+    /// Becomes another series, whose cells are as those of [`Series::first`], [`Series::floats`] and
+    /// [`Series::histograms`]; memory is kept.
+    pub(super) fn refill(&mut self, first: usize, floats: &[f64], histograms: Vec<Option<Arc<Histogram>>>) {
+        self.first = first;
+        self.floats.clear();
+        self.floats.extend_from_slice(floats);
+        self.histograms = histograms;
+    }
+
     /// Takes all values away; memory is kept for the next ones.
     pub(super) fn clear(&mut self) {
         self.first = 0;

@@ -22,7 +22,7 @@ pub(super) fn rows(
 ) -> Result<(), EvalError> {
     let shift = ev.shifted(&selector.shift)?;
     let windows = Windows::new(ev, shift, 0, Extend::Smoothed);
-    let mut columns = Columns::new(ev);
+    let mut columns = Columns::new(ev.query);
     let mut smoother = Smoother { ev, span, result: Series::default(), sink };
     for selected in ev.select(&selector.matchers, windows.looked_at())? {
         ev.check_cancelled()?;

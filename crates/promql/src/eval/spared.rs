@@ -58,9 +58,16 @@ impl Evaluator<'_> {
         }
     }
 
-    /// The runs of a series, without buckets where they are not needed.
+    /// As [`Buckets::runs`].
     pub(super) fn runs<'r>(&self, runs: Runs<'r>) -> Runs<'r> {
-        if self.buckets != Buckets::Spared {
+        self.buckets.runs(runs)
+    }
+}
+
+impl Buckets {
+    /// The runs of a series, without buckets where they are not needed.
+    pub(super) fn runs(self, runs: Runs<'_>) -> Runs<'_> {
+        if self != Self::Spared {
             return runs;
         }
         let mut before: Option<Arc<Histogram>> = None;

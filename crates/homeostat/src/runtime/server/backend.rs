@@ -10,12 +10,13 @@ use homeostat_api::prometheus::backend::{
 };
 use homeostat_judge_rules::view::GroupView;
 use homeostat_model::{Labels, TimeMs};
-use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows};
+use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceError, Windows, Workers};
 use homeostat_sense_receive::{OtlpReceiver, Receiver};
 use homeostat_sense_scrape::manager::Targets;
 use homeostat_store_series::{LabelQuery, SeriesStore, Snapshot, TopEntry, UpkeepError};
 
 use super::{
+    crew::Crew,
     door::{Door, OPENING},
     governed::Governed,
     intake::StoreIntake,
@@ -46,6 +47,7 @@ pub(super) struct StoreBackend {
     targets: Targets,
     reload: ReloadHandle,
     ruling: (Board, Outlet),
+    crew: Crew,
     /// Where snapshots are put.
     snapshots: PathBuf,
 }
@@ -59,7 +61,8 @@ impl StoreBackend {
         ruling: (Board, Outlet),
         dir: &Path,
     ) -> Self {
-        Self { door, receivers, targets, reload, ruling, snapshots: dir.join(SNAPSHOTS_DIR) }
+        let (crew, snapshots) = (Crew::of_machine(), dir.join(SNAPSHOTS_DIR));
+        Self { door, receivers, targets, reload, ruling, crew, snapshots }
     }
 
     /// Asks a snapshot of the store.
@@ -83,7 +86,7 @@ impl StoreBackend {
 impl SeriesBackend for StoreBackend {
     fn source<'a>(&'a self, stop: &'a Stop) -> Box<dyn SeriesSource + Send + Sync + 'a> {
         let snapshot = self.door.store().map(SeriesStore::snapshot);
-        Box::new(Source { snapshot, stop })
+        Box::new(Source { snapshot, stop, crew: &self.crew })
     }
 
     fn series(&self, selection: Selection<'_>) -> Result<Vec<Labels>, SourceError> {
@@ -230,6 +233,7 @@ fn pairs(entries: Vec<TopEntry>) -> Vec<(String, u64)> {
 struct Source<'a> {
     snapshot: Option<Snapshot>,
     stop: &'a Stop,
+    crew: &'a Crew,
 }
 
 impl Source<'_> {
@@ -252,5 +256,9 @@ impl SeriesSource for Source<'_> {
         windows: &Windows,
     ) -> Result<Vec<SelectedSeries<'a>>, SourceError> {
         self.readable()?.select_windows(select, windows)
+    }
+
+    fn workers(&self) -> &dyn Workers {
+        self.crew
     }
 }

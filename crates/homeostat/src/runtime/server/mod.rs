@@ -5,6 +5,7 @@
 //! store writes what waits for the disk.
 
 mod backend;
+mod crew;
 mod door;
 pub(crate) mod features;
 mod governed;
