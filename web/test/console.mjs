@@ -40,16 +40,16 @@ async function answer(path) {
   return response.json();
 }
 
-/** Waits until a canary's incident is closed and recorded; the newest one. */
+/** Waits until a canary's incident is closed, recorded and explained; the newest one. */
 async function closedIncident() {
   const deadline = Date.now() + PATIENCE_MS;
   while (Date.now() < deadline) {
     const { incidents } = await answer("/homeostat/v1/incidents?limit=100");
-    const found = incidents.find((incident) => incident.stage === "closed" && incident.subject.about === "canary");
+    const found = incidents.find((incident) => incident.stage === "closed" && incident.subject.about === "canary" && incident.explanation?.hypotheses.length > 0);
     if (found) return found;
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
-  throw new Error("the instance has no closed incident about a canary");
+  throw new Error("the instance has no closed incident about a canary with a likely cause");
 }
 
 const complaints = [];
@@ -116,7 +116,8 @@ try {
   ]);
 
   await page.locator("table a", { hasText: new RegExp(`^INC-${incident.id}$`) }).click();
-  const story = ["first bad response", "judged", "acted", "requests harmed", "What was", "Evidence", "Changes", "Example requests", incident.title];
+  const cause = incident.explanation.hypotheses[0];
+  const story = ["first bad response", "judged", "acted", "requests harmed", "Likely cause", cause.title, cause.next_check, "What was", "Evidence", "Changes", "Example requests", incident.title];
   await page.locator("svg text.label").first().waitFor();
   await holds(page, "incident", story);
   await labelsAreApart(page, "incident");
