@@ -83,3 +83,47 @@ fn a_busy_process_has_a_profile() {
     assert_eq!(shown["type"], "cpu");
     assert!(0 < shown["sum"].as_i64().unwrap(), "{text}");
 }
+
+#[test]
+fn a_process_that_waits_for_a_cpu_is_listed() {
+    // More than there are CPUs, so that some of them always wait.
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let shells: Vec<Busy> = (0..3 * cpus)
+        .map(|_| Busy(Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap()))
+        .collect();
+    let pids: Vec<String> = shells.iter().map(|shell| shell.0.id().to_string()).collect();
+    let mut args = vec!["kernel", "--seconds", "3", "--json", "--top", "1000", "--pid"];
+    args.extend(pids.iter().map(String::as_str));
+    let (code, text, errors) = run(&args);
+    match state("run-queue").as_str() {
+        "not built" => return assert!(code == 1 && errors.contains("--features bpf"), "{errors}"),
+        "ok" => assert_eq!(code, 0, "{errors}"),
+        _ => return assert_eq!(code, 1, "{errors}"),
+    }
+    let said: Value = serde_json::from_str(&text).unwrap();
+    let lines = said["lines"].as_array().unwrap();
+    let mut listed: Vec<String> = lines.iter().map(|line| line["pid"].to_string()).collect();
+    listed.sort();
+    let mut wanted = pids.clone();
+    wanted.sort();
+    assert_eq!(listed, wanted, "all of them and nobody else");
+    for line in lines {
+        assert_eq!(line["process"], "sh");
+        // Each of them gets a third of a CPU, so it waits for two seconds of three.
+        assert!(200.0 < line["waits"]["sumMs"].as_f64().unwrap(), "{line}");
+        assert!(line["waits"]["p50Ms"].as_f64().unwrap() <= line["waits"]["p99Ms"].as_f64().unwrap(), "{line}");
+    }
+    assert!(0.0 < said["cost"]["kernelMs"].as_f64().unwrap(), "{text}");
+}
+
+#[test]
+fn a_watch_without_processes_is_refused() {
+    for (args, said) in [
+        (&["--pid", "4294967295"][..], "there is no process 4294967295"),
+        (&["--service", "nobody runs this"], "no process belongs to a service `nobody runs this`"),
+        (&["--seconds", "0"], "1..=3600"),
+    ] {
+        let (code, _, errors) = run(&[&["kernel"], args].concat());
+        assert!(code != 0 && errors.contains(said), "{args:?}: {errors}");
+    }
+}

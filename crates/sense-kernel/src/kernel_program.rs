@@ -46,6 +46,10 @@ impl KernelProgram {
         self.object.maps().find(|map| map.name() == name).ok_or_else(|| missing("map", name))
     }
 
+    pub(crate) fn maps(&self) -> impl Iterator<Item = Map<'_>> {
+        self.object.maps()
+    }
+
     pub(crate) fn program(&self, name: &str) -> Result<ProgramMut<'_>, Refused> {
         self.object.progs_mut().find(|program| program.name() == name).ok_or_else(|| missing("program", name))
     }

@@ -5,6 +5,8 @@
 //! are walked by frame pointers in the kernel where programs keep them (Go always does), otherwise the top of the stack
 //! is copied and unwound here by `.eh_frame`.
 //!
+//! Other programs count by process how long it waits for a CPU and what becomes of its TCP connections, see [`KernelWatch`].
+//!
 //! Kernels differ in what they allow. Each program is tried alone, and is there or is refused with a reason, see
 //! [`examine`]; one refusal never takes the others with it.
 //!
@@ -16,8 +18,12 @@
 //! Not here: profiles of programs that serve them (`sense-pprof`), keeping and comparing profiles.
 //! Source: `../../docs/kernel.md`, `../../docs/decisions/0130-kernel-programs-and-symbols.md`.
 
+mod activity;
 mod census;
 mod file_bytes;
+mod histogram;
+mod listening;
+mod machine;
 mod memory_map;
 mod probes;
 mod processes;
@@ -30,6 +36,11 @@ mod cpu_sampler;
 #[cfg(feature = "bpf")]
 mod kernel_program;
 #[cfg(feature = "bpf")]
+mod kernel_watch;
+#[cfg(not(feature = "bpf"))]
+#[path = "kernel_watch_absent.rs"]
+mod kernel_watch;
+#[cfg(feature = "bpf")]
 mod module;
 #[cfg(feature = "bpf")]
 mod native_symbols;
@@ -40,17 +51,24 @@ mod perf_event;
 #[cfg(feature = "bpf")]
 mod process;
 #[cfg(feature = "bpf")]
+mod tracepoints;
+#[cfg(feature = "bpf")]
 mod unwind_tables;
 #[cfg(feature = "bpf")]
 mod unwinder;
 
+pub use activity::{Activity, Connections, WAIT_UNIT_MS, Waits};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 #[cfg(feature = "bpf")]
 pub use cpu_capture::{CaptureStats, CpuCapture};
 #[cfg(feature = "bpf")]
 pub use cpu_sampler::Unwind;
+pub use histogram::Histogram;
+pub use kernel_watch::KernelWatch;
+pub use listening::{Listening, is_here, listening, processes_at};
+pub use machine::{Segments, machine_time, process_time, segments};
 pub use probes::{Probe, ProbeState, Refused, examine};
-pub use processes::{NoProcess, Targets, processes_of_service};
+pub use processes::{NoProcess, Targets, control_group, process_name, processes_of_service};
 pub use rate::{BadRate, SampleRate};
 
 /// Whether programs for the kernel were built in.

@@ -32,9 +32,18 @@ pub(crate) fn program_time(program: BorrowedFd<'_>) -> Option<Duration> {
     run_time(&about)
 }
 
+/// Memory of a map in bytes, as the kernel accounts for it; 0 when it does not tell.
+pub(crate) fn map_bytes(map: BorrowedFd<'_>) -> u64 {
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd())).unwrap_or_default();
+    number(&about, "memlock:").unwrap_or(0)
+}
+
 fn run_time(about: &str) -> Option<Duration> {
-    let line = about.lines().find_map(|line| line.strip_prefix("run_time_ns:"))?;
-    line.trim().parse().ok().map(Duration::from_nanos)
+    number(about, "run_time_ns:").map(Duration::from_nanos)
+}
+
+fn number(about: &str, name: &str) -> Option<u64> {
+    about.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// How long the calling thread has been on a CPU so far.

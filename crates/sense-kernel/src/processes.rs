@@ -56,8 +56,27 @@ pub fn processes_of_service(name: &str) -> BTreeSet<u32> {
     pids().filter(belongs).collect()
 }
 
+/// The short name of a process; `None` when it has gone.
+pub fn process_name(pid: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_end().to_owned())
+}
+
+/// The control group of a process, such as `/system.slice/nginx.service`; `None` when it has gone. Where there are several
+/// hierarchies, that of the services' manager.
+pub fn control_group(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = |wanted: &str| {
+        text.lines().find_map(|line| {
+            let (hierarchy, path) = line.split_once(':')?.1.split_once(':')?;
+            (hierarchy == wanted).then(|| path.to_owned())
+        })
+    };
+    let own = |path: &String| path != "/";
+    path("").filter(own).or_else(|| path("name=systemd")).or_else(|| path(""))
+}
+
 /// Numbers of all processes there are.
-fn pids() -> impl Iterator<Item = u32> {
+pub(crate) fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }

@@ -28,6 +28,7 @@ mod doctor;
 mod events;
 mod incident;
 mod init;
+mod kernel;
 mod log;
 mod profile;
 mod profile_cpu;
@@ -82,6 +83,7 @@ enum Command {
     /// Runs a journal through control again and compares every command
     Replay(replay::Args),
     Profile(profile::Args),
+    Kernel(kernel::Args),
     Doctor(doctor::Args),
     Case(case::Args),
     /// Looks at the journal's files, and repairs a damaged one
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Series(args) => series::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Profile(args) => profile::run(&args),
+        Command::Kernel(args) => kernel::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Case(args) => case::run(&args),
         Command::Wal(args) => wal::run(args),

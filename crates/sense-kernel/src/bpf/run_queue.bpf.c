@@ -1,0 +1,112 @@
+/* How long threads wait for a CPU: from when they may run until they do, by process.
+ *
+ * Waits are counted where they end, in a histogram of powers of two. Nothing is sent to user space, which reads the map
+ * when it likes. Nothing here waits. */
+#include "kernel_types.h"
+#include <bpf/bpf_helpers.h>
+#include "histogram.h"
+
+struct settings {
+	u32 only_targets; /* Processes that are not in `targets` are left out. */
+};
+
+struct waiting {
+	u64 since; /* 0 when it does not wait. */
+};
+
+struct waits {
+	u64 slots[SLOTS]; /* By wait in microseconds of 1024 ns. */
+	u64 sum_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u32);
+	__type(value, u32);
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct waiting);
+} waiting SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u32);
+	__type(value, struct waits);
+} waits SEC(".maps");
+
+static __always_inline bool is_wanted(u32 tgid)
+{
+	u32 zero = 0;
+	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
+	/* What runs when nobody wants to, is process 0. */
+	return now && tgid && (!now->only_targets || bpf_map_lookup_elem(&targets, &tgid));
+}
+
+static __always_inline void begin(struct task_struct *task)
+{
+	if (!is_wanted(task->tgid))
+		return;
+	struct waiting *wait = bpf_task_storage_get(&waiting, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (wait)
+		wait->since = bpf_ktime_get_ns();
+}
+
+static __always_inline void end(struct task_struct *task)
+{
+	struct waiting *wait = bpf_task_storage_get(&waiting, task, 0, 0);
+	if (!wait || !wait->since)
+		return;
+	u64 ns = bpf_ktime_get_ns() - wait->since;
+	wait->since = 0;
+	u32 tgid = task->tgid;
+	struct waits *of = bpf_map_lookup_elem(&waits, &tgid);
+	if (!of) {
+		struct waits none = {};
+		bpf_map_update_elem(&waits, &tgid, &none, BPF_NOEXIST);
+		of = bpf_map_lookup_elem(&waits, &tgid);
+		if (!of)
+			return;
+	}
+	__sync_fetch_and_add(&of->slots[slot_of(ns >> 10)], 1);
+	__sync_fetch_and_add(&of->sum_ns, ns);
+}
+
+SEC("tp_btf/sched_wakeup")
+int on_wakeup(u64 *ctx)
+{
+	begin((void *)ctx[0]);
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup_new")
+int on_new(u64 *ctx)
+{
+	begin((void *)ctx[0]);
+	return 0;
+}
+
+/* Whether it had to leave, who leaves, who comes. Who leaves and could go on waits again. */
+SEC("tp_btf/sched_switch")
+int on_switch(u64 *ctx)
+{
+	struct task_struct *before = (void *)ctx[1];
+	if (ctx[0] || before->__state == 0)
+		begin(before);
+	end((void *)ctx[2]);
+	return 0;
+}
+
+char license_of_programs[] SEC("license") = "Dual BSD/GPL";
