@@ -21,11 +21,14 @@ use crate::{
     unwinder::StackUnwinder,
 };
 
-/// How often counts are taken over: so soon is a new process looked at. Copied stacks are taken over earlier when half of
-/// their room is taken.
+/// How often counts are taken over and copied stacks unwound. Copies leave the kernel earlier when half of their room is taken,
+/// and new processes are looked at at once.
 const DRAIN_EVERY: Duration = Duration::from_millis(250);
-/// How long is waited at least, so that a ring which fills faster than it is emptied does not keep a CPU busy.
+/// How long is waited at least, so that a ring which fills faster than it is emptied does not keep a CPU busy. As late may a
+/// new process be looked at.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+/// Copies that may wait here, out of the kernel's ring: 8 MiB.
+const COPIES_WAITING_MAX: usize = 512;
 /// How often is looked for processes that have ended.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// Name of the kernel among modules.
@@ -130,24 +133,22 @@ impl CpuCapture {
             capture.targets.clone_from(pids);
             for pid in pids {
                 let process = Process::look(*pid, &mut capture.modules);
-                capture.treat(&process)?;
+                // Which of those with its number it is, its first sample says.
+                capture.treat(ProcessKey { pid: *pid, born: 0 }, &process)?;
                 capture.expected.insert(*pid, process);
             }
         }
         Ok(capture)
     }
 
-    /// Takes over what the kernel has gathered, and counts what that took.
-    fn drain(&mut self) -> Result<(), Refused> {
-        let before = thread_time();
-        let drained = self.take_over();
-        self.stats.own_time += thread_time().saturating_sub(before);
-        drained
+    /// Looks at those who are new.
+    fn welcome(&mut self) -> Result<(), Refused> {
+        self.sampler.newcomers().into_iter().try_for_each(|key| self.meet(key).map(|_has_room| ()))
     }
 
     /// Takes over what the kernel has gathered. Processes are looked at when they are first seen here: what has ended by
     /// then has no names.
-    fn take_over(&mut self) -> Result<(), Refused> {
+    fn drain(&mut self) -> Result<(), Refused> {
         let mut fresh = BTreeSet::new();
         for (key, count) in self.sampler.counts()? {
             if !self.meet(key.process)? {
@@ -171,14 +172,27 @@ impl CpuCapture {
 
     /// Gathers for a time.
     pub fn gather(&mut self, duration: Duration) -> Result<(), Refused> {
-        let end = Instant::now() + duration;
-        let left = || end.saturating_duration_since(Instant::now());
-        while !left().is_zero() {
-            self.sampler.wait(left().min(DRAIN_EVERY))?;
-            self.drain()?;
-            thread::sleep(left().min(DRAIN_PAUSE));
+        let before = thread_time();
+        let gathered = self.gather_until(Instant::now() + duration);
+        self.stats.own_time += thread_time().saturating_sub(before);
+        gathered
+    }
+
+    fn gather_until(&mut self, end: Instant) -> Result<(), Refused> {
+        let mut due = Instant::now() + DRAIN_EVERY;
+        loop {
+            let now = Instant::now();
+            if due.min(end) <= now || COPIES_WAITING_MAX <= self.sampler.copies_waiting() {
+                self.drain()?;
+                due = now + DRAIN_EVERY;
+            }
+            if end <= now {
+                return Ok(());
+            }
+            self.sampler.wait(due.min(end).saturating_duration_since(now))?;
+            self.welcome()?;
+            thread::sleep(end.saturating_duration_since(Instant::now()).min(DRAIN_PAUSE));
         }
-        Ok(())
     }
 
     /// Ends the capture and gives everything a name.
@@ -186,7 +200,9 @@ impl CpuCapture {
         // What is sampled after this would not be in the profile.
         self.sampler.detach();
         let duration = self.started.elapsed().unwrap_or_default();
+        let before = thread_time();
         self.drain()?;
+        self.stats.own_time += thread_time().saturating_sub(before);
         self.stats.lost += self.sampler.lost();
         self.stats.copies_missed = self.sampler.copies_missed();
         self.stats.processes = self.processes.len();
@@ -215,16 +231,16 @@ impl CpuCapture {
         };
         // Who had this number before, or what it ran before, is not seen any more.
         self.unwinders.retain(|known, _| known.pid != key.pid);
-        self.treat(&process)?;
+        self.treat(key, &process)?;
         self.processes.insert(key, process);
         Ok(true)
     }
 
     /// Says how its stacks are walked.
-    fn treat(&self, process: &Process) -> Result<(), Refused> {
+    fn treat(&self, key: ProcessKey, process: &Process) -> Result<(), Refused> {
         let (best, code) = process.best_unwind(&self.modules);
         let can_copy = self.sampler.can_copy() && self.unwinders.len() < UNWINDERS_MAX;
-        self.sampler.treat(process.pid, if can_copy { best } else { Unwind::FramePointers }, code)
+        self.sampler.treat(key, if can_copy { best } else { Unwind::FramePointers }, code)
     }
 
     /// Lets go of what belongs to processes that have ended; their names and stacks stay.
@@ -478,6 +494,29 @@ mod tests {
             self.0.kill().unwrap();
             self.0.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn who_is_new_is_told_with_the_first_sample() {
+        if let Err(refused) = crate::cpu_sampler::try_clock() {
+            println!("SKIPPED: CPU profiles: {refused}");
+            return;
+        }
+        let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
+        let pid = busy.0.id();
+        let known = |capture: &CpuCapture| capture.processes.iter().any(|(key, of)| key.pid == pid && of.name == "sh");
+        while !known(&capture) {
+            capture.sampler.wait(Duration::from_secs(1)).unwrap();
+            capture.welcome().unwrap();
+        }
+        assert!(capture.counts.is_empty(), "nothing was taken over for it");
+        // What was told before it was known may still be in the ring. From now on it is known, however often it is sampled.
+        capture.sampler.wait(Duration::ZERO).unwrap();
+        drop(capture.sampler.newcomers());
+        capture.sampler.wait(Duration::from_millis(500)).unwrap();
+        let late = capture.sampler.newcomers();
+        assert!(late.iter().all(|key| key.pid != pid), "{late:?}");
     }
 
     #[test]

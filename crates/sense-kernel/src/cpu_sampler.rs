@@ -4,7 +4,7 @@ use std::{
     fmt, io, mem,
     ops::Range,
     os::fd::AsFd as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -112,34 +112,43 @@ impl CopiedStacks {
     }
 }
 
-/// The ring of copied stacks, and what came out of it.
-struct CopyRing {
+/// Processes that were sampled before they were looked at.
+type Newcomers = Vec<ProcessKey>;
+
+/// The rings of copied stacks and of newcomers, and what came out of them.
+struct Rings {
     ring: RingBuffer<'static>,
-    arrived: Arc<Mutex<CopiedStacks>>,
+    copies: Arc<Mutex<CopiedStacks>>,
+    newcomers: Arc<Mutex<Newcomers>>,
 }
 
-impl fmt::Debug for CopyRing {
+impl fmt::Debug for Rings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CopyRing").finish_non_exhaustive()
+        f.debug_struct("Rings").finish_non_exhaustive()
     }
 }
 
-impl CopyRing {
+impl Rings {
     fn of(program: &KernelProgram) -> Result<Self, Refused> {
-        let arrived = Arc::new(Mutex::new(CopiedStacks::default()));
-        let into = Arc::clone(&arrived);
-        let map = program.map("copies")?;
+        let (copies, newcomers) = (Arc::<Mutex<CopiedStacks>>::default(), Arc::<Mutex<Newcomers>>::default());
+        let (copies_into, newcomers_into) = (Arc::clone(&copies), Arc::clone(&newcomers));
+        let maps = (program.map("copies")?, program.map("newcomers")?);
         let mut ring = RingBufferBuilder::new();
         // Only copied here: until this returns, the kernel has no room for others.
-        let took = ring.add(&map, move |record| {
-            into.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        let took_copies = ring.add(&maps.0, move |record| {
+            lock(&copies_into).push(record);
             0
         });
-        took.map_err(|error| broken(&error))?;
-        Ok(Self { ring: ring.build().map_err(|error| broken(&error))?, arrived })
+        took_copies.map_err(|error| broken(&error))?;
+        let took_newcomers = ring.add(&maps.1, move |record| {
+            lock(&newcomers_into).extend(process_key(record));
+            0
+        });
+        took_newcomers.map_err(|error| broken(&error))?;
+        Ok(Self { ring: ring.build().map_err(|error| broken(&error))?, copies, newcomers })
     }
 
-    /// Waits until half of the ring is taken, or for a time.
+    /// Waits until half of the room for copies is taken or somebody new is sampled, or for a time.
     fn wait(&self, at_most: Duration) -> Result<(), Refused> {
         match self.ring.poll(at_most) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(broken(&error)),
@@ -149,10 +158,15 @@ impl CopyRing {
 
     fn take(&self, into: &mut CopiedStacks) {
         into.clear();
-        // A number of records or a negative error; there is none besides those of the callback, which has none.
+        // A number of records or a negative error; there is none besides those of the callbacks, which have none.
         let _taken = self.ring.consume_raw_n(COPIES_MAX);
-        mem::swap(into, &mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        mem::swap(into, &mut lock(&self.copies));
     }
+}
+
+/// Locks, whatever happened to another holder: there is none.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken(error: &libbpf_rs::Error) -> Refused {
@@ -164,8 +178,9 @@ fn broken(error: &libbpf_rs::Error) -> Refused {
 pub(crate) struct CpuSampler {
     /// Detached before the program goes.
     links: Vec<Link>,
-    /// Where stacks are copied.
-    copies: Option<CopyRing>,
+    rings: Rings,
+    /// Whether stacks are copied.
+    copies: bool,
     program: KernelProgram,
     name: &'static str,
     /// Without it the cost is not known.
@@ -189,10 +204,11 @@ impl CpuSampler {
             Err(_) if unwind == Unwind::FramePointers => (load("sample_cpu_plainly")?, "sample_cpu_plainly"),
             full => full?,
         };
-        let copies = if unwind == Unwind::Copies { Some(CopyRing::of(&program)?) } else { None };
+        let rings = Rings::of(&program)?;
         let mut sampler = Self {
             links: Vec::new(),
-            copies,
+            rings,
+            copies: unwind == Unwind::Copies,
             program,
             name,
             _clock: KernelClock::start(),
@@ -202,7 +218,7 @@ impl CpuSampler {
         sampler.settle()?;
         if let Targets::Processes(pids) = targets {
             for pid in pids {
-                sampler.treat(*pid, Unwind::FramePointers, 0..0)?;
+                sampler.treat(ProcessKey { pid: *pid, born: 0 }, Unwind::FramePointers, 0..0)?;
             }
         }
         let no_cpu = |error: io::Error| Refused {
@@ -222,13 +238,14 @@ impl CpuSampler {
     }
 
     /// Says how a process is walked from now on, and where its code is if the word on top of the stack matters.
-    pub(crate) fn treat(&self, pid: u32, how: Unwind, code: Range<u64>) -> Result<(), Refused> {
-        let how: u64 = match how {
+    pub(crate) fn treat(&self, process: ProcessKey, how: Unwind, code: Range<u64>) -> Result<(), Refused> {
+        let how: u32 = match how {
             Unwind::FramePointers => 1,
             Unwind::Copies => 2,
         };
-        let target: Vec<u8> = [how, code.start, code.end].into_iter().flat_map(u64::to_le_bytes).collect();
-        let written = self.program.map("targets")?.update(&pid.to_ne_bytes(), &target, MapFlags::ANY);
+        let how = [how, process.born].into_iter().flat_map(u32::to_ne_bytes);
+        let target: Vec<u8> = how.chain([code.start, code.end].into_iter().flat_map(u64::to_ne_bytes)).collect();
+        let written = self.program.map("targets")?.update(&process.pid.to_ne_bytes(), &target, MapFlags::ANY);
         written.map_err(|error| refused("a target of the sampler", &error))
     }
 
@@ -241,7 +258,7 @@ impl CpuSampler {
 
     /// Whether stacks can be copied.
     pub(crate) fn can_copy(&self) -> bool {
-        self.copies.is_some()
+        self.copies
     }
 
     /// Samples no more. What was counted is still there.
@@ -249,13 +266,19 @@ impl CpuSampler {
         self.links.clear();
     }
 
-    /// Waits until half of the room for copies is taken, or for a time.
+    /// Waits until half of the room for copies is taken or somebody new is sampled, or for a time.
     pub(crate) fn wait(&self, at_most: Duration) -> Result<(), Refused> {
-        if let Some(copies) = &self.copies {
-            return copies.wait(at_most);
-        }
-        thread::sleep(at_most);
-        Ok(())
+        self.rings.wait(at_most)
+    }
+
+    /// Processes that were sampled since the last time before they were looked at; several times when that was late.
+    pub(crate) fn newcomers(&self) -> Vec<ProcessKey> {
+        mem::take(&mut lock(&self.rings.newcomers))
+    }
+
+    /// Copies that have come out of the ring and wait.
+    pub(crate) fn copies_waiting(&self) -> usize {
+        lock(&self.rings.copies).ends.len()
     }
 
     /// Takes what was counted since the last time.
@@ -276,9 +299,7 @@ impl CpuSampler {
 
     /// Takes the copied stacks since the last time in exchange for a place to put others.
     pub(crate) fn copies(&self, into: &mut CopiedStacks) {
-        if let Some(copies) = &self.copies {
-            copies.take(into);
-        }
+        self.rings.take(into);
     }
 
     /// A stack by its hash; `None` when it was forgotten.

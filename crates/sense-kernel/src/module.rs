@@ -12,9 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use homeostat_gosym::{Symbols, TABLE_SECTIONS, elf::Elf};
+use homeostat_gosym::{ReadAt as _, Symbols, TABLE_SECTIONS, elf::Elf};
 
-use crate::{file_bytes::FileBytes, memory_map::Mapping, native_symbols::NativeSymbols, unwind_tables::UnwindTables};
+use crate::{
+    file_bytes::FileBytes,
+    memory_map::Mapping,
+    native_symbols::{Detail, NativeSymbols},
+    unwind_tables::UnwindTables,
+};
 
 /// One function at an address, named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(crate) struct Module {
     known: HashMap<u64, Arc<[ResolvedFrame]>>,
     /// Once somebody has asked for them.
     tables: Option<UnwindTables>,
+    /// How much is told of its functions; decided when one is first asked for.
+    detail: Option<Detail>,
 }
 
 impl Module {
@@ -48,7 +55,7 @@ impl Module {
         let go = (has_go_table || elf.sections.is_empty())
             .then(|| Symbols::open(FileBytes::new(bytes.file().try_clone().ok()?)).ok())
             .flatten();
-        Some(Self { path: mapping.path.clone(), elf, bytes, go, known: HashMap::new(), tables: None })
+        Some(Self { path: mapping.path.clone(), elf, bytes, go, known: HashMap::new(), tables: None, detail: None })
     }
 
     /// Whether it was written in Go, whose code keeps frame pointers.
@@ -80,7 +87,7 @@ impl Module {
         self.go.as_ref().is_some_and(|go| go.stack_bytes(address) == Some(0))
     }
 
-    fn resolve(&self, address: u64, native: &NativeSymbols) -> Vec<ResolvedFrame> {
+    fn resolve(&mut self, address: u64, native: &NativeSymbols) -> Vec<ResolvedFrame> {
         // Go's own tables first: a nearest symbol of a linked C library would be confident nonsense.
         let frames: Vec<_> = self
             .go
@@ -95,7 +102,9 @@ impl Module {
             .collect();
         if frames.is_empty() {
             let path = PathBuf::from(format!("/proc/self/fd/{}", self.bytes.file().as_raw_fd()));
-            return native.frames(&path, address);
+            let admit = || if native.admit_lines(self.bytes.len_bytes()) { Detail::Lines } else { Detail::Names };
+            let detail = *self.detail.get_or_insert_with(admit);
+            return native.frames(&path, address, detail);
         }
         frames
     }

@@ -3,7 +3,7 @@
 //! Names come from the symbol table, lines and inlined calls from DWARF: what DWARF calls a Rust function is only the last
 //! part of its path. Files that were stripped of both may have theirs in a debug package; blazesym looks there.
 
-use std::{fs, path::PathBuf};
+use std::{cell::Cell, fs, path::PathBuf};
 
 use blazesym::{
     MaybeDefault,
@@ -12,11 +12,16 @@ use blazesym::{
 
 use crate::{module::ResolvedFrame, probes::Refused};
 
-/// Tables of all files that were asked about. Memory grows with them until this is dropped.
+/// Bytes of files whose lines and inlined calls are looked up, all together: what is kept of DWARF is about as large as DWARF
+/// itself, and that is most of such a file. Files beyond it have names only.
+const LINED_BYTES_MAX: u64 = 1 << 30;
+
+/// Tables of all files that were asked about. Memory grows with them, within limits, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct NativeSymbols {
     names: Symbolizer,
     lines: Symbolizer,
+    lined_bytes_left: Cell<u64>,
 }
 
 impl NativeSymbols {
@@ -25,12 +30,22 @@ impl NativeSymbols {
         Self {
             names: builder().enable_code_info(false).enable_inlined_fns(false).build(),
             lines: builder().enable_code_info(true).enable_inlined_fns(true).build(),
+            lined_bytes_left: Cell::new(LINED_BYTES_MAX),
         }
     }
 
-    /// The functions at an address of a file, innermost first; none when nothing is known. `path` is only opened, so it may
-    /// be one of `/proc/self/fd`.
-    pub(crate) fn frames(&self, path: &PathBuf, address: u64) -> Vec<ResolvedFrame> {
+    /// Whether there is room for the lines of one more file, which is taken then.
+    pub(crate) fn admit_lines(&self, file_bytes: u64) -> bool {
+        let left = self.lined_bytes_left.get().checked_sub(file_bytes);
+        if let Some(left) = left {
+            self.lined_bytes_left.set(left);
+        }
+        left.is_some()
+    }
+
+    /// The functions at an address of a file, innermost first, with their lines or without; none when nothing is known. `path`
+    /// is only opened, so it may be one of `/proc/self/fd`.
+    pub(crate) fn frames(&self, path: &PathBuf, address: u64, detail: Detail) -> Vec<ResolvedFrame> {
         let asked = |debug_syms| {
             let mut elf = source::Elf::new(path);
             elf.debug_syms = debug_syms;
@@ -38,7 +53,10 @@ impl NativeSymbols {
         };
         let input = Input::VirtOffset(address);
         let named = self.names.symbolize_single(&asked(false), input).ok().and_then(Symbolized::into_sym);
-        let lined = self.lines.symbolize_single(&asked(true), input).ok().and_then(Symbolized::into_sym);
+        let lined = match detail {
+            Detail::Lines => self.lines.symbolize_single(&asked(true), input).ok().and_then(Symbolized::into_sym),
+            Detail::Names => None,
+        };
         match (named, lined) {
             (Some(named), Some(lined)) => frames(Some(named.name.as_ref()), &lined),
             (None, Some(lined)) => frames(None, &lined),
@@ -56,6 +74,15 @@ impl NativeSymbols {
         let name = |index: usize| found.get(index).and_then(Symbolized::as_sym).map(|found| found.name.to_string());
         (0..addresses.len()).map(|index| name(index).unwrap_or_default()).collect()
     }
+}
+
+/// How much is told of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Its name, from the symbol table.
+    Names,
+    /// Lines and inlined calls too, from DWARF.
+    Lines,
 }
 
 /// Inlined calls come outermost first; each with the place where it is at work.
@@ -90,4 +117,27 @@ pub(crate) fn try_kernel() -> Result<(), Refused> {
     let has_addresses =
         text.split(|byte| *byte == b'\n').any(|line| line.iter().take(16).any(|byte| *byte != b'0' && *byte != b' '));
     if has_addresses { Ok(()) } else { Err(refused("it hides all addresses".to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_a_limit_and_names_have_none() {
+        let symbols = NativeSymbols::new();
+        assert!(symbols.admit_lines(LINED_BYTES_MAX - 10) && !symbols.admit_lines(11) && symbols.admit_lines(10));
+        assert!(!symbols.admit_lines(1), "all room is taken");
+        // A function of this very program: where it is in memory, less where the program begins in memory.
+        let own = std::env::current_exe().unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let begins = maps.lines().find(|line| line.ends_with(own.to_str().unwrap())).unwrap();
+        let begins = u64::from_str_radix(begins.split_once('-').unwrap().0, 16).unwrap();
+        let address = try_kernel as *const () as u64 - begins;
+        let of = |detail| symbols.frames(&own, address, detail).pop().unwrap();
+        let (named, lined) = (of(Detail::Names), of(Detail::Lines));
+        assert!(named.function.ends_with("native_symbols::try_kernel"), "{named:?}");
+        assert_eq!((named.function, named.line), (lined.function, 0));
+        assert!(lined.file.ends_with("native_symbols.rs") && 0 < lined.line);
+    }
 }

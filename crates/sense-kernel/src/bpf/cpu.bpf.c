@@ -27,7 +27,7 @@ struct settings {
 /* How a process is treated. */
 struct target {
 	u32 unwind;
-	u32 unused;
+	u32 born; /* Another one than that of the sample: it runs another program by now. */
 	u64 code_start, code_end; /* Where its code is; 0 when that does not matter. */
 };
 
@@ -97,6 +97,17 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20);
 } copies SEC(".maps");
+
+/* Processes that are sampled and that user space has not looked at: 2000 of them. */
+struct newcomer {
+	u32 tgid;
+	u32 born;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 32 << 10);
+} newcomers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -195,6 +206,17 @@ static __always_inline bool copy_stack(u32 tgid, u32 born, u64 kernel)
 	return true;
 }
 
+/* Wakes user space up, so that it looks at a process before that ends. Where there is no room, it looks a little later. */
+static __always_inline void announce(u32 tgid, u32 born)
+{
+	struct newcomer *newcomer = bpf_ringbuf_reserve(&newcomers, sizeof(*newcomer), 0);
+	if (!newcomer)
+		return;
+	newcomer->tgid = tgid;
+	newcomer->born = born;
+	bpf_ringbuf_submit(newcomer, BPF_RB_FORCE_WAKEUP);
+}
+
 static __always_inline int sample(void *ctx, bool can_read_registers)
 {
 	u32 zero = 0, tgid = bpf_get_current_pid_tgid() >> 32;
@@ -206,6 +228,10 @@ static __always_inline int sample(void *ctx, bool can_read_registers)
 		return 0;
 	u64 kernel = keep_stack(ctx, 0, 0), top = 0;
 	u32 born = born_of_current();
+	if (!target || target->born != born) {
+		announce(tgid, born);
+		target = 0;
+	}
 	if (can_read_registers && target) {
 		if (target->unwind == UNWIND_COPY && copy_stack(tgid, born, kernel))
 			return 0;
