@@ -46,7 +46,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use homeostat_model::{Timestamp, notice::NoticeStatus};
-    use homeostat_store_wal::{RealDisk, SimDisk};
+    use homeostat_store_wal::{RealDisk, SimDisk, WalOptions};
 
     use super::*;
     use crate::{
@@ -67,13 +67,15 @@ mod tests {
 
     async fn check(disk: Arc<dyn Disk>, dir: &Path) {
         for round in 1..=3 {
-            let (mut outbox, _) = Outbox::open(dir, Arc::clone(&disk), NOW, Damaged::Refuse).unwrap();
+            let (mut outbox, _) =
+                Outbox::open(dir, Arc::clone(&disk), WalOptions::default(), NOW, Damaged::Refuse).unwrap();
             outbox.take(&notice("a", NoticeStatus::Firing, ("version", "v2")), NOW);
             outbox.close(Duration::from_mins(1)).await;
             damage(&*disk, dir, b"this is no segment, whatever its name says; it is longer than any header would be");
-            let refused = Outbox::open(dir, Arc::clone(&disk), NOW, Damaged::Refuse).err();
+            let refused = Outbox::open(dir, Arc::clone(&disk), WalOptions::default(), NOW, Damaged::Refuse).err();
             assert!(matches!(refused, Some(OpenError::Log(_))), "{refused:?}");
-            let (outbox, kept) = Outbox::open(dir, Arc::clone(&disk), NOW, Damaged::SetAside).unwrap();
+            let (outbox, kept) =
+                Outbox::open(dir, Arc::clone(&disk), WalOptions::default(), NOW, Damaged::SetAside).unwrap();
             let aside = dir.with_file_name(format!("outbox.damaged-{round}"));
             assert_eq!((outbox.set_aside.as_ref(), kept.len()), (Some(&aside), 0));
             assert!(!disk.list(&aside).unwrap().is_empty());

@@ -14,7 +14,7 @@ use homeostat_model::{
     ReceiverName, Timestamp,
     notice::{Notice, NoticeStatus},
 };
-use homeostat_store_wal::{Disk, RealDisk, Ticket};
+use homeostat_store_wal::{Disk, RealDisk, Ticket, WalOptions};
 use rand::SeedableRng as _;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tokio::{
@@ -53,6 +53,8 @@ pub struct NotifyOptions {
     pub disk: Arc<dyn Disk>,
     /// What carries requests.
     pub transport: Arc<dyn Transport>,
+    /// Settings of the outbox's log.
+    pub log: WalOptions,
     /// Whether a damaged outbox moves to `NAME.damaged-N` beside it, so that notifications go on without it: logged, and
     /// counted in [`NotifyStats::outboxes_set_aside`]. Otherwise it cannot be opened until a person has looked.
     pub set_damaged_aside: bool,
@@ -62,7 +64,15 @@ impl NotifyOptions {
     /// The real disk and network, no links; a damaged outbox waits for a person.
     pub fn new(clock: WallClock, seed: u64) -> Self {
         let transport = Arc::new(HttpTransport::new());
-        Self { clock, seed, external_url: None, disk: Arc::new(RealDisk), transport, set_damaged_aside: false }
+        Self {
+            clock,
+            seed,
+            external_url: None,
+            disk: Arc::new(RealDisk),
+            transport,
+            log: WalOptions::default(),
+            set_damaged_aside: false,
+        }
     }
 }
 
@@ -124,7 +134,7 @@ enum Handed {
 struct Mark {
     /// Its newest record.
     newest: Option<Ticket>,
-    /// Whether the log took all records since the mark before.
+    /// Whether the log has everything: what it refused once, a snapshot has told it since.
     is_whole: bool,
 }
 
@@ -149,8 +159,8 @@ impl NotifyHandle {
     }
 
     /// Waits until everything that was handed over before is on disk; it has left before, if its receiver answers. Says
-    /// whether it is there: not when the disk refuses it, when the log had no room for some of it since this was last
-    /// asked, or when notifications have been stopped.
+    /// whether it is there: not when the disk refuses it, while the log lacks something that it had no room for, or when
+    /// notifications have been stopped.
     pub async fn written(&self) -> bool {
         let (mark, marked) = oneshot::channel();
         if self.notices.send(Handed::Mark(mark)).await.is_err() {
@@ -186,8 +196,6 @@ pub struct Notify {
     lanes: BTreeMap<ReceiverName, Lane>,
     outbox: Outbox,
     notices: mpsc::Receiver<Handed>,
-    /// Records that the log had not taken at the newest mark.
-    unlogged: u64,
     specs: watch::Receiver<Vec<ReceiverSpec>>,
     stats: Arc<Mutex<NotifyStats>>,
     rng: Xoshiro256PlusPlus,
@@ -211,7 +219,7 @@ impl Notify {
     ) -> Result<(Self, NotifyHandle), OpenError> {
         let now = (options.clock)();
         let damaged = if options.set_damaged_aside { Damaged::SetAside } else { Damaged::Refuse };
-        let (outbox, kept) = Outbox::open(dir, Arc::clone(&options.disk), now, damaged)?;
+        let (outbox, kept) = Outbox::open(dir, Arc::clone(&options.disk), options.log, now, damaged)?;
         let (notices_in, notices) = mpsc::channel(QUEUE_NOTICES_MAX);
         let (specs_in, specs) = watch::channel(Vec::new());
         let outboxes_set_aside = u64::from(outbox.set_aside.is_some());
@@ -221,7 +229,6 @@ impl Notify {
             lanes: BTreeMap::new(),
             outbox,
             notices,
-            unlogged: 0,
             specs,
             stats,
             rng: Xoshiro256PlusPlus::seed_from_u64(options.seed),
@@ -243,7 +250,8 @@ impl Notify {
         loop {
             self.depart();
             self.outbox.forget_old();
-            let wake = self.next_departure();
+            self.tidy();
+            let wake = self.next_departure().into_iter().chain(self.outbox.retry_at()).min();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -275,7 +283,10 @@ impl Notify {
             tracing::warn!("deliveries under way did not end in time; they are repeated after the next start");
         }
         self.flights.shutdown().await;
-        let is_whole = self.outbox.unlogged == self.unlogged;
+        if !self.outbox.is_whole() {
+            self.write_snapshot();
+        }
+        let is_whole = self.outbox.is_whole();
         self.outbox.close(STOP_DISK).await && is_whole
     }
 
@@ -283,9 +294,9 @@ impl Notify {
         match handed {
             Handed::Notice(notice) => self.take(*notice),
             Handed::Mark(reply) => {
-                let before = std::mem::replace(&mut self.unlogged, self.outbox.unlogged);
+                let mark = Mark { newest: self.outbox.newest.clone(), is_whole: self.outbox.is_whole() };
                 // Who asked may have left.
-                drop(reply.send(Mark { newest: self.outbox.newest.clone(), is_whole: before == self.outbox.unlogged }));
+                drop(reply.send(mark));
             }
         }
     }
@@ -314,7 +325,6 @@ impl Notify {
         } else {
             self.stats().duplicates += 1;
         }
-        self.tidy();
     }
 
     /// Puts a notice into its lane, or ends it if no lane wants it.
@@ -431,7 +441,6 @@ impl Notify {
                 self.failed(&receiver, why, given_up.len() as u64, wall);
             }
         }
-        self.tidy();
     }
 
     fn end_all(&mut self, ended: &[Pending], now: Timestamp) {
@@ -468,17 +477,95 @@ impl Notify {
 
     /// Keeps the outbox short and its trouble visible.
     fn tidy(&mut self) {
-        if self.outbox.wants_snapshot() {
-            let kept = |pending: &Pending| Kept {
-                notice: pending.notice.clone(),
-                taken_at: pending.taken_at,
-                failing_since: pending.failing.map(|failing| failing.since),
-            };
-            let mut all: Vec<Kept> = self.lanes.values().flat_map(Lane::all).map(kept).collect();
-            all.sort_by_key(|kept| kept.taken_at);
-            self.outbox.write_snapshot(all);
+        if self.outbox.wants_snapshot(Instant::now()) {
+            self.write_snapshot();
         }
         let unlogged = self.outbox.unlogged;
         self.stats().unlogged = unlogged;
+    }
+
+    fn write_snapshot(&mut self) {
+        let kept = |pending: &Pending| Kept {
+            notice: pending.notice.clone(),
+            taken_at: pending.taken_at,
+            failing_since: pending.failing.map(|failing| failing.since),
+        };
+        let mut all: Vec<Kept> = self.lanes.values().flat_map(Lane::all).map(kept).collect();
+        all.sort_by_key(|kept| kept.taken_at);
+        self.outbox.write_snapshot(all, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::Span;
+    use homeostat_store_wal::SimDisk;
+
+    use super::*;
+    use crate::{
+        limits::BACKOFF_FIRST,
+        message::tests::notice,
+        payload::Outgoing,
+        spec::{ReceiverKind, Secret},
+        transport::Answer,
+    };
+
+    /// Never answers: what is handed over stays.
+    struct Silent;
+
+    impl Transport for Silent {
+        fn send(&self, _: Outgoing, _: std::time::Duration) -> Answer {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn open(disk: &SimDisk, log: WalOptions) -> Notify {
+        let mut options = NotifyOptions::new(Arc::new(|| Timestamp::from_unix_ms(1_750_000_000_000)), 1);
+        (options.disk, options.transport, options.log) = (Arc::new(disk.clone()), Arc::new(Silent), log);
+        let spec = ReceiverSpec {
+            name: notice("", NoticeStatus::Firing, ("version", "v2")).receiver,
+            kind: ReceiverKind::Webhook { url: Secret::new("http://example.org/".to_owned()), bearer: None },
+            send_resolved: true,
+            per_minute_max: 60,
+            timeout: Span::from_secs(10),
+            give_up_after: Span::from_hours(24),
+            template: None,
+        };
+        Notify::open(Path::new("/outbox"), vec![spec], options).unwrap().0
+    }
+
+    fn is_whole(notify: &mut Notify) -> bool {
+        let (mark, mut marked) = oneshot::channel();
+        notify.receive(Handed::Mark(mark));
+        marked.try_recv().unwrap().is_whole
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_log_refused_is_missing_at_every_mark_until_a_snapshot_has_it() {
+        let disk = SimDisk::default();
+        let mut notify = open(&disk, WalOptions { queue_records_max: 1, ..WalOptions::default() });
+        disk.set(|faults| faults.stuck = true);
+        for key in ["a", "b"] {
+            let notice = notice(key, NoticeStatus::Firing, ("version", "v2"));
+            notify.receive(Handed::Notice(Box::new(notice)));
+        }
+        assert_eq!(notify.outbox.unlogged, 1, "one record may wait");
+        assert_eq!([is_whole(&mut notify), is_whole(&mut notify)], [false, false]);
+
+        // The disk stands still: neither does a snapshot fit, which is tried seldom.
+        tokio::time::advance(BACKOFF_FIRST).await;
+        notify.tidy();
+        notify.tidy();
+        let retry_at = notify.outbox.retry_at().unwrap();
+        assert_eq!((retry_at - Instant::now(), is_whole(&mut notify)), (2 * BACKOFF_FIRST, false));
+
+        disk.set(|faults| faults.stuck = false);
+        let _durable = notify.outbox.newest.clone().unwrap().await.unwrap();
+        tokio::time::advance(2 * BACKOFF_FIRST).await;
+        notify.tidy();
+        assert_eq!((notify.outbox.retry_at(), is_whole(&mut notify)), (None, true));
+        assert!(notify.finish().await);
+        let kept = open(&disk, WalOptions::default()).lanes.values().map(Lane::len).sum::<usize>();
+        assert_eq!(kept, 2, "nothing is forgotten by a restart");
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! The outbox is a log of small records. When it has grown, a snapshot of everything alive begins a new segment and the
 //! older ones are forgotten. Nothing waits for the disk: a notice leaves at once, and if power fails before its record
-//! is durable, the journal hands the notice over again.
+//! is durable, the journal hands the notice over again. A record that the log has no room for is made up for by a
+//! snapshot as soon as that fits; until then the outbox is not whole, and says so.
 //!
 //! Keys are remembered for a while of the time that the process runs: what the journal hands over again after a long
 //! absence is from before it, and so are the keys.
@@ -19,10 +20,11 @@ use std::{
 
 use homeostat_model::{Span, Timestamp, notice::Notice};
 use homeostat_store_wal::{Disk, Flush, Ticket, Wal, WalOptions};
+use tokio::time::Instant;
 
 use crate::{
     aside,
-    limits::{AWAY_WRITTEN_FROM, COMPACT_RECORDS},
+    limits::{AWAY_WRITTEN_FROM, BACKOFF_FIRST, BACKOFF_MAX, COMPACT_RECORDS},
     notify::OpenError,
     outbox_log::{Kept, Known, Record, Replay, Seen},
 };
@@ -37,10 +39,20 @@ pub(crate) struct Outbox {
     known: Known,
     /// The newest record on its way.
     pub(crate) newest: Option<Ticket>,
-    /// Records that the log could not take.
+    /// Records that the log could not take, since the start.
     pub(crate) unlogged: u64,
+    /// What the log lacks, until a snapshot tells it.
+    missing: Option<Missing>,
     /// Where the log is that was here and was damaged.
     pub(crate) set_aside: Option<PathBuf>,
+}
+
+/// The log lacks records.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    /// When a snapshot is tried, and how long to wait when that does not fit either.
+    retry_at: Instant,
+    then: Duration,
 }
 
 /// What to do about a log that cannot be read.
@@ -62,10 +74,11 @@ impl Outbox {
     pub(crate) fn open(
         dir: &Path,
         disk: Arc<dyn Disk>,
+        log: WalOptions,
         now: Timestamp,
         damaged: Damaged,
     ) -> Result<(Self, Vec<Kept>), OpenError> {
-        let error = match Self::open_intact(dir, Arc::clone(&disk), now) {
+        let error = match Self::open_intact(dir, Arc::clone(&disk), log, now) {
             Err(error) if damaged == Damaged::SetAside && is_damage(&error) => error,
             answer => return answer,
         };
@@ -75,15 +88,19 @@ impl Outbox {
             aside = %aside.display(),
             "the outbox of notifications is damaged and was set aside; what waited in it is not delivered"
         );
-        let (mut outbox, kept) = Self::open_intact(dir, disk, now)?;
+        let (mut outbox, kept) = Self::open_intact(dir, disk, log, now)?;
         outbox.set_aside = Some(aside);
         Ok((outbox, kept))
     }
 
-    fn open_intact(dir: &Path, disk: Arc<dyn Disk>, now: Timestamp) -> Result<(Self, Vec<Kept>), OpenError> {
+    fn open_intact(
+        dir: &Path,
+        disk: Arc<dyn Disk>,
+        log: WalOptions,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Kept>), OpenError> {
         let mut state = Replay::default();
-        let options = WalOptions::default();
-        let (wal, _) = Wal::open_visiting(dir, options, disk, &mut |seq, payload| state.visit(seq, payload))?;
+        let (wal, _) = Wal::open_visiting(dir, log, disk, &mut |seq, payload| state.visit(seq, payload))?;
         if let Some((seq, error)) = state.unreadable {
             return Err(OpenError::Record { seq, problem: error });
         }
@@ -95,7 +112,9 @@ impl Outbox {
         let records = if AWAY_WRITTEN_FROM < away { COMPACT_RECORDS } else { state.records };
         known.keys.extend(state.kept.iter().map(|kept| (kept.notice.receiver.clone(), kept.notice.key.clone())));
         let wal = Arc::new(wal);
-        Ok((Self { wal, records, snapshot: None, known, newest: None, unlogged: 0, set_aside: None }, state.kept))
+        let this =
+            Self { wal, records, snapshot: None, known, newest: None, unlogged: 0, missing: None, set_aside: None };
+        Ok((this, state.kept))
     }
 
     /// Takes a notice; `false` when its key was handed over before.
@@ -120,24 +139,43 @@ impl Outbox {
         self.known.expire(now);
     }
 
-    /// Whether enough has been written that a snapshot pays.
-    pub(crate) fn wants_snapshot(&self) -> bool {
-        self.snapshot.is_none() && COMPACT_RECORDS <= self.records
+    /// Whether the log has been told everything.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.missing.is_none()
+    }
+
+    /// When a snapshot is to make up for what the log lacks; `None` when it lacks nothing.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.missing.map(|missing| missing.retry_at)
+    }
+
+    /// Whether enough has been written that a snapshot pays, or it is time to make up for what is missing.
+    pub(crate) fn wants_snapshot(&self, now: Instant) -> bool {
+        let pays = self.snapshot.is_none() && COMPACT_RECORDS <= self.records;
+        match self.missing {
+            None => pays,
+            Some(missing) => missing.retry_at <= now,
+        }
     }
 
     /// Begins anew with everything alive.
-    pub(crate) fn write_snapshot(&mut self, kept: Vec<Kept>) {
+    pub(crate) fn write_snapshot(&mut self, kept: Vec<Kept>, now: Instant) {
         let record = Record::Snapshot { kept, seen: self.known.ended.iter().cloned().collect() };
         let Ok(payload) = serde_json::to_vec(&record) else { return };
+        // A refusal leaves the old segments; without anything missing, the next attempt comes with the next batch of
+        // records.
+        self.records = 0;
         match self.wal.append_in_new_segment(&payload, Flush::Grouped) {
             Ok(ticket) => {
-                (self.snapshot, self.records) = (Some(ticket.seq()), 0);
+                (self.snapshot, self.missing) = (Some(ticket.seq()), None);
                 self.newest = Some(ticket);
             }
-            // The old segments stay; the next attempt comes with the next batch of records.
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be compacted");
-                self.records = 0;
+                if let Some(missing) = &mut self.missing {
+                    let then = (2 * missing.then).min(BACKOFF_MAX);
+                    *missing = Missing { retry_at: now + then, then };
+                }
             }
         }
     }
@@ -179,9 +217,12 @@ impl Outbox {
         let written =
             serde_json::to_vec(record).ok().and_then(|payload| self.wal.append(&payload, Flush::Grouped).ok());
         self.records += 1;
-        match written {
-            Some(ticket) => self.newest = Some(ticket),
-            None => self.unlogged += 1,
+        if let Some(ticket) = written {
+            self.newest = Some(ticket);
+        } else {
+            self.unlogged += 1;
+            let first = || Missing { retry_at: Instant::now() + BACKOFF_FIRST, then: BACKOFF_FIRST };
+            self.missing.get_or_insert_with(first);
         }
     }
 }
@@ -199,7 +240,8 @@ mod tests {
     const DIR: &str = "/outbox";
 
     fn open(disk: &Arc<SimDisk>, now: Timestamp) -> (Outbox, Vec<Kept>) {
-        Outbox::open(Path::new(DIR), Arc::clone(disk) as Arc<dyn Disk>, now, Damaged::Refuse).unwrap()
+        let disk = Arc::clone(disk) as Arc<dyn Disk>;
+        Outbox::open(Path::new(DIR), disk, WalOptions::default(), now, Damaged::Refuse).unwrap()
     }
 
     fn keys(kept: &[Kept]) -> Vec<&str> {
@@ -262,9 +304,10 @@ mod tests {
             outbox.end(&notice, NOW);
         }
         outbox.take(&one("alive"), NOW);
-        assert!(outbox.wants_snapshot());
-        outbox.write_snapshot(vec![Kept { notice: one("alive"), taken_at: NOW, failing_since: None }]);
-        assert!(!outbox.wants_snapshot());
+        let now = Instant::now();
+        assert!(outbox.wants_snapshot(now));
+        outbox.write_snapshot(vec![Kept { notice: one("alive"), taken_at: NOW, failing_since: None }], now);
+        assert!(!outbox.wants_snapshot(now));
         outbox.take(&one("after"), NOW);
         outbox.close(Duration::from_mins(1)).await;
         let (mut outbox, kept) = open(&disk, NOW);

@@ -16,7 +16,7 @@ pub struct NotifyStats {
     pub queue_full: u64,
     /// Notices to receivers that are not configured (any more).
     pub unknown_receiver: u64,
-    /// Records that the outbox could not take: those notices are forgotten by a restart.
+    /// Records that the outbox had no room for. A restart forgets those notices, unless a snapshot made up for it before.
     pub unlogged: u64,
     /// Damaged outboxes set aside at this start: what waited in them is not delivered.
     pub outboxes_set_aside: u64,
