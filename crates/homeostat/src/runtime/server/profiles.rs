@@ -26,8 +26,8 @@ use homeostat_store_profiles::{NotStored, OpenError, ProfileStore, StoreOptions}
 use homeostat_wire::exposition::{Exposition, FamilyKind};
 use tokio::{
     sync::oneshot,
-    task::JoinHandle,
-    time::{sleep, timeout},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -191,7 +191,9 @@ pub(super) fn prepare(dir: &Path, options: ProfileOptions) -> Result<Prepared, O
 }
 
 impl Prepared {
-    /// Opens the store, for as long as it takes. `None` when the server stops before.
+    /// Opens the store, for as long as it takes. `None` when the server stops before: then the thread that opens is left
+    /// behind, because nothing ends one that waits for a disk or a bucket. What it opens is dropped at once, and the end of
+    /// the process ends it.
     async fn open(&self, stop: &CancellationToken) -> Option<ProfileStore> {
         let mut told = String::new();
         loop {
@@ -231,20 +233,19 @@ impl Prepared {
         let pull = |job: Job| {
             let read: ReadGroups = Arc::new(prometheus::target_groups);
             let (pulling, targets, stop) = (Arc::clone(&pulling), pulled.clone(), stop.clone());
-            tokio::spawn(async move {
+            async move {
                 let name = job.name.clone();
                 if let Err(error) = run_job(Arc::new(job), read, pulling, targets, stop, CancellationToken::new()).await
                 {
                     tracing::error!(job = name, error = chain(&error), "the job's profiles are not pulled");
                 }
-            })
+            }
         };
-        let pulls: Vec<JoinHandle<()>> = self.jobs.into_iter().map(pull).collect();
+        // A set: they end with this task, if that is aborted.
+        let mut pulls: JoinSet<()> = self.jobs.into_iter().map(pull).collect();
         store.run(stop).await;
-        for pull in pulls {
-            // A panicked task has told so already.
-            drop(pull.await);
-        }
+        // A panicked task has told so already.
+        while pulls.join_next().await.is_some() {}
     }
 }
 
@@ -267,13 +268,39 @@ impl Keeping {
     }
 
     /// Gives the number of profiles that did not reach the disk in time. What is on its way to a bucket stays in the log.
-    pub(super) async fn stop(self, wait: Duration) -> usize {
+    /// Takes `wait` at most, of which the log has half at least: a bucket that hangs must not cost what is acknowledged.
+    pub(super) async fn stop(mut self, wait: Duration) -> usize {
+        let deadline = Instant::now() + wait;
         self.stop.cancel();
-        if timeout(wait, self.task).await.is_err() {
+        if timeout_at(deadline - wait / 2, &mut self.task).await.is_err() {
             tracing::warn!("profiles are still on their way to their bucket; they stay in the log");
+            self.task.abort();
+            // It ends where it waits. A thread that sends an object goes on until the process ends.
+            let _aborted = self.task.await;
         }
         let Some(store) = self.door.0.get().cloned() else { return 0 };
-        let closed = tokio::task::spawn_blocking(move || store.close(wait)).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let closed = tokio::task::spawn_blocking(move || store.close(left)).await;
         closed.map_or(0, |closed| closed.err().unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keeping_that_hangs_is_over_within_its_time() {
+        let held = Arc::new(());
+        let hangs = Arc::clone(&held);
+        let task = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(hangs);
+        });
+        let began = Instant::now();
+        let keeping = Keeping { door: ProfileDoor::default(), stop: CancellationToken::new(), task };
+        assert_eq!(keeping.stop(Duration::from_secs(10)).await, 0);
+        assert_eq!(Arc::strong_count(&held), 1, "the task is gone, and what it held with it");
+        assert!(began.elapsed() <= Duration::from_secs(10), "paused time: {:?}", began.elapsed());
     }
 }
