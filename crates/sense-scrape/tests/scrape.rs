@@ -235,6 +235,22 @@ impl Sink for Panics {
     }
 }
 
+/// Lets a job run until its first batch is there.
+async fn first_seen<E: std::fmt::Debug>(
+    running: impl Future<Output = Result<(), E>>,
+    receiver: &mut mpsc::Receiver<Collected>,
+    stop: &CancellationToken,
+) -> Vec<String> {
+    let seeing = async {
+        let seen = shown(&receiver.recv().await.unwrap());
+        stop.cancel();
+        seen
+    };
+    let (ended, seen) = tokio::join!(running, seeing);
+    ended.unwrap();
+    seen
+}
+
 #[tokio::test]
 async fn a_scraper_that_panics_is_counted_and_started_again() {
     let at = serve(vec![text("a 1\n")]).await;
@@ -250,14 +266,7 @@ async fn a_scraper_that_panics_is_counted_and_started_again() {
         stop.clone(),
         CancellationToken::new(),
     );
-    let seeing = async {
-        let seen = shown(&receiver.recv().await.unwrap());
-        stop.cancel();
-        seen
-    };
-    let (ended, seen) = tokio::join!(running, seeing);
-    ended.unwrap();
-    assert_eq!(seen, ["a 1", "up 1"]);
+    assert_eq!(first_seen(running, &mut receiver, &stop).await, ["a 1", "up 1"]);
     assert_eq!(targets.view().first().unwrap().1.panics, 1);
 }
 
@@ -284,14 +293,7 @@ async fn a_source_that_panics_is_counted_and_followed_again() {
         stop.clone(),
         CancellationToken::new(),
     );
-    let seeing = async {
-        let seen = shown(&receiver.recv().await.unwrap());
-        stop.cancel();
-        seen
-    };
-    let (ended, seen) = tokio::join!(running, seeing);
-    ended.unwrap();
-    assert_eq!(seen, ["a 1", "up 1"]);
+    assert_eq!(first_seen(running, &mut receiver, &stop).await, ["a 1", "up 1"]);
     let view = targets.view().remove(0).1;
     assert_eq!((view.panics, view.source_panics), (0, 1));
 }
