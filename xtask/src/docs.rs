@@ -1,5 +1,5 @@
-//! Documents: relative links lead to files that exist, headings that are linked exist, and every page on a format is
-//! linked from somewhere.
+//! Documents: relative links lead to files that exist, headings that are linked exist, every page on a format is linked
+//! from somewhere, and the table of decisions has a row for each of them with its title.
 
 use std::{
     collections::BTreeSet,
@@ -8,6 +8,10 @@ use std::{
 };
 
 use crate::{Findings, text, workspace::Workspace};
+
+/// Where decisions are, and the page with their table.
+const DECISIONS: &str = "docs/decisions";
+const README: &str = "README.md";
 
 /// Checks all tracked Markdown files.
 pub(crate) fn check(workspace: &Workspace) -> Findings {
@@ -37,7 +41,32 @@ pub(crate) fn check(workspace: &Workspace) -> Findings {
     findings.extend(
         formats.filter(|page| !linked.contains(*page)).map(|page| format!("{} is linked from nowhere", page.display())),
     );
+    let decisions: Vec<&Path> = pages.iter().filter_map(|page| page.strip_prefix(DECISIONS).ok()).collect();
+    let dir = workspace.root.join(DECISIONS);
+    let read = |name: &Path| {
+        let path = dir.join(name);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let table = read(Path::new(README))?;
+    let mut named = Vec::new();
+    for name in decisions.into_iter().filter(|name| *name != Path::new(README)) {
+        named.push((name.display().to_string(), read(name)?));
+    }
+    findings.extend(without_row(&table, &named));
     Ok(findings)
+}
+
+/// Decisions, by file and content, for which the table has no row `| N | [title](file) |`.
+fn without_row(table: &str, decisions: &[(String, String)]) -> Vec<String> {
+    let missing = decisions.iter().filter_map(|(file, content)| {
+        let heading = content.lines().next().unwrap_or_default();
+        let Some((number, title)) = heading.strip_prefix("# ").and_then(|heading| heading.split_once(". ")) else {
+            return Some(format!("{DECISIONS}/{file}: its first line is not `# N. Title`"));
+        };
+        let row = format!("| {number} | [{title}]({file}) |");
+        (!table.lines().any(|line| line == row)).then(|| format!("{DECISIONS}/{README} lacks the row `{row}`"))
+    });
+    missing.collect()
 }
 
 /// Relative link targets outside code, with their lines.
@@ -104,6 +133,17 @@ mod tests {
     fn links_are_found_outside_code_and_only_relative_ones() {
         let page = "[a](docs/a.md) and [b](https://example.org) `[c](no.md)`\n```\n[d](no.md)\n```\n![e](e.png \"title\") [f](#g)";
         assert_eq!(links(page), [(1, "docs/a.md".to_owned()), (5, "e.png".to_owned()), (5, "#g".to_owned())]);
+    }
+
+    #[test]
+    fn a_decision_without_its_row_is_found() {
+        let table = "| | decision |\n|---|---|\n| 1 | [One](0001-one.md) |\n| 2 | [Two](0002-two.md) |";
+        let page = |file: &str, heading: &str| (file.to_owned(), format!("{heading}\n\nText."));
+        let whole = [page("0001-one.md", "# 1. One"), page("0002-two.md", "# 2. Two")];
+        assert!(without_row(table, &whole).is_empty());
+        let found = without_row(table, &[page("0003-three.md", "# 3. Three"), page("0002-two.md", "# 2. Two, anew")]);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(without_row(table, &[page("0001-one.md", "One")]).len(), 1);
     }
 
     #[test]

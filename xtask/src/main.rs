@@ -28,7 +28,11 @@ const CHECKS: [Check; 5] = [
         "vocabulary and pure crates have no clock, socket, file, task, thread or unseeded chance",
         purity::check,
     ),
-    ("check-docs", "links in documents lead somewhere, and every format is linked", docs::check),
+    (
+        "check-docs",
+        "links in documents lead somewhere, every format is linked, every decision has its row",
+        docs::check,
+    ),
     ("check-corpus", "each episode of the corpus is labelled as agreed and has its profiles", corpus::check),
     ("check-text", "no file names a machine's own paths", text::check),
 ];

@@ -21,7 +21,7 @@ const RUNS: u8 = 129;
 const DISTANCES: u8 = 130;
 /// Before the column of a chunk of histograms: no segment of them is empty.
 const ESCAPE: u8 = 0;
-/// Runs that are this many for each sample, or more, are no use.
+/// Samples of a run, on average, from which on runs are tried: shorter ones are no better than distances.
 const SAMPLES_PER_RUN_MIN: usize = 4;
 
 /// Memory that encoding works in.
