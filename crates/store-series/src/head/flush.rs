@@ -8,7 +8,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use homeostat_model::{TimeMs, sample::START_UNKNOWN};
+use homeostat_model::TimeMs;
 use homeostat_wire::series::footer::BlockVersion;
 
 use super::{Head, HeadSeries, HeadView, Part, Series, Slot, page::NO_PAGE, spread, view::Beside};
@@ -63,7 +63,7 @@ impl Head {
             let first_page = pages.len();
             pages.extend(self.pages.chain(self.frozen_page(entry)).copied());
             let mut beside = Beside::default();
-            self.frozen.add_to(&mut beside, *id, TimeMs::MIN, TimeMs::MAX);
+            self.frozen.add_to(&mut beside, (*id, entry.starts), TimeMs::MIN, TimeMs::MAX);
             series.push(HeadSeries { labels: entry.labels.clone(), pages: first_page..pages.len(), beside });
         }
         HeadView { series, pages: Arc::new(pages) }
@@ -136,10 +136,7 @@ impl Part {
         for (id, late) in later.late {
             self.late.entry(id).or_default().absorb(late);
         }
-        for (id, changes) in later.starts {
-            self.starts.entry(id).or_default().extend(changes);
-        }
-        self.starts_len += later.starts_len;
+        self.starts.absorb(later.starts);
         self.histogram_bytes += later.histogram_bytes;
         self.samples += later.samples;
         self.span = match (self.span, later.span) {
@@ -150,14 +147,12 @@ impl Part {
 
     /// Returns true when one of its samples says since when it counts.
     fn has_starts(&self) -> bool {
-        let in_order = self.starts.values().flatten().any(|change| change.start_ms != START_UNKNOWN);
-        in_order || self.late.values().any(|late| !late.starts.is_empty())
+        self.starts.has_known() || self.late.values().any(|late| !late.starts.is_empty())
     }
 
     fn renumber(&mut self, renumber: &dyn Fn(u32) -> Option<u32>) {
         self.histograms = rekeyed(std::mem::take(&mut self.histograms), renumber);
         self.late = rekeyed(std::mem::take(&mut self.late), renumber);
-        self.starts = rekeyed(std::mem::take(&mut self.starts), renumber);
     }
 }
 

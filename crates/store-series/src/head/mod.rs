@@ -33,7 +33,7 @@ use self::{
     late::Late,
     page::{NO_PAGE, Pages, Tail},
     ranks::Ranks,
-    starts::{NO_STARTS, Newest, Since},
+    starts::{Changes, NO_STARTS, Newest},
 };
 use crate::{
     report::Reason,
@@ -58,7 +58,7 @@ pub(crate) struct Series {
     frozen: u32,
     /// The generation in which it was written last.
     written: u32,
-    /// Where the start of its newest sample is kept, once one had a start.
+    /// Its place among those with starts, once one of its samples had one.
     starts: u32,
     /// What the log calls it.
     log_ref: u64,
@@ -116,10 +116,8 @@ struct Part {
     /// Bytes of the histograms, about.
     histogram_bytes: usize,
     late: HashMap<u32, Late>,
-    /// Since when samples in order count, of series with such samples: each entry from its time on.
-    starts: HashMap<u32, Vec<Since>>,
-    /// The number of their entries.
-    starts_len: usize,
+    /// Since when samples in order count.
+    starts: Changes,
     /// Times of the oldest and the newest sample, floats included.
     span: Option<(TimeMs, TimeMs)>,
     /// The number of all samples, floats included.
@@ -206,7 +204,7 @@ impl Head {
 
     /// Bytes that its samples take.
     pub(crate) fn sample_bytes(&self) -> usize {
-        let starts = (self.active.starts_len + self.frozen.starts_len) * size_of::<Since>();
+        let starts = self.active.starts.bytes() + self.frozen.starts.bytes();
         self.pages.used_bytes() + self.active.histogram_bytes + self.frozen.histogram_bytes + starts
     }
 

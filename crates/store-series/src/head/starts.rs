@@ -1,8 +1,9 @@
 //! Since when samples in order count: for each series the changes, because a counter keeps its start for days.
 //!
-//! The start of a series' newest sample lies apart, in a list that series without starts have no place in: whether a
-//! sample changes it is one comparison. Each generation begins its own list of changes, since that of an earlier one
-//! leaves with its samples.
+//! A series gets a place with its first start, and what is kept of it lies there, in lists that series without starts have
+//! no place in: the start of its newest sample, so that whether a sample changes it is one comparison; and its changes, so
+//! that a sender of deltas, each of which is a change, costs no look-up. Each generation begins its own lists of changes,
+//! since those of an earlier one leave with their samples.
 //!
 //! Not here: late samples, each of which has its own start (`late`).
 //! Invariants: changes are in order of time; a series that has had a start has an entry for its first sample of every
@@ -33,6 +34,55 @@ struct Slot {
     generation: u32,
 }
 
+/// The changes of one or more generations, by the places of their series.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    lists: Vec<Vec<Since>>,
+    len: usize,
+}
+
+impl Changes {
+    fn push(&mut self, at: u32, change: Since) {
+        self.extend(at as usize, &[change]);
+    }
+
+    fn extend(&mut self, at: usize, changes: &[Since]) {
+        if self.lists.len() <= at {
+            self.lists.resize_with(at + 1, Vec::new);
+        }
+        if let Some(list) = self.lists.get_mut(at) {
+            list.extend_from_slice(changes);
+            self.len += changes.len();
+        }
+    }
+
+    /// Those of the series at a place.
+    pub(super) fn of(&self, at: u32) -> &[Since] {
+        self.lists.get(at as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.len * size_of::<Since>()
+    }
+
+    /// Returns true when one of them says since when.
+    pub(super) fn has_known(&self) -> bool {
+        self.lists.iter().flatten().any(|change| change.start_ms != START_UNKNOWN)
+    }
+
+    /// Takes over what was written later.
+    pub(super) fn absorb(&mut self, later: Self) {
+        if self.lists.is_empty() {
+            *self = later;
+            return;
+        }
+        for (at, list) in later.lists.iter().enumerate().filter(|(_, list)| !list.is_empty()) {
+            self.extend(at, list);
+        }
+    }
+}
+
 impl Newest {
     /// Gives a place; no sample was seen there.
     fn add(&mut self) -> u32 {
@@ -57,20 +107,23 @@ impl Head {
             series.starts = self.newest_starts.add();
         }
         if self.newest_starts.changes(series.starts, self.generation, start_ms) {
-            self.active.starts.entry(id).or_default().push(Since { t_ms, start_ms });
-            self.active.starts_len += 1;
+            self.active.starts.push(series.starts, Since { t_ms, start_ms });
         }
     }
 
-    /// Gives up the places of series that are gone.
+    /// Gives up the places of series that are gone. Nothing is frozen at that time.
     pub(super) fn repack_starts(&mut self) {
         let old = std::mem::take(&mut self.newest_starts);
+        let mut changes = std::mem::take(&mut self.active.starts.lists);
         for series in &mut self.series {
-            if let Some(slot) = old.0.get(series.starts as usize) {
+            let at = series.starts as usize;
+            if let Some(slot) = old.0.get(at) {
                 series.starts = self.newest_starts.0.len() as u32;
                 self.newest_starts.0.push(*slot);
+                self.active.starts.lists.push(changes.get_mut(at).map(std::mem::take).unwrap_or_default());
             }
         }
+        self.active.starts.len = self.active.starts.lists.iter().map(Vec::len).sum();
     }
 }
 

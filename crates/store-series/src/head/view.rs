@@ -12,7 +12,7 @@ use super::{
     Head, Part,
     late::Late,
     page::Page,
-    starts::{self, Since},
+    starts::{self, NO_STARTS, Since},
 };
 use crate::{
     merge::{floats_within, histograms_within},
@@ -62,8 +62,9 @@ impl Head {
 
     fn beside(&self, id: u32, start_ms: TimeMs, end_ms: TimeMs) -> Beside {
         let mut beside = Beside::default();
+        let starts = self.get(id).map_or(NO_STARTS, |series| series.starts);
         for part in self.parts() {
-            part.add_to(&mut beside, id, start_ms, end_ms);
+            part.add_to(&mut beside, (id, starts), start_ms, end_ms);
         }
         beside
     }
@@ -116,15 +117,13 @@ impl Beside {
 }
 
 impl Part {
-    /// Adds what it has of a series; parts come in the order in which they were written.
-    pub(super) fn add_to(&self, beside: &mut Beside, id: u32, start_ms: TimeMs, end_ms: TimeMs) {
+    /// Adds what it has of a series, which has its starts at a place of its own; parts come in the order in which they were
+    /// written.
+    pub(super) fn add_to(&self, beside: &mut Beside, (id, starts): (u32, u32), start_ms: TimeMs, end_ms: TimeMs) {
         if let Some(all) = self.histograms.get(&id) {
             beside.histograms.extend(within(all, start_ms, end_ms));
         }
-        // Mostly nobody has any: a look at an empty map costs no hash.
-        if let Some(all) = self.starts.get(&id) {
-            beside.starts.extend(starts::within(all, start_ms, end_ms));
-        }
+        beside.starts.extend(starts::within(self.starts.of(starts), start_ms, end_ms));
         if let Some(all) = self.late.get(&id) {
             let (floats, histograms) =
                 (within(&all.floats, start_ms, end_ms), within(&all.histograms, start_ms, end_ms));
