@@ -15,6 +15,23 @@ pub type TimeMs = i64;
 /// Prometheus has it the same way.
 pub const START_UNKNOWN: TimeMs = 0;
 
+/// The start of the sample at a place, given the starts beside some samples: [`START_UNKNOWN`] behind the end of the list, for
+/// samples that do not say may have none at all.
+#[inline]
+pub fn start_at(starts: &[TimeMs], at: usize) -> TimeMs {
+    starts.get(at).copied().unwrap_or(START_UNKNOWN)
+}
+
+/// Appends the starts of the samples at some places of a list to a column beside `len` samples. Either may have none; the
+/// column stays empty until the first one is known.
+pub fn append_starts(column: &mut Vec<TimeMs>, len: usize, starts: &[TimeMs], places: impl Iterator<Item = usize>) {
+    if column.is_empty() && starts.is_empty() {
+        return;
+    }
+    column.resize(len, START_UNKNOWN);
+    column.extend(places.map(|at| start_at(starts, at)));
+}
+
 /// The marker that ends a series.
 pub fn stale_marker() -> f64 {
     f64::from_bits(STALE_NAN_BITS)
@@ -112,5 +129,21 @@ impl SampleRun {
     /// Returns true for a run without samples.
     pub fn is_empty(&self) -> bool {
         self.times().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_of_starts_stays_empty_until_somebody_says() {
+        let mut column = Vec::new();
+        append_starts(&mut column, 2, &[], 0..3);
+        assert!(column.is_empty());
+        append_starts(&mut column, 2, &[7, 8], [1, 2].into_iter());
+        assert_eq!(column, [START_UNKNOWN, START_UNKNOWN, 8, START_UNKNOWN]);
+        append_starts(&mut column, 4, &[], 0..1);
+        assert_eq!(column.len(), 5);
     }
 }

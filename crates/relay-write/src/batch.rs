@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, TimeMs, labels::LabelsBuilder, sample::START_UNKNOWN};
+use homeostat_model::{
+    Histogram, TimeMs,
+    labels::LabelsBuilder,
+    sample::{self, START_UNKNOWN},
+};
 use homeostat_relabel::{Fate, relabel};
 use homeostat_wire::{
     intake::{FloatSample, HistogramSample},
@@ -60,7 +64,7 @@ impl<'s> RelayBatch<'s> {
         let lane = crc32c::crc32c(labels.as_packed().as_bytes()) as usize % LANES;
         let sends_starts = self.spec.version == Version::V2;
         let start_at = |starts: &[TimeMs], at: usize| {
-            starts.get(at).copied().filter(|start_ms| sends_starts && *start_ms != START_UNKNOWN)
+            Some(sample::start_at(starts, at)).filter(|start_ms| sends_starts && *start_ms != START_UNKNOWN)
         };
         let float = |(at, (t_ms, value)): (usize, &(TimeMs, f64))| FloatSample {
             t_ms: *t_ms,

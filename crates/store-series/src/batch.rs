@@ -10,7 +10,7 @@ use std::{ops::Range, sync::Arc};
 use homeostat_model::{
     Histogram, Labels, MetricKind, TimeMs,
     labels::{LABEL_TEXT_BYTES_MAX, LabelsIter, pack_label},
-    sample::START_UNKNOWN,
+    sample::{START_UNKNOWN, append_starts, start_at},
 };
 use homeostat_wire::series::record::RecordBuilder;
 use thiserror::Error;
@@ -170,6 +170,14 @@ impl Batch {
         Ok(self.begin(labels))
     }
 
+    /// Bytes of its record in the log, estimated from above: labels as they are packed here, 20 for the columns of a float, 8
+    /// for a start that differs from the one before, and histograms as large as they are in memory.
+    pub(crate) fn log_bytes(&self) -> usize {
+        let starts = self.float_starts.len() + self.histogram_starts.len();
+        let histograms: usize = self.histograms.iter().map(|(_, value)| histogram_bytes(value)).sum();
+        self.text.len() + 20 * self.samples_len() + 8 * starts + histograms
+    }
+
     /// Begins a series whose labels are at hand.
     pub fn series_of(&mut self, labels: &Labels) -> &mut Self {
         let start = self.text.len();
@@ -204,8 +212,7 @@ impl Batch {
     #[inline]
     pub fn float_since(&mut self, t_ms: TimeMs, value: f64, start_ms: TimeMs) -> &mut Self {
         if start_ms != START_UNKNOWN && !self.series.is_empty() {
-            self.float_starts.resize(self.floats.len(), START_UNKNOWN);
-            self.float_starts.push(start_ms);
+            append_starts(&mut self.float_starts, self.floats.len(), &[start_ms], 0..1);
         }
         self.float(t_ms, value)
     }
@@ -213,8 +220,7 @@ impl Batch {
     /// As [`histogram`](Self::histogram), of a sample that may say since when it counts.
     pub fn histogram_since(&mut self, t_ms: TimeMs, value: impl Into<Arc<Histogram>>, start_ms: TimeMs) -> &mut Self {
         if start_ms != START_UNKNOWN && !self.series.is_empty() {
-            self.histogram_starts.resize(self.histograms.len(), START_UNKNOWN);
-            self.histogram_starts.push(start_ms);
+            append_starts(&mut self.histogram_starts, self.histograms.len(), &[start_ms], 0..1);
         }
         self.histogram(t_ms, value)
     }
@@ -340,12 +346,19 @@ impl Batch {
     }
 }
 
-/// The starts at some places; none when the list is empty.
-fn starts_at(starts: &[TimeMs], places: impl Iterator<Item = usize>) -> Vec<TimeMs> {
-    if starts.is_empty() {
+/// The starts at some places; none when none of them is known, whatever other series of the batch say.
+fn starts_at(starts: &[TimeMs], places: impl Iterator<Item = usize> + Clone) -> Vec<TimeMs> {
+    if starts.is_empty() || places.clone().all(|at| start_at(starts, at) == START_UNKNOWN) {
         return Vec::new();
     }
-    places.map(|at| starts.get(at).copied().unwrap_or(START_UNKNOWN)).collect()
+    places.map(|at| start_at(starts, at)).collect()
+}
+
+/// Bytes that a histogram takes in memory, about; in the log it takes fewer.
+pub(crate) fn histogram_bytes(value: &Histogram) -> usize {
+    let sides = [&value.positive, &value.negative];
+    let lists: usize = sides.iter().map(|side| side.spans.len() + side.counts.len()).sum();
+    size_of::<Histogram>() + 48 + 8 * (lists + value.custom_bounds.len())
 }
 
 #[cfg(test)]
@@ -364,6 +377,17 @@ mod tests {
         batch.series([("a", long.as_str()), ("b", "1")]).unwrap();
         let expected = Labels::new([("a", long.as_str()), ("b", "1")]);
         assert_eq!(labels_of(&batch), [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn starts_of_one_series_cost_another_nothing() {
+        let mut batch = Batch::default();
+        batch.series([("a", "1")]).unwrap().float(10, 1.0);
+        batch.series([("a", "2")]).unwrap().float_since(10, 1.0, 5).float(20, 2.0);
+        batch.series([("a", "3")]).unwrap().float(10, 1.0);
+        batch.scratch.appended = true;
+        let starts: Vec<_> = batch.taken().map(|series| series.float_starts).collect();
+        assert_eq!(starts, [vec![], vec![5, START_UNKNOWN], vec![]]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use homeostat_model::{Histogram, SampleRun, TimeMs, sample::START_UNKNOWN};
+use homeostat_model::{Histogram, SampleRun, TimeMs, sample::append_starts};
 use homeostat_promql::SourceError;
 
 /// Runs of one sequence, in order of time.
@@ -247,7 +247,7 @@ fn append(out: &mut SampleRun, run: &SampleRun, from: usize, count: usize) -> bo
             SampleRun::Floats { t_ms, values, starts },
             SampleRun::Floats { t_ms: more_t, values: more, starts: more_starts },
         ) => {
-            append_starts(starts, t_ms.len(), more_starts.get(range.clone()).unwrap_or_default(), count);
+            append_starts(starts, t_ms.len(), more_starts, range.clone());
             t_ms.extend_from_slice(more_t.get(range.clone()).unwrap_or_default());
             values.extend_from_slice(more.get(range).unwrap_or_default());
         }
@@ -255,7 +255,7 @@ fn append(out: &mut SampleRun, run: &SampleRun, from: usize, count: usize) -> bo
             SampleRun::Histograms { t_ms, values, starts },
             SampleRun::Histograms { t_ms: more_t, values: more, starts: more_starts },
         ) => {
-            append_starts(starts, t_ms.len(), more_starts.get(range.clone()).unwrap_or_default(), count);
+            append_starts(starts, t_ms.len(), more_starts, range.clone());
             t_ms.extend_from_slice(more_t.get(range.clone()).unwrap_or_default());
             values.extend_from_slice(more.get(range).unwrap_or_default());
         }
@@ -264,20 +264,11 @@ fn append(out: &mut SampleRun, run: &SampleRun, from: usize, count: usize) -> bo
     true
 }
 
-/// Appends the starts of `count` samples to those of `len`; either may have none.
-pub(crate) fn append_starts(starts: &mut Vec<TimeMs>, len: usize, more: &[TimeMs], count: usize) {
-    if starts.is_empty() && more.is_empty() {
-        return;
-    }
-    starts.resize(len, START_UNKNOWN);
-    starts.extend_from_slice(more);
-    starts.resize(len + count, START_UNKNOWN);
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use homeostat_model::sample::{START_UNKNOWN, start_at};
     use proptest::prelude::*;
 
     use super::*;
@@ -314,7 +305,7 @@ mod tests {
                 prop_assert!(starts.is_empty() || starts.len() == t_ms.len());
                 for (at, (t, value)) in t_ms.iter().zip(&values).enumerate() {
                     let expected = if (*value as usize).is_multiple_of(2) { t - 100 } else { START_UNKNOWN };
-                    prop_assert_eq!(starts.get(at).copied().unwrap_or(START_UNKNOWN), expected);
+                    prop_assert_eq!(start_at(&starts, at), expected);
                 }
                 merged.extend(t_ms.into_iter().zip(values));
             }

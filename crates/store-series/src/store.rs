@@ -251,7 +251,7 @@ impl SeriesStore {
     /// and durable when the report's ticket says so. The batch stays filled; the caller clears it.
     pub fn append(&self, batch: &mut Batch) -> Result<AppendReport, AppendError> {
         let shared = &*self.shared;
-        let batch_bytes = batch.text.len() + 20 * batch.samples_len();
+        let batch_bytes = batch.log_bytes();
         let room = || shared.log.room(batch_bytes).map_err(|full| shared.refused(full));
         // Who waits for the head need not wait for a refusal.
         room()?;

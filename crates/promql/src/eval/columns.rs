@@ -10,7 +10,7 @@ use std::sync::Arc;
 use homeostat_model::{
     Histogram, SampleRun, TimeMs,
     histogram::ResetHint,
-    sample::{START_UNKNOWN, is_stale},
+    sample::{append_starts, is_stale},
 };
 
 use super::{
@@ -259,10 +259,8 @@ impl Columns {
         match run {
             SampleRun::Floats { values, .. } => {
                 let values = values.get(from..).unwrap_or_default();
-                if !starts.is_empty() || !self.float_starts.is_empty() {
-                    let living = (0..).zip(values).filter(|(_, value)| !is_stale(**value)).map(|(at, _)| at);
-                    append_starts(&mut self.float_starts, self.floats.len(), living, starts);
-                }
+                let living = (0..).zip(values).filter(|(_, value)| !is_stale(**value)).map(|(at, _)| at);
+                append_starts(&mut self.float_starts, self.floats.len(), starts, living);
                 if values.iter().any(|value| is_stale(*value)) {
                     let living = times.iter().zip(values).filter(|(_, value)| !is_stale(**value));
                     for (t_ms, value) in living {
@@ -276,10 +274,8 @@ impl Columns {
             }
             SampleRun::Histograms { values, .. } => {
                 let values = values.get(from..).unwrap_or_default();
-                if !starts.is_empty() || !self.histogram_starts.is_empty() {
-                    let living = (0..).zip(values).filter(|(_, value)| !is_stale(value.sum)).map(|(at, _)| at);
-                    append_starts(&mut self.histogram_starts, self.histograms.len(), living, starts);
-                }
+                let living = (0..).zip(values).filter(|(_, value)| !is_stale(value.sum)).map(|(at, _)| at);
+                append_starts(&mut self.histogram_starts, self.histograms.len(), starts, living);
                 let living = times.iter().zip(values).filter(|(_, value)| !is_stale(value.sum));
                 for (t_ms, value) in living {
                     self.histograms_t.push(*t_ms);
@@ -314,12 +310,6 @@ impl Columns {
             self.histogram_window = Slot::default();
         }
     }
-}
-
-/// Appends the starts at some places of a run to a column beside `len` samples; the run may have none.
-fn append_starts(column: &mut Vec<TimeMs>, len: usize, places: impl Iterator<Item = usize>, starts: &[TimeMs]) {
-    column.resize(len, START_UNKNOWN);
-    column.extend(places.map(|at| starts.get(at).copied().unwrap_or(START_UNKNOWN)));
 }
 
 /// The steps of a subquery may leave out the sample at which a counter was reset, or repeat it: what its hint says is

@@ -5,7 +5,7 @@
 //!
 //! Source: prometheus.io/docs/prometheus/latest/querying/basics, "Staleness"; the lookback is open at its left end.
 
-use homeostat_model::{SampleRun, SampleValue, TimeMs, sample::START_UNKNOWN};
+use homeostat_model::{SampleRun, SampleValue, TimeMs, sample::start_at};
 
 use super::{
     duration::Shifted,
@@ -189,8 +189,7 @@ fn sample(run: &SampleRun, at: usize) -> Option<Picked> {
         SampleRun::Floats { values, .. } => SampleValue::Float(*values.get(at)?),
         SampleRun::Histograms { values, .. } => SampleValue::Histogram(std::sync::Arc::clone(values.get(at)?)),
     };
-    let start_ms = run.starts().get(at).copied().unwrap_or(START_UNKNOWN);
-    Some(Picked { t_ms: *run.times().get(at)?, start_ms, value })
+    Some(Picked { t_ms: *run.times().get(at)?, start_ms: start_at(run.starts(), at), value })
 }
 
 /// How many times are looked at one by one before jumping: from one step to the next there are seldom more.

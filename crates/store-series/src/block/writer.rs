@@ -13,7 +13,10 @@ use std::{
     sync::Arc,
 };
 
-use homeostat_model::{Histogram, SampleRun, TimeMs, sample::START_UNKNOWN};
+use homeostat_model::{
+    Histogram, SampleRun, TimeMs,
+    sample::{START_UNKNOWN, append_starts},
+};
 use homeostat_store_wal::{Disk, disk::DiskFile};
 use homeostat_wire::series::{
     chunk_page::{CHUNK_SAMPLES_MAX, ChunkKind, ChunkPageBuilder, TimePageBuilder, encode_times},
@@ -28,7 +31,6 @@ use homeostat_wire::series::{
 };
 
 use super::file_name;
-use crate::merge::append_starts;
 
 /// Size at which a page of chunks ends: about four hundred chunks of two hours. A query for one series reads so much.
 const CHUNK_PAGE_BYTES: usize = 32 << 10;
@@ -220,7 +222,7 @@ impl BlockWriter {
                 if !pending.histograms.is_empty() {
                     chunks += self.drain(pending)?;
                 }
-                append_starts(&mut pending.starts, pending.t_ms.len(), starts, t_ms.len());
+                append_starts(&mut pending.starts, pending.t_ms.len(), starts, 0..t_ms.len());
                 pending.t_ms.extend_from_slice(t_ms);
                 pending.floats.extend_from_slice(values);
             }
@@ -228,7 +230,7 @@ impl BlockWriter {
                 if !pending.floats.is_empty() {
                     chunks += self.drain(pending)?;
                 }
-                append_starts(&mut pending.starts, pending.t_ms.len(), starts, t_ms.len());
+                append_starts(&mut pending.starts, pending.t_ms.len(), starts, 0..t_ms.len());
                 pending.t_ms.extend_from_slice(t_ms);
                 pending.histograms.extend(values.iter().cloned());
             }

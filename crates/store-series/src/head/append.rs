@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use homeostat_model::{Histogram, Labels, TimeMs, sample::START_UNKNOWN};
+use homeostat_model::{
+    Histogram, Labels, TimeMs,
+    sample::{START_UNKNOWN, start_at},
+};
 use homeostat_wire::series::{
     histogram::{BUCKETS_MAX, SPANS_MAX, same_bits},
     record::RecordBuilder,
@@ -15,7 +18,7 @@ use homeostat_wire::series::{
 
 use super::{Head, LabelHasher, Limits, Part, Series, State, starts::NO_STARTS};
 use crate::{
-    batch::{Batch, PassedOver, Scratch},
+    batch::{Batch, PassedOver, Scratch, histogram_bytes},
     report::{Accepted, Reason, Rejection, Rejections},
 };
 
@@ -87,7 +90,6 @@ impl Head {
         let packed = batch.text(&entry.labels);
         let floats = batch.floats.get(entry.floats.clone()).unwrap_or_default();
         let histograms = batch.histograms.get(entry.histograms.clone()).unwrap_or_default();
-        let start_of = |starts: &[TimeMs], place: usize| starts.get(place).copied().unwrap_or(START_UNKNOWN);
         let describe = |reason, t_ms, detail| Rejection {
             reason,
             labels: Labels::from_packed(packed).unwrap_or_default(),
@@ -112,13 +114,13 @@ impl Head {
         for (place, (t_ms, value)) in entry.floats.clone().zip(floats) {
             // A series of both kinds brings two lists; together they are in order.
             while let Some((place, (earlier, value))) = histograms.next_if(|(_, (t, _))| t < t_ms) {
-                let start_ms = start_of(&batch.histogram_starts, place);
+                let start_ms = start_at(&batch.histogram_starts, place);
                 if !self.append_histogram(id, (*earlier, start_ms), value, record, limits, done, &describe) {
                     passed_over.histograms.push(place);
                 }
             }
             let (accepted, rejected) = &mut *done;
-            let start_ms = start_of(&batch.float_starts, place);
+            let start_ms = start_at(&batch.float_starts, place);
             match self.float(id, *t_ms, *value, start_ms, limits) {
                 Ok(fate) => {
                     accepted.floats += 1;
@@ -138,7 +140,7 @@ impl Head {
             }
         }
         for (place, (t_ms, value)) in histograms {
-            let start_ms = start_of(&batch.histogram_starts, place);
+            let start_ms = start_at(&batch.histogram_starts, place);
             if !self.append_histogram(id, (*t_ms, start_ms), value, record, limits, done, &describe) {
                 passed_over.histograms.push(place);
             }
@@ -359,13 +361,6 @@ impl Series {
     }
 }
 
-/// Bytes that a histogram takes in memory, about.
-fn histogram_bytes(value: &Histogram) -> usize {
-    let sides = [&value.positive, &value.negative];
-    let lists: usize = sides.iter().map(|side| side.spans.len() + side.counts.len()).sum();
-    size_of::<Histogram>() + 48 + 8 * (lists + value.custom_bounds.len())
-}
-
 fn in_window(series: &Series, t_ms: TimeMs, limits: Limits) -> Result<(), Reason> {
     if limits.window_ms == 0 {
         return Err(Reason::OutOfOrder);
@@ -385,4 +380,36 @@ fn check(value: &Histogram) -> Result<(), String> {
         return Err(format!("more than {BUCKETS_MAX} buckets"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::histogram::{BucketSpan, Buckets};
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_not_longer_than_the_batch_says() {
+        let mut batch = Batch::default();
+        for series in 0..20_i64 {
+            batch.series([("__name__", "f"), ("n", &series.to_string())]).unwrap();
+            for at in 0..10 {
+                let t_ms = 1_700_000_000_000 + 15_000 * at + 997 * series;
+                batch.float_since(t_ms, 0.1 * (at * series) as f64, t_ms - 15_000);
+            }
+        }
+        batch.series([("__name__", "h")]).unwrap();
+        for at in 0..10_u64 {
+            let counts = (0..160).map(|bucket| (bucket * 7 + at * 1_000_003) as f64).collect();
+            let positive = Buckets { spans: vec![BucketSpan { offset: 0, len: 160 }], counts };
+            let histogram = Histogram { count: 1e12, positive, ..Histogram::default() };
+            batch.histogram_since(at as i64, histogram, 5 * at as i64);
+        }
+        let said = batch.log_bytes();
+        batch.hash(&LabelHasher::default());
+        let (accepted, _) = Head::default().append(&mut batch, RESTORE);
+        assert_eq!((accepted.floats, accepted.histograms), (200, 10));
+        let record = batch.scratch.record.finish().len();
+        assert!(record <= said && said < 3 * record, "{record} bytes, {said} said");
+    }
 }
