@@ -33,8 +33,12 @@ fn python() -> Option<PathBuf> {
 }
 
 fn export(python: &PathBuf, transport: &str, address: &str, temporality: &str) {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/otlp_sdk.py");
-    let output = Command::new(python).arg(script).args([transport, address, temporality]).output().unwrap();
+    run(python, "otlp_sdk.py", [transport, address, temporality]);
+}
+
+fn run(python: &PathBuf, script: &str, arguments: [&str; 3]) {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
+    let output = Command::new(python).arg(script).args(arguments).output().unwrap();
     let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.ends_with("exported\n"), "{said}\n{wrong}");
     assert_eq!(said, "exported\n", "the exporter is not content");
@@ -48,6 +52,28 @@ async fn value(client: &mut Client, query: &str) -> Value {
     let found = client.query(query, now_s()).await;
     assert_eq!(found.as_array().map(Vec::len), Some(1), "{query}: {found}");
     found.pointer("/0/value/1").cloned().unwrap()
+}
+
+#[tokio::test]
+async fn profiles_arrive_over_every_transport() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let server = MetricsServer::start_with(dir.path(), &["--otlp-http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"]);
+    let (http, grpc) = (server.told("OTLP over HTTP at "), server.told("OTLP over gRPC at "));
+    let path = "/v1development/profiles";
+    let mut client = server.client().await;
+    for (transport, address, service) in [
+        ("http", format!("http://{http}{path}"), "by-http"),
+        ("http", format!("{}{path}", server.url()), "by-main"),
+        ("grpc", format!("http://{grpc}"), "by-grpc"),
+    ] {
+        run(&python, "otlp_profiles.py", [transport, &address, service]);
+        let query = format!("process_cpu:cpu:nanoseconds:cpu:nanoseconds%7Bservice_name%3D%22{service}%22%7D");
+        let (status, page) = client.get(&format!("/pyroscope/render?from=now-10m&until=now&query={query}")).await;
+        assert_eq!(status, 200, "{page}");
+        assert_eq!(page["flamebearer"]["names"], json!(["total", "main", "serve"]), "{service}");
+        assert_eq!(page["flamebearer"]["numTicks"], 950_000_000, "19 samples of 50 ms");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: the one unary call `MetricsService/Export`, on any HTTP/2 server.
+//! OTLP over gRPC: the unary call `MetricsService/Export`, on any HTTP/2 server; and how any such call is read and answered.
 //!
 //! A message is a flag, its length in four bytes (big endian) and its bytes. Success is a message with the trailer
 //! `grpc-status: 0`; an error is the status among the headers and nothing else. Who should try again is told when, in a
@@ -17,7 +17,7 @@ use axum::{
     routing::post,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use homeostat_wire::{
     otlp::{OtlpOutcome, response},
     protobuf::{put_bytes, put_message, put_text, put_uint},
@@ -47,17 +47,25 @@ async fn unknown(request: Request) -> Response {
     failed(&Problem::new(Kind::Media, format!("{path} is not served here; metrics go to {EXPORT}")))
 }
 
+/// The answer to who does not speak gRPC; `None` for who does.
+pub(crate) fn not_grpc(headers: &HeaderMap) -> Option<Response> {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    if matches!(kind.strip_prefix(b"application/grpc"), Some(b"" | b"+proto")) {
+        return None;
+    }
+    let text = "this address speaks gRPC; OTLP over HTTP has its own\n";
+    Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response())
+}
+
 async fn export<I: Intake>(State(receiver): State<Arc<OtlpReceiver<I>>>, request: Request) -> Response {
-    let kind = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    if !matches!(kind.strip_prefix(b"application/grpc"), Some(b"" | b"+proto")) {
-        receiver.counters.answered("http", StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16());
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "this address speaks gRPC; OTLP over HTTP has its own\n")
-            .into_response();
+    if let Some(response) = not_grpc(request.headers()) {
+        receiver.counters.answered("http", response.status().as_u16());
+        return response;
     }
     match take(&receiver, request).await {
         Ok(outcome) => {
             receiver.counters.answered("grpc", 0);
-            done(&outcome)
+            done(&response(&outcome))
         }
         Err(problem) => {
             receiver.counters.answered("grpc", problem.code().into());
@@ -69,15 +77,13 @@ async fn export<I: Intake>(State(receiver): State<Arc<OtlpReceiver<I>>>, request
 async fn take<I: Intake>(receiver: &Arc<OtlpReceiver<I>>, request: Request) -> Result<OtlpOutcome, Problem> {
     let gzip = media::gzip(request.headers(), "grpc-encoding").map_err(|text| Problem::new(Kind::Media, text))?;
     let held = receiver.read(request).await?;
-    let (packed, bytes) = message(&held.bytes)?;
-    if packed && !gzip {
-        return Err(Problem::new(Kind::Unreadable, "the message is packed, but `grpc-encoding` does not say how"));
-    }
+    let (packed, inside) = message(&held.bytes, gzip)?;
+    let bytes = held.bytes.slice_ref(inside);
     receiver.store(held, Message { bytes, format: Format::Protobuf, gzip: packed }).await
 }
 
-/// The one message of a body, and whether it is packed.
-fn message(body: &Bytes) -> Result<(bool, Bytes), Problem> {
+/// The one message of a body, and whether it is packed, which it may be when the sender said how.
+pub(crate) fn message(body: &[u8], knows_gzip: bool) -> Result<(bool, &[u8]), Problem> {
     let wrong = |text: String| Problem::new(Kind::Unreadable, text);
     let Some((&[flag, l0, l1, l2, l3], rest)) = body.split_first_chunk::<HEAD_BYTES>() else {
         return Err(wrong("there is no message".to_owned()));
@@ -89,22 +95,26 @@ fn message(body: &Bytes) -> Result<(bool, Bytes), Problem> {
     if rest.len() != len {
         return Err(wrong(format!("one message is expected; it has {len} bytes, but {} came", rest.len())));
     }
-    Ok((flag == 1, body.slice(HEAD_BYTES..)))
+    if flag == 1 && !knows_gzip {
+        return Err(wrong("the message is packed, but `grpc-encoding` does not say how".to_owned()));
+    }
+    Ok((flag == 1, rest))
 }
 
-fn done(outcome: &OtlpOutcome) -> Response {
-    let message = response(outcome);
+/// Success with this message.
+pub(crate) fn done(message: &[u8]) -> Response {
     let mut body = BytesMut::with_capacity(HEAD_BYTES + message.len());
     body.put_u8(0);
     body.put_u32(message.len() as u32);
-    body.put_slice(&message);
+    body.put_slice(message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let trailers = std::future::ready(Some(Ok::<_, Infallible>(trailers)));
     answer(Body::new(Full::new(body.freeze()).with_trailers(trailers)))
 }
 
-fn failed(problem: &Problem) -> Response {
+/// An error and nothing else.
+pub(crate) fn failed(problem: &Problem) -> Response {
     let mut response = answer(Body::empty());
     let headers = response.headers_mut();
     headers.insert("grpc-status", HeaderValue::from(u16::from(problem.code())));
@@ -156,9 +166,10 @@ mod tests {
 
     #[test]
     fn one_whole_message_is_taken() {
-        let of = |bytes: &'static [u8]| message(&Bytes::from_static(bytes));
-        assert_eq!(of(b"\0\0\0\0\x02ab"), Ok((false, Bytes::from_static(b"ab"))));
-        assert_eq!(of(b"\x01\0\0\0\0"), Ok((true, Bytes::new())));
+        let of = |bytes: &'static [u8]| message(bytes, true);
+        assert_eq!(of(b"\0\0\0\0\x02ab"), Ok((false, &b"ab"[..])));
+        assert_eq!(of(b"\x01\0\0\0\0"), Ok((true, &b""[..])));
+        assert_eq!(message(b"\x01\0\0\0\0", false).unwrap_err().kind, Kind::Unreadable);
         for bad in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\x02abc", b"\x02\0\0\0\0", b"\0\xff\xff\xff\xff"]
         {
             assert_eq!(of(bad).unwrap_err().kind, Kind::Unreadable, "{bad:?}");

@@ -1,5 +1,5 @@
 //! What others push to us: samples by Prometheus remote write 1.0 and 2.0 and OTLP over HTTP and gRPC, profiles as clients of
-//! Pyroscope send them.
+//! Pyroscope and OpenTelemetry send them.
 //!
 //! ```text
 //! body ── budget of bytes ──▶ worker: unpack, decode, append ──▶ wait for the disk ──▶ 204
@@ -34,6 +34,7 @@ mod grpc;
 mod gzip;
 mod media;
 mod otlp;
+mod otlp_profiles;
 mod problem;
 mod remote_write;
 

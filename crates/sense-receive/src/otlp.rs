@@ -277,7 +277,7 @@ fn success(outcome: &OtlpOutcome, format: Format) -> Response {
 }
 
 /// A `google.rpc.Status`, as OTLP wants errors.
-fn failure(problem: &Problem, format: Format) -> Response {
+pub(crate) fn failure(problem: &Problem, format: Format) -> Response {
     let body = match format {
         Format::Protobuf => status_message(problem),
         Format::Json => serde_json::json!({ "code": problem.code(), "message": problem.text }).to_string().into_bytes(),

@@ -1,10 +1,13 @@
-//! Profiles that clients of Pyroscope push: `POST /ingest`, and `POST /push.v1.PusherService/Push` as Connect has it.
+//! Profiles that clients of Pyroscope push: `POST /ingest`, and `POST /push.v1.PusherService/Push` as Connect has it; and the
+//! way that pushed profiles take, whoever sends them.
 //!
 //! The budget is that of remote write, workers are their own. Profiles are stored when everything of their request could be
 //! read, all of them or none, and the answer in the 200s comes when they are durable. A request that ends in a time-out is in
 //! memory all the same: who sends it again is counted twice.
 //!
 //! `X-Scope-OrgID` is read by nobody: there is one tenant.
+//!
+//! Not here: OpenTelemetry's profiles (`otlp_profiles`).
 //! Sources: `grafana/pyroscope` `docs/sources/reference-server-api`; connectrpc.com, "Connect Protocol Reference".
 
 use std::sync::Arc;
@@ -94,7 +97,8 @@ pub struct ProfileReceiver<P> {
     counters: Counters,
 }
 
-type Read = Vec<(Labels, Profile)>;
+/// Profiles as they are stored.
+pub(crate) type Read = Vec<(Labels, Profile)>;
 
 impl<P: ProfileIntake> ProfileReceiver<P> {
     /// A receiver beside another one.
@@ -119,25 +123,30 @@ impl<P: ProfileIntake> ProfileReceiver<P> {
         self.counters.write(out);
     }
 
-    /// Reads a body, has a worker make profiles of it, and waits until they are durable.
-    async fn take(
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Reads a body, has a worker make profiles of it, and waits until they are durable. Gives what else the worker says.
+    pub(crate) async fn take<T: Send + 'static>(
         &self,
         headers: &HeaderMap,
         body: axum::body::Body,
-        read: impl FnOnce(&[u8]) -> Result<Read, Problem> + Send + 'static,
-    ) -> Result<(), Problem> {
+        read: impl FnOnce(&[u8]) -> Result<(Read, T), Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
         let held = self.entrance.read(headers, body).await?;
         self.counters.body(held.bytes.len());
         let intake = Arc::clone(&self.intake);
         let taken = self.entrance.work(move || {
-            let profiles = read(&held.bytes)?;
+            let (profiles, said) = read(&held.bytes)?;
             // Free before the disk is waited for.
             drop(held);
-            Ok((profiles.len(), intake.push_all(&profiles, now_ms())?))
+            Ok((profiles.len(), intake.push_all(&profiles, now_ms())?, said))
         });
-        let (profiles, durable) = taken.await?;
+        let (profiles, durable, said) = taken.await?;
         self.counters.written(crate::Written { samples: profiles as u64, ..crate::Written::default() });
-        settle(durable).await
+        settle(durable).await?;
+        Ok(said)
     }
 }
 
@@ -147,9 +156,9 @@ async fn ingest<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>
     let asked = Ingest::of(parts.uri.query().unwrap_or_default(), &parts.headers, limits);
     let encoding = media::gzip(&parts.headers, "content-encoding").map_err(|text| Problem::new(Kind::Media, text));
     let done = match asked.and_then(|asked| Ok((asked, encoding?))) {
-        Ok((asked, false)) => receiver.take(&parts.headers, body, move |bytes| asked.read(bytes)).await,
+        Ok((asked, false)) => receiver.take(&parts.headers, body, move |bytes| Ok((asked.read(bytes)?, ()))).await,
         Ok((asked, true)) => {
-            let read = move |bytes: &[u8]| asked.read(&gzip::unpack(bytes, limits.bytes_max)?);
+            let read = move |bytes: &[u8]| Ok((asked.read(&gzip::unpack(bytes, limits.bytes_max)?)?, ()));
             receiver.take(&parts.headers, body, read).await
         }
         Err(problem) => Err(problem),
@@ -169,7 +178,8 @@ async fn push<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>>,
     let done = match (kind.clone(), encoding) {
         (Err(text), _) | (_, Err(text)) => Err(Problem::new(Kind::Media, text)),
         (Ok(kind), Ok(is_packed)) => {
-            receiver.take(&parts.headers, body, move |bytes| read_push(bytes, kind, is_packed, &limits)).await
+            let read = move |bytes: &[u8]| Ok((read_push(bytes, kind, is_packed, &limits)?, ()));
+            receiver.take(&parts.headers, body, read).await
         }
     };
     let is_json = matches!(kind, Ok(Connect::Json));
@@ -189,12 +199,12 @@ fn done_retry(response: &Response) -> bool {
 }
 
 impl<P> ProfileReceiver<P> {
-    fn limits(&self) -> PprofLimits {
+    pub(crate) fn limits(&self) -> PprofLimits {
         let defaults = PprofLimits::default();
         PprofLimits { bytes_max: defaults.bytes_max.min(self.entrance.limits.bodies_bytes_max), ..defaults }
     }
 
-    fn answered(&self, door: &'static str, retry: bool, mut response: Response) -> Response {
+    pub(crate) fn answered(&self, door: &'static str, retry: bool, mut response: Response) -> Response {
         self.counters.answered(door, response.status().as_u16());
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
@@ -256,13 +266,18 @@ fn read_sample(sample: &PushSample, room: &mut PprofLimits) -> Result<(Labels, P
     for (name, value) in &sample.labels {
         labels.set(name, value);
     }
+    Ok(labelled(labels, profile))
+}
+
+/// A profile with its labels, completed by whose it is and what it counts.
+pub(crate) fn labelled(mut labels: LabelsBuilder, profile: Profile) -> (Labels, Profile) {
     if labels.value(SERVICE).is_empty() {
         labels.set(SERVICE, UNKNOWN_SERVICE);
     }
     if labels.value(METRIC_NAME).is_empty() {
         labels.set(METRIC_NAME, &metric_of(&profile));
     }
-    Ok((labels.finish(), profile))
+    (labels.finish(), profile)
 }
 
 fn unreadable(error: &PprofError) -> Problem {

@@ -16,6 +16,7 @@ mod exemplar;
 mod json;
 mod name;
 mod point;
+pub mod profiles;
 mod resource;
 mod response;
 mod temporality;

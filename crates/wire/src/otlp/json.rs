@@ -23,26 +23,31 @@ use crate::protobuf::{
 
 /// Rewrites a request. Errors name line and column. Lists within lists end at the 128 levels of `serde_json`.
 pub fn protobuf_of_json(text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    protobuf_of(&REQUEST, text)
+}
+
+/// Rewrites any message that is described here.
+pub(super) fn protobuf_of(message: &'static Message, text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = Vec::with_capacity(text.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    deserializer.deserialize_map(MessageVisitor { message: &REQUEST, out: &mut out })?;
+    deserializer.deserialize_map(MessageVisitor { message, out: &mut out })?;
     deserializer.end()?;
     Ok(out)
 }
 
 /// Fields of a message by their keys.
-type Message = [(&'static str, u32, Kind)];
+pub(super) type Message = [(&'static str, u32, Kind)];
 
 /// What a key holds.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Text,
     Hex,
     Base64,
     Bool,
     /// `uint32` and `uint64`.
     Uint,
-    /// `int64`.
+    /// `int32` and `int64`.
     Int,
     /// `sint32`.
     Sint,
@@ -65,8 +70,9 @@ static SCOPE_METRICS: [(&str, u32, Kind); 3] =
     [("scope", 1, Kind::Message(&SCOPE)), ("metrics", 2, Kind::Message(&METRIC)), ("schemaUrl", 3, Kind::Text)];
 static SCOPE: [(&str, u32, Kind); 3] =
     [("name", 1, Kind::Text), ("version", 2, Kind::Text), ("attributes", 3, Kind::Message(&KEY_VALUE))];
-static KEY_VALUE: [(&str, u32, Kind); 2] = [("key", 1, Kind::Text), ("value", 2, Kind::Message(&ANY_VALUE))];
-static ANY_VALUE: [(&str, u32, Kind); 7] = [
+static KEY_VALUE: [(&str, u32, Kind); 3] =
+    [("key", 1, Kind::Text), ("value", 2, Kind::Message(&ANY_VALUE)), ("keyStrindex", 3, Kind::Int)];
+static ANY_VALUE: [(&str, u32, Kind); 8] = [
     ("stringValue", 1, Kind::Text),
     ("boolValue", 2, Kind::Bool),
     ("intValue", 3, Kind::Int),
@@ -74,6 +80,7 @@ static ANY_VALUE: [(&str, u32, Kind); 7] = [
     ("arrayValue", 5, Kind::Message(&ARRAY)),
     ("kvlistValue", 6, Kind::Message(&KEY_VALUES)),
     ("bytesValue", 7, Kind::Base64),
+    ("stringValueStrindex", 8, Kind::Int),
 ];
 static ARRAY: [(&str, u32, Kind); 1] = [("values", 1, Kind::Message(&ANY_VALUE))];
 static KEY_VALUES: [(&str, u32, Kind); 1] = [("values", 1, Kind::Message(&KEY_VALUE))];
@@ -155,6 +162,51 @@ static EXEMPLAR: [(&str, u32, Kind); 6] = [
     ("asInt", 6, Kind::Sfixed64),
     ("filteredAttributes", 7, Kind::Message(&KEY_VALUE)),
 ];
+
+/// `ExportProfilesServiceRequest` of `v1development`.
+pub(super) static PROFILES: [(&str, u32, Kind); 2] =
+    [("resourceProfiles", 1, Kind::Message(&RESOURCE_PROFILES)), ("dictionary", 2, Kind::Message(&DICTIONARY))];
+static RESOURCE_PROFILES: [(&str, u32, Kind); 2] =
+    [("resource", 1, Kind::Message(&RESOURCE)), ("scopeProfiles", 2, Kind::Message(&SCOPE_PROFILES))];
+static SCOPE_PROFILES: [(&str, u32, Kind); 1] = [("profiles", 2, Kind::Message(&PROFILE))];
+static PROFILE: [(&str, u32, Kind); 7] = [
+    ("sampleType", 1, Kind::Message(&VALUE_TYPE)),
+    ("samples", 2, Kind::Message(&SAMPLE)),
+    ("timeUnixNano", 3, Kind::Fixed64),
+    ("durationNano", 4, Kind::Uint),
+    ("periodType", 5, Kind::Message(&VALUE_TYPE)),
+    ("period", 6, Kind::Int),
+    ("attributeIndices", 11, Kind::Int),
+];
+static VALUE_TYPE: [(&str, u32, Kind); 2] = [("typeStrindex", 1, Kind::Int), ("unitStrindex", 2, Kind::Int)];
+static SAMPLE: [(&str, u32, Kind); 4] = [
+    ("stackIndex", 1, Kind::Int),
+    ("attributeIndices", 2, Kind::Int),
+    ("values", 4, Kind::Int),
+    ("timestampsUnixNano", 5, Kind::Fixed64),
+];
+static DICTIONARY: [(&str, u32, Kind); 6] = [
+    ("mappingTable", 1, Kind::Message(&MAPPING)),
+    ("locationTable", 2, Kind::Message(&LOCATION)),
+    ("functionTable", 3, Kind::Message(&FUNCTION)),
+    ("stringTable", 5, Kind::Text),
+    ("attributeTable", 6, Kind::Message(&KEY_VALUE_AND_UNIT)),
+    ("stackTable", 7, Kind::Message(&STACK)),
+];
+static MAPPING: [(&str, u32, Kind); 4] = [
+    ("memoryStart", 1, Kind::Uint),
+    ("memoryLimit", 2, Kind::Uint),
+    ("fileOffset", 3, Kind::Uint),
+    ("filenameStrindex", 4, Kind::Int),
+];
+static LOCATION: [(&str, u32, Kind); 3] =
+    [("mappingIndex", 1, Kind::Int), ("address", 2, Kind::Uint), ("lines", 3, Kind::Message(&LINE))];
+static LINE: [(&str, u32, Kind); 2] = [("functionIndex", 1, Kind::Int), ("line", 2, Kind::Int)];
+static FUNCTION: [(&str, u32, Kind); 3] =
+    [("nameStrindex", 1, Kind::Int), ("systemNameStrindex", 2, Kind::Int), ("filenameStrindex", 3, Kind::Int)];
+static KEY_VALUE_AND_UNIT: [(&str, u32, Kind); 3] =
+    [("keyStrindex", 1, Kind::Int), ("value", 2, Kind::Message(&ANY_VALUE)), ("unitStrindex", 3, Kind::Int)];
+static STACK: [(&str, u32, Kind); 1] = [("locationIndices", 1, Kind::Int)];
 
 /// Writes the fields of a message.
 struct MessageVisitor<'o> {

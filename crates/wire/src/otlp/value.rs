@@ -49,7 +49,7 @@ fn utf8(bytes: &[u8], index: usize) -> Result<&str, ValueError> {
 }
 
 /// The text of an `AnyValue`; empty for none.
-fn as_text(mut value: Reader<'_>, index: usize) -> Result<Cow<'_, str>, ValueError> {
+pub(super) fn as_text(mut value: Reader<'_>, index: usize) -> Result<Cow<'_, str>, ValueError> {
     let mut last = None;
     let whole = value;
     while let Some(field) = value.field()? {
@@ -60,6 +60,8 @@ fn as_text(mut value: Reader<'_>, index: usize) -> Result<Cow<'_, str>, ValueErr
         1 => utf8(field.bytes()?, index)?.into(),
         7 => STANDARD.encode(field.bytes()?).into(),
         4 => number(field.double()?).into(),
+        // A text of the tables that only profiles have: elsewhere it is the same as none.
+        8 => "".into(),
         _ => {
             let mut out = String::new();
             put_json(whole, index, 0, &mut out)?;

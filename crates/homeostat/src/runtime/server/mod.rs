@@ -171,10 +171,12 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let routes = receiver.router().merge(otlp_receiver.prometheus_router()).merge(top::router(&door));
-    let routes = routes.merge(profiles.receiver.router()).merge(profiles_api.router());
+    let routes = routes.merge(profiles.receiver.router()).merge(profiles.receiver.otlp_http_router());
+    let routes = routes.merge(profiles_api.router());
     let bound = async {
         let server = PrometheusServer::bind(options.spec, api, routes).await?;
-        let otlp_servers = OtlpServers::bind(options.otlp.http, options.otlp.grpc, &otlp_receiver).await?;
+        let (http, grpc) = (options.otlp.http, options.otlp.grpc);
+        let otlp_servers = OtlpServers::bind(http, grpc, &otlp_receiver, &profiles.receiver).await?;
         Ok::<_, ServerError>((server, otlp_servers))
     };
     let (server, otlp_servers) = match bound.await {

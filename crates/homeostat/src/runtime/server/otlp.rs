@@ -1,13 +1,14 @@
-//! OTLP on addresses of its own, where it is asked for. The main address takes it in any case, at Prometheus' path.
+//! OTLP on addresses of its own, where it is asked for. The main address takes it in any case: metrics at Prometheus' path,
+//! profiles where Pyroscope has them.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use homeostat_api::prometheus::{IntakeServer, Protocol, ServeError, ServerSpec};
-use homeostat_sense_receive::{OtlpReceiver, OtlpSettings};
+use homeostat_sense_receive::{OtlpReceiver, OtlpSettings, ProfileReceiver};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::StoreIntake;
+use super::{intake::StoreIntake, profiles::ProfileDoor};
 
 /// How OTLP is taken.
 #[derive(Debug, Default)]
@@ -29,15 +30,18 @@ impl OtlpServers {
     pub(super) async fn bind(
         http: Option<ServerSpec>,
         grpc: Option<ServerSpec>,
-        receiver: &Arc<OtlpReceiver<StoreIntake>>,
+        metrics: &Arc<OtlpReceiver<StoreIntake>>,
+        profiles: &Arc<ProfileReceiver<ProfileDoor>>,
     ) -> Result<Self, ServeError> {
         let mut servers = Self::default();
         if let Some(spec) = http {
-            let server = IntakeServer::bind(spec, Protocol::Http1, receiver.http_router()).await?;
+            let routes = metrics.http_router().merge(profiles.otlp_http_router());
+            let server = IntakeServer::bind(spec, Protocol::Http1, routes).await?;
             servers.0.push(("HTTP", server));
         }
         if let Some(spec) = grpc {
-            let server = IntakeServer::bind(spec, Protocol::Http2, receiver.grpc_router()).await?;
+            let routes = metrics.grpc_router().merge(profiles.otlp_grpc_router());
+            let server = IntakeServer::bind(spec, Protocol::Http2, routes).await?;
             servers.0.push(("gRPC", server));
         }
         Ok(servers)

@@ -1,0 +1,253 @@
+//! The tables of a request, which all its profiles point into by place. Place 0 means "none" in each.
+
+use std::borrow::Cow;
+
+use super::{ATTRIBUTES_MAX, ExportError, room::Room};
+use crate::{
+    otlp::value::{ValueError, as_text},
+    protobuf::{ProtobufError, Reader},
+};
+
+/// Key and value.
+pub(super) type Attribute<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// A function.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Function {
+    pub(super) name: u64,
+    pub(super) file: u64,
+}
+
+/// An executable or library that is mapped into memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mapping {
+    pub(super) start: u64,
+    pub(super) file_offset: u64,
+    pub(super) file: u64,
+}
+
+/// A place in the program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Location {
+    pub(super) mapping: u64,
+    pub(super) address: u64,
+    /// Where its lines begin and end in the list of all.
+    first_line: usize,
+    end_line: usize,
+}
+
+/// A key, a value and its unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawAttribute<'a> {
+    pub(super) key: u64,
+    pub(super) value: Reader<'a>,
+    pub(super) unit: u64,
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(super) struct Dictionary<'a> {
+    texts: Vec<&'a [u8]>,
+    functions: Vec<Function>,
+    mappings: Vec<Mapping>,
+    locations: Vec<Location>,
+    /// Function and line, of all locations; innermost first within each.
+    lines: Vec<(u64, u64)>,
+    attributes: Vec<RawAttribute<'a>>,
+    /// Each a message with its locations.
+    stacks: Vec<Reader<'a>>,
+}
+
+/// Something points to an entry that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} {index} in the dictionary")]
+pub(super) struct Dangling {
+    what: &'static str,
+    index: u64,
+}
+
+fn at<T: Copy>(table: &[T], what: &'static str, index: u64) -> Result<T, Dangling> {
+    let found = usize::try_from(index).ok().and_then(|at| table.get(at)).copied();
+    found.ok_or(Dangling { what, index })
+}
+
+impl<'a> Dictionary<'a> {
+    pub(super) fn read(mut message: Reader<'a>, room: &mut Room) -> Result<Self, ExportError> {
+        let mut tables = Self::default();
+        while let Some(field) = message.field()? {
+            if let 1..=7 = field.number {
+                room.entry(field.offset)?;
+            }
+            match field.number {
+                1 => tables.mappings.push(mapping(field.message()?)?),
+                2 => {
+                    let location = tables.location(field.message()?, room)?;
+                    tables.locations.push(location);
+                }
+                3 => tables.functions.push(function(field.message()?)?),
+                5 => tables.texts.push(field.bytes()?),
+                6 => tables.attributes.push(attribute(field.message()?)?),
+                7 => tables.stacks.push(field.message()?),
+                _ => {}
+            }
+        }
+        Ok(tables)
+    }
+
+    fn location(&mut self, mut message: Reader<'a>, room: &mut Room) -> Result<Location, ExportError> {
+        let mut location = Location { first_line: self.lines.len(), ..Location::default() };
+        while let Some(field) = message.field()? {
+            match field.number {
+                1 => location.mapping = field.uint()?,
+                2 => location.address = field.uint()?,
+                3 => {
+                    room.entry(field.offset)?;
+                    self.lines.push(line(field.message()?)?);
+                }
+                _ => {}
+            }
+        }
+        location.end_line = self.lines.len();
+        Ok(location)
+    }
+
+    /// A text; what is no UTF-8 in it is replaced.
+    pub(super) fn text(&self, index: u64) -> Result<Cow<'a, str>, Dangling> {
+        if index == 0 {
+            return Ok(Cow::Borrowed(""));
+        }
+        at(&self.texts, "text", index).map(String::from_utf8_lossy)
+    }
+
+    pub(super) fn function(&self, index: u64) -> Result<Function, Dangling> {
+        if index == 0 { Ok(Function::default()) } else { at(&self.functions, "function", index) }
+    }
+
+    pub(super) fn mapping(&self, index: u64) -> Result<Mapping, Dangling> {
+        if index == 0 { Ok(Mapping::default()) } else { at(&self.mappings, "mapping", index) }
+    }
+
+    pub(super) fn location_at(&self, index: u64) -> Result<Location, Dangling> {
+        at(&self.locations, "location", index)
+    }
+
+    /// Function and line of a location, innermost first.
+    pub(super) fn lines(&self, location: Location) -> &[(u64, u64)] {
+        self.lines.get(location.first_line..location.end_line).unwrap_or_default()
+    }
+
+    /// The message with a stack's locations; none for the stack that nobody knows.
+    pub(super) fn stack(&self, index: u64) -> Result<Option<Reader<'a>>, Dangling> {
+        if index == 0 { Ok(None) } else { at(&self.stacks, "stack", index).map(Some) }
+    }
+
+    pub(super) fn attribute(&self, index: u64) -> Result<RawAttribute<'a>, Dangling> {
+        at(&self.attributes, "attribute", index)
+    }
+
+    /// A value as text: one of the dictionary's, or what it says itself.
+    pub(super) fn value(&self, value: Reader<'a>) -> Result<Cow<'a, str>, ExportError> {
+        let (mut rest, mut last) = (value, None);
+        while let Some(field) = rest.field()? {
+            last = Some(field);
+        }
+        match last {
+            Some(field) if field.number == 8 => {
+                self.text(field.uint()?).map_err(|dangling| ExportError::Attribute(dangling.to_string()))
+            }
+            _ => as_text(value, 0).map_err(of_value),
+        }
+    }
+
+    /// Attributes of a resource, each with its key and its value as text.
+    pub(super) fn resource(&self, mut message: Reader<'a>) -> Result<Vec<Attribute<'a>>, ExportError> {
+        let mut attributes = Vec::new();
+        while let Some(field) = message.field()? {
+            if field.number == 1 {
+                if attributes.len() == ATTRIBUTES_MAX {
+                    let what = "attributes of a resource";
+                    return Err(ExportError::TooMany { what, limit: ATTRIBUTES_MAX as u64, offset: field.offset });
+                }
+                attributes.push(self.key_value(field.message()?)?);
+            }
+        }
+        Ok(attributes)
+    }
+
+    fn key_value(&self, mut message: Reader<'a>) -> Result<Attribute<'a>, ExportError> {
+        let (mut key, mut value) = (Cow::Borrowed(""), Cow::Borrowed(""));
+        while let Some(field) = message.field()? {
+            match field.number {
+                1 => key = String::from_utf8_lossy(field.bytes()?),
+                2 => value = self.value(field.message()?)?,
+                3 => {
+                    let text = self.text(field.uint()?);
+                    key = text.map_err(|dangling| ExportError::Attribute(dangling.to_string()))?;
+                }
+                _ => {}
+            }
+        }
+        Ok((key, value))
+    }
+}
+
+fn of_value(error: ValueError) -> ExportError {
+    match error {
+        ValueError::Protobuf(source) => ExportError::Malformed { source },
+        ValueError::Fault(fault) => ExportError::Attribute(fault.to_string()),
+    }
+}
+
+fn mapping(mut message: Reader<'_>) -> Result<Mapping, ProtobufError> {
+    let mut mapping = Mapping::default();
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => mapping.start = field.uint()?,
+            3 => mapping.file_offset = field.uint()?,
+            4 => mapping.file = field.uint()?,
+            _ => {}
+        }
+    }
+    Ok(mapping)
+}
+
+fn line(mut message: Reader<'_>) -> Result<(u64, u64), ProtobufError> {
+    let (mut function, mut line) = (0, 0);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => function = field.uint()?,
+            2 => line = field.uint()?,
+            _ => {}
+        }
+    }
+    Ok((function, line))
+}
+
+fn function(mut message: Reader<'_>) -> Result<Function, ProtobufError> {
+    let (mut function, mut system_name) = (Function::default(), 0);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => function.name = field.uint()?,
+            2 => system_name = field.uint()?,
+            3 => function.file = field.uint()?,
+            _ => {}
+        }
+    }
+    if function.name == 0 {
+        function.name = system_name;
+    }
+    Ok(function)
+}
+
+fn attribute(mut message: Reader<'_>) -> Result<RawAttribute<'_>, ProtobufError> {
+    let mut attribute = RawAttribute { key: 0, value: Reader::new(&[]), unit: 0 };
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => attribute.key = field.uint()?,
+            2 => attribute.value = field.message()?,
+            3 => attribute.unit = field.uint()?,
+            _ => {}
+        }
+    }
+    Ok(attribute)
+}
