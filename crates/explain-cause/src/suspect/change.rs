@@ -8,7 +8,7 @@ use crate::{
     weights::{
         BEFORE_S, CHANGE_ALL_VERSIONS_BAD, CHANGE_BEFORE, CHANGE_BROUGHT_THE_PATTERN, CHANGE_JUST_BEFORE,
         CHANGE_LONG_BEFORE, CHANGE_NAMES_SERVICE, CHANGE_ONLY_MOVED_TRAFFIC, CHANGE_VERSION_ALONE_BAD,
-        CHANGE_VERSION_JUDGED, JUST_BEFORE_S, LIKELY, PRIOR_CHANGE,
+        CHANGE_VERSION_JUDGED, JUST_BEFORE_S, LIKELY, PRIOR_CHANGE, WORSE_SHARE,
     },
 };
 
@@ -81,8 +81,11 @@ fn by_version(evidence: &CauseEvidence, version: &VersionName, suspect: &mut Sus
             suspect.because(&CHANGE_VERSION_ALONE_BAD, format!("bad requests: {numbers}"));
             brought_the_pattern(evidence, version, suspect);
         }
-        Some(false) => suspect.because(&CHANGE_ALL_VERSIONS_BAD, format!("bad requests: {numbers}")),
-        None => {}
+        // Two versions that both do well are no experiment: what is bad was not counted here.
+        Some(false) if others.bad_share().is_some_and(|share| WORSE_SHARE <= share) => {
+            suspect.because(&CHANGE_ALL_VERSIONS_BAD, format!("bad requests: {numbers}"));
+        }
+        Some(false) | None => {}
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     evidence::{CauseEvidence, Counted},
     weights::{
         LOAD_CPU_FOLLOWS, LOAD_DOUBLED, LOAD_EVERYWHERE_ALIKE, LOAD_ONE_ALONE, LOAD_RATIO, LOAD_STEADY, PRIOR_LOAD,
+        WORSE_SHARE,
     },
 };
 
@@ -22,9 +23,12 @@ pub(super) fn suspect(evidence: &CauseEvidence) -> Option<Suspect> {
     }
     suspect.because(&LOAD_DOUBLED, format!("{is:.0} requests a second, {was:.0} before"));
     match alike(evidence) {
-        Some(true) => suspect.because(&LOAD_EVERYWHERE_ALIKE, "versions and routes are worse alike".to_owned()),
+        // All of them well is alike too, and says nothing.
+        Some(true) if during.bad_share().is_some_and(|share| WORSE_SHARE <= share) => {
+            suspect.because(&LOAD_EVERYWHERE_ALIKE, "versions and routes are worse alike".to_owned());
+        }
         Some(false) => suspect.because(&LOAD_ONE_ALONE, "one version or route alone is worse".to_owned()),
-        None => {}
+        Some(true) | None => {}
     }
     if let Some((true, good, bad)) = cpu_grew(evidence) {
         suspect.because(&LOAD_CPU_FOLLOWS, format!("the program works {bad:.0} ms a second, {good:.0} before"));

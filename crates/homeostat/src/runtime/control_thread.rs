@@ -273,7 +273,7 @@ impl ControlThread {
         let served = configure.spec.cells.iter().filter(|(id, _)| !of_queries(id));
         lock(&self.shared.totals).name_cells(served.cloned());
         self.shared.indicators.store(Arc::new(Indicated::all_of(&configure.spec)));
-        self.shared.services.store(Arc::new(configure.spec.services.clone()));
+        self.shared.spec.store(Arc::new(configure.spec.clone()));
         if let Some(change) = &configure.change {
             self.recorder.change(change.clone());
         }

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use homeostat_api::backend::{ConfigStatus, StreamItem};
-use homeostat_control::{ControlSpec, ControlledService};
+use homeostat_control::ControlSpec;
 use homeostat_model::{
     CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, Timestamp,
     incident::{CellLatency, Incident, Stage},
@@ -81,8 +81,8 @@ pub(super) struct Shared {
     pub(super) journal_trouble: Mutex<Option<String>>,
     /// How the metrics server is.
     pub(super) metrics: Mutex<MetricsHealth>,
-    /// Services of the configuration in force.
-    pub(super) services: ArcSwap<Vec<ControlledService>>,
+    /// Services and objectives of the configuration in force, and what else control knows of it.
+    pub(super) spec: ArcSwap<ControlSpec>,
     /// Programs whose profiles are taken, as the configuration in force has them.
     pub(super) profiled: ArcSwap<Vec<Profiled>>,
     /// Who looks into incidents, once somebody does.
@@ -123,7 +123,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             journal_trouble: Mutex::new(None),
             metrics: Mutex::default(),
-            services: ArcSwap::default(),
+            spec: ArcSwap::default(),
             profiled: ArcSwap::default(),
             opened: OnceLock::new(),
             indicators: ArcSwap::default(),

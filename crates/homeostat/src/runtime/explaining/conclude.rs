@@ -1,7 +1,7 @@
 //! From what is held about an incident to its explanation.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use homeostat_control::ControlledService;
+use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
 use homeostat_explain_profile::{
     Census, Comparison, Counted, DiffOptions, Evidence, Library, Outcome, Paths, Signs, View, diff,
@@ -43,7 +43,7 @@ pub(super) fn conclude(
     incident: &Incident,
     black_box: Option<&BlackBox>,
     held: &[Held],
-    services: &[ControlledService],
+    spec: &ControlSpec,
     at: Timestamp,
 ) -> Found {
     let read = |of: Sided| {
@@ -58,7 +58,7 @@ pub(super) fn conclude(
         began_at: incident.began_at,
         judged: judged(incident),
         changes: incident.changes.clone(),
-        shapes: black_box.map(|black_box| shapes(incident, black_box, services)).unwrap_or_default(),
+        shapes: black_box.map(|black_box| shapes(incident, black_box, spec)).unwrap_or_default(),
         profiles: None,
         patterns: Vec::new(),
         signals: Vec::new(),
@@ -213,10 +213,13 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use homeostat_model::{IncidentId, Span, incident::Stage, objective::Severity, profile::LabelValue};
+    use homeostat_model::{Span, profile::LabelValue};
 
     use super::{
-        super::watch::{Ring, Window},
+        super::{
+            testing,
+            watch::{Ring, Window},
+        },
         *,
     };
     use crate::config::Profiled;
@@ -253,24 +256,7 @@ mod tests {
     }
 
     fn incident() -> Incident {
-        Incident {
-            id: IncidentId(1),
-            title: "kv is slow".to_owned(),
-            service: "kv".parse().unwrap(),
-            subject: Subject::Objective { objective: "kv-latency".parse().unwrap() },
-            severity: Severity::Page,
-            stage: Stage::Judged,
-            began_at: BEGAN,
-            opened_at: BEGAN + Span::from_secs(1),
-            closed_at: None,
-            evidence: Vec::new(),
-            requests_harmed: 0,
-            requests_total: 0,
-            actions: Vec::new(),
-            changes: Vec::new(),
-            milestones: Vec::new(),
-            explanation: None,
-        }
+        testing::burning("kv", "kv-latency", BEGAN)
     }
 
     fn held(windows: Vec<Window>) -> Vec<Held> {
@@ -292,7 +278,7 @@ mod tests {
     fn concluded(before: &str, since: &str) -> Found {
         let mut all = windows(before, BEGAN - Span::from_mins(2));
         all.extend(windows(since, BEGAN));
-        conclude(&incident(), None, &held(all), &[], BEGAN + Span::from_mins(1))
+        conclude(&incident(), None, &held(all), &ControlSpec::default(), BEGAN + Span::from_mins(1))
     }
 
     #[test]
@@ -318,7 +304,7 @@ mod tests {
 
     #[test]
     fn without_profiles_it_says_so() {
-        let Found { explanation, profiles } = conclude(&incident(), None, &[], &[], BEGAN);
+        let Found { explanation, profiles } = conclude(&incident(), None, &[], &ControlSpec::default(), BEGAN);
         assert!(explanation.hypotheses.is_empty() && profiles.is_empty());
         assert!(explanation.missing.iter().any(|line| line.contains("no profiles of both sides")));
     }

@@ -18,6 +18,8 @@
 mod conclude;
 mod shapes;
 mod sides;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -160,7 +162,7 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
     let concluding = tokio::task::spawn_blocking(move || {
         // The journal is let go before anything that takes time: whoever stops the process closes it.
         let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
-        conclude(&incident, black_box.as_ref(), &held, &shared.services.load(), clock.now())
+        conclude(&incident, black_box.as_ref(), &held, &shared.spec.load(), clock.now())
     });
     let Found { explanation, profiles } = match concluding.await {
         Ok(found) => found,
