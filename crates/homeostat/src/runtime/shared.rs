@@ -131,14 +131,14 @@ impl Shared {
         }
     }
 
-    /// Tells whoever looks into incidents of one that is on disk. When they have too many already, it goes without an
-    /// explanation.
+    /// Tells whoever looks into incidents of one that is on disk. When too many come at once, it goes without an explanation
+    /// unless it is told again in time.
     pub(super) fn tell_opened(&self, incident: Box<Incident>) {
         let is_new = incident.stage < Stage::Recovered && incident.explanation.is_none();
         if let Some(opened) = self.opened.get().filter(|_| is_new) {
             let id = incident.id;
             if opened.try_send(incident).is_err() {
-                tracing::debug!(incident = %id, "nobody has time to look into this incident");
+                tracing::warn!(incident = %id, "too many incidents at once; nobody looks into this one yet");
             }
         }
     }

@@ -12,9 +12,10 @@
 //! Profiles are taken before anything breaks: a canary that was taken back after 150 ms shows nothing afterwards.
 //!
 //! Not here: what a profile means (`explain-profile`), which cause is likely (`explain-cause`), keeping incidents (control).
-//! Invariants: nobody waits for this role, and when it is busy an incident goes without an explanation; memory is bounded
-//! by rings; what is kept is redacted before it enters a ring.
+//! Invariants: nobody waits for this role; an incident that goes without an explanation is told; memory is bounded by rings;
+//! what is kept is redacted before it enters a ring.
 
+mod admission;
 mod conclude;
 mod shapes;
 mod sides;
@@ -24,15 +25,16 @@ mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use homeostat_model::{IncidentId, Span, incident::Incident};
+use homeostat_model::{Span, incident::Incident};
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    admission::{Admission, Admitted},
     conclude::{Found, conclude},
     sides::Held,
     watch::Watcher,
@@ -45,11 +47,9 @@ use crate::config::Profiled;
 const WINDOWS_AFTERWARDS: u64 = 3;
 /// How long a target that answers late is waited for, and the disk that keeps the recording.
 const LATE_ANSWER: Span = Span::from_secs(2);
-/// An incident that was opened longer ago was so before a restart: nothing around it was measured.
-const OPENED_WITHIN: Span = Span::from_secs(60);
-/// Incidents that wait to be looked into: more at once are one big incident.
-const WAITING_MAX: usize = 16;
-/// Incidents looked into at a time: each holds the windows of its service, some MiB.
+/// Incidents on their way here. They are taken as fast as they come; 64 are a burst between two turns of the scheduler.
+const WAITING_MAX: usize = 64;
+/// Incidents concluded at a time, on threads of their own: each unpacks the windows of its service, some 100 MiB at most.
 const AT_A_TIME: usize = 4;
 /// How often the configuration is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
@@ -97,20 +97,20 @@ impl Explaining {
 async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>>, stop: CancellationToken) {
     let mut watchers = BTreeMap::<Profiled, Watcher>::new();
     let (mut under_way, mut leaving) = (JoinSet::new(), JoinSet::new());
-    let mut latest = IncidentId(0);
+    let (mut admission, turns) = (Admission::default(), Arc::new(Semaphore::new(AT_A_TIME)));
     let mut follow = interval(FOLLOW_EVERY);
     follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = follow.tick() => arrange(&mut watchers, &mut leaving, &parts, &stop),
-            Some(incident) = incidents.recv(), if under_way.len() < AT_A_TIME => {
-                let is_news = latest < incident.id
-                    && incident.explanation.is_none()
-                    && parts.clock.now().since(incident.opened_at) <= OPENED_WITHIN;
-                latest = latest.max(incident.id);
-                if is_news {
-                    under_way.spawn(look_into(parts.clone(), incident, held(&watchers)));
+            Some(incident) = incidents.recv() => {
+                match admission.ask(&incident, parts.clock.now(), under_way.len()) {
+                    Admitted::Yes => {
+                        under_way.spawn(look_into(parts.clone(), incident, held(&watchers), Arc::clone(&turns)));
+                    }
+                    Admitted::No(why) => tracing::warn!(incident = %incident.id, why, "not explained"),
+                    Admitted::Known => {}
                 }
             }
             Some(ended) = under_way.join_next(), if !under_way.is_empty() => {
@@ -151,17 +151,20 @@ fn held(watchers: &BTreeMap<Profiled, Watcher>) -> Vec<Held> {
 }
 
 /// Waits for evidence, concludes, and tells control.
-async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Vec<Held>) {
+async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Vec<Held>, turns: Arc<Semaphore>) {
     held.retain(|held| held.profiled.service == incident.service);
     let longest = held.iter().map(|held| held.profiled.window).max();
     // The recording has its last instant when the incident is opened; it is on disk a moment later.
     let windows = longest.map_or(0, |window| window.ns().saturating_mul(WINDOWS_AFTERWARDS));
     sleep(Span::from_ns(windows.saturating_add(LATE_ANSWER.ns())).into()).await;
+    // Waiting costs nothing, concluding does. The semaphore is never closed; without a turn it would be concluded all the same.
+    let turn = turns.acquire_owned().await.ok();
     let (id, clock, shared) = (incident.id, parts.clock, Arc::clone(&parts.shared));
     let journal = parts.late.journal().cloned();
     let concluding = tokio::task::spawn_blocking(move || {
         // The journal is let go before anything that takes time: whoever stops the process closes it.
         let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
+        let _held_until_concluded = turn;
         conclude(&incident, black_box.as_ref(), &held, &shared.spec.load(), clock.now())
     });
     let Found { explanation, profiles } = match concluding.await {
@@ -182,4 +185,51 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
         sleep(Duration::from_secs(1)).await;
     }
     tracing::error!(incident = %id, "control takes nothing; the explanation is lost");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Instant};
+
+    use homeostat_api::backend::ConfigStatus;
+    use homeostat_model::{IncidentId, Timestamp};
+
+    use super::{testing::burning, *};
+
+    fn parts(dir: &std::path::Path) -> ExplainingParts {
+        let clock = Clock::start(None);
+        let shared = Shared::new(ConfigStatus {
+            generation: 1,
+            accepted_at: clock.now(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+            rejected_at: None,
+        });
+        let late = LateParts::new(dir.to_owned(), Vec::new(), String::new());
+        ExplainingParts { clock, shared: Arc::new(shared), inbox: Arc::default(), late: Arc::new(late) }
+    }
+
+    /// Time is tokio's: it jumps whenever all wait for it.
+    #[tokio::test(start_paused = true)]
+    async fn incidents_that_come_at_once_are_all_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let parts = parts(dir.path());
+        let role = Explaining::start(parts.clone());
+        let count = 5 * AT_A_TIME as u64;
+        let now: Timestamp = parts.clock.now();
+        for id in 1..=count {
+            parts.shared.tell_opened(Box::new(Incident { id: IncidentId(id), ..burning("shop", "shop-slow", now) }));
+        }
+        let mut explained = BTreeSet::new();
+        let until = tokio::time::Instant::now() + Duration::from_mins(1);
+        while (explained.len() as u64) < count && tokio::time::Instant::now() < until {
+            sleep(Duration::from_millis(100)).await;
+            for message in parts.inbox.take(Instant::now()).messages {
+                let Message::Explained { incident, .. } = message else { panic!("{message:?}") };
+                explained.insert(incident.0);
+            }
+        }
+        assert_eq!(explained, (1..=count).collect());
+        role.stop().await;
+    }
 }

@@ -1,0 +1,102 @@
+//! Which incidents are looked into: each once, while it is young, and not too many at a time.
+//!
+//! Control tells of an incident whenever its record changes, and after a restart of those that it finds open.
+//!
+//! Invariant: an incident that is refused is refused once and with a reason.
+
+use std::collections::BTreeSet;
+
+use homeostat_model::{IncidentId, Span, Timestamp, incident::Incident};
+
+/// An incident that was opened longer ago was so before a restart: nothing around it was measured.
+const OPENED_WITHIN: Span = Span::from_secs(60);
+/// Incidents that are looked into at a time, most of which wait for the windows around them to end: each some KiB. As many
+/// services in trouble within half a minute are one big incident.
+const UNDER_WAY_MAX: usize = 64;
+/// Incidents that are remembered, so that they are not looked into again: those of an hour of one a second.
+const KNOWN_MAX: usize = 3_600;
+const _: () = assert!(UNDER_WAY_MAX < KNOWN_MAX);
+
+/// Whether an incident is looked into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    Yes,
+    /// It is looked into already, was so before, or was refused.
+    Known,
+    /// It is not, and this is why.
+    No(String),
+}
+
+/// Remembers who was here.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    known: BTreeSet<IncidentId>,
+}
+
+impl Admission {
+    /// Whether to look into an incident now, while so many are under way.
+    pub(super) fn ask(&mut self, incident: &Incident, now: Timestamp, under_way: usize) -> Admitted {
+        if incident.explanation.is_some() || !self.known.insert(incident.id) {
+            return Admitted::Known;
+        }
+        while KNOWN_MAX < self.known.len() {
+            self.known.pop_first();
+        }
+        let age = now.since(incident.opened_at);
+        if OPENED_WITHIN < age {
+            return Admitted::No(format!(
+                "it was opened {:.0} s ago, before anything was measured here",
+                age.secs_f64()
+            ));
+        }
+        if UNDER_WAY_MAX <= under_way {
+            return Admitted::No(format!("{under_way} others are looked into already"));
+        }
+        Admitted::Yes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::explanation::Explanation;
+
+    use super::{super::testing::burning, *};
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+    fn opened(id: u64, at: Timestamp) -> Incident {
+        Incident { id: IncidentId(id), ..burning("shop", "shop-latency", at) }
+    }
+
+    #[test]
+    fn each_is_looked_into_once_in_any_order() {
+        let mut admission = Admission::default();
+        for id in [2, 1, 3] {
+            assert_eq!(admission.ask(&opened(id, NOW), NOW, 0), Admitted::Yes);
+            assert_eq!(admission.ask(&opened(id, NOW), NOW, 1), Admitted::Known);
+        }
+        let explained = Incident { explanation: Some(Explanation::default()), ..opened(4, NOW) };
+        assert_eq!(admission.ask(&explained, NOW, 0), Admitted::Known);
+    }
+
+    #[test]
+    fn old_ones_and_those_beyond_the_limit_are_refused_once_with_a_reason() {
+        let mut admission = Admission::default();
+        let old = opened(1, NOW - OPENED_WITHIN - Span::from_secs(1));
+        let Admitted::No(why) = admission.ask(&old, NOW, 0) else { panic!("it is old") };
+        assert!(why.contains("61 s ago"), "{why}");
+        assert_eq!(admission.ask(&old, NOW, 0), Admitted::Known);
+        let Admitted::No(why) = admission.ask(&opened(2, NOW), NOW, UNDER_WAY_MAX) else { panic!("too many") };
+        assert!(why.contains("64 others"), "{why}");
+        assert_eq!(admission.ask(&opened(3, NOW), NOW, UNDER_WAY_MAX - 1), Admitted::Yes);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut admission = Admission::default();
+        for id in 1..=2 * KNOWN_MAX as u64 {
+            assert_eq!(admission.ask(&opened(id, NOW), NOW, 0), Admitted::Yes);
+        }
+        assert_eq!(admission.known.len(), KNOWN_MAX);
+    }
+}
