@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use homeostat_explain_profile::{Case, Census, Comparison, Counted, Evidence, NO_FAULT, Paths, Signs, View, Words};
+use homeostat_explain_profile::{Case, Evidence, NO_FAULT, Observed, Signs, Words};
 use homeostat_model::profile::{Frame, LabelValue, Profile, Stack, Text};
 use homeostat_wire::pprof::{self, PprofLimits};
 use serde::Deserialize;
@@ -126,8 +126,7 @@ impl Episode {
 
 /// One side of a change, read.
 struct Read {
-    view: View,
-    paths: Paths,
+    observed: Observed,
     words: Words,
 }
 
@@ -183,8 +182,6 @@ fn program_episodes(folder: &Path, program: &Program, names: Names) -> Result<Ve
 }
 
 fn episode(line: &Line, program: &Program, before: &Read, now: Read) -> Episode {
-    let both = Comparison::of(before.view.clone(), now.view);
-    let paths = before.paths.added(&now.paths, both.kept);
     let mut faults = vec![line.fault.clone()];
     faults.extend(line.also.iter().cloned());
     faults.retain(|fault| fault != "none");
@@ -200,7 +197,7 @@ fn episode(line: &Line, program: &Program, before: &Read, now: Read) -> Episode 
         intensity: line.intensity,
         load: line.load,
         seconds: line.windows.unwrap_or(1.0) * line.window_seconds.unwrap_or(0.0),
-        signs: Signs::of(&both, paths),
+        signs: Signs::of_sides(&before.observed, &now.observed),
         words: now.words,
     }
 }
@@ -219,16 +216,15 @@ fn side(folder: &Path, line: &Line, program: &Program, names: Names) -> Result<R
         }))
     };
     let cpu = open("cpu")?.ok_or_else(|| format!("{}: episode {} has no CPU profile", folder.display(), line.id))?;
-    let column = ["samples", "cpu"].iter().find_map(|kind| cpu.column(kind)).unwrap_or(0);
     let mut evidence: Evidence =
         line.evidence.iter().filter_map(|(name, value)| Some((name.clone(), (*value)?))).collect();
     if let (Some(windows), Some(seconds)) = (line.windows, line.window_seconds) {
         evidence.entry("seconds".to_owned()).or_insert(windows * seconds);
     }
-    let census = open("census")?.map(|census| Census::of(&census, 0, snapshots(&census, &evidence)));
-    let mut paths = Paths::default();
-    paths.add(&cpu, column);
-    Ok(Read { view: View { cpu: Counted::of(&cpu, column), census, evidence }, paths, words: Words::of(&cpu, column) })
+    let census = open("census")?;
+    let moments = census.as_ref().map_or(1.0, |census| snapshots(census, &evidence));
+    let observed = Observed::new([&cpu], evidence).with_census(&census, moments);
+    Ok(Read { observed, words: Words::of(&cpu, cpu.samples_column()) })
 }
 
 /// How many moments a census holds: as was said, or as many as make its sum the number that the runtime told.

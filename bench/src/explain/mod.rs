@@ -13,7 +13,7 @@ mod splits;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use homeostat_explain_profile::{Library, group_cases};
+use homeostat_explain_profile::{DETECTORS, Library, group_cases};
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
         put(&mut report, &["splits", name], json!(found));
     }
     headline(&mut report);
+    put(&mut report, &["rules"], rules());
     parts(&mut report, &development);
     put(&mut report, &["groups"], groups(&development));
     if !args.quick {
@@ -192,6 +193,14 @@ fn ship(development: &[&Episode], file: &std::path::Path) -> Result<(), Failed> 
     fs::write(file, library.write())?;
     println!("{} cases of {} programs written to {}", library.cases.len(), library.programs().len(), file.display());
     Ok(())
+}
+
+/// The rules with the limits that the figures were measured with.
+fn rules() -> Value {
+    let rule = |detector: &&homeostat_explain_profile::Detector| {
+        json!({ "pattern": detector.pattern, "looks_at": detector.looks_at, "limits": detector.limits })
+    };
+    DETECTORS.iter().map(rule).collect()
 }
 
 /// Groups of faults as if nobody had named them, against their patterns and their programs.

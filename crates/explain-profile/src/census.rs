@@ -45,20 +45,26 @@ const OTHER: &str = "other";
 
 /// A census: counts of one moment, on average.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Census {
+pub(crate) struct Census {
     /// By reason.
-    pub reasons: BTreeMap<String, f64>,
+    pub(crate) reasons: BTreeMap<String, f64>,
     /// By reason and the application's function that waits.
-    pub places: BTreeMap<(String, String), f64>,
-    /// How many moments were looked at.
-    pub snapshots: f64,
+    pub(crate) places: BTreeMap<(String, String), f64>,
 }
 
 impl Census {
-    /// Counts a profile of goroutines or threads that is the sum of so many moments (at least one).
-    pub fn of(profile: &Profile, column: usize, snapshots: f64) -> Self {
-        let snapshots = snapshots.max(1.0);
-        let mut census = Self { snapshots, ..Self::default() };
+    /// Counts profiles of goroutines or threads that hold so many moments together (at least one); `None` without profiles.
+    pub(crate) fn of<'a>(profiles: impl IntoIterator<Item = &'a Profile>, moments: f64) -> Option<Self> {
+        let snapshots = moments.max(1.0);
+        profiles.into_iter().fold(None, |census: Option<Self>, profile| {
+            let mut census = census.unwrap_or_default();
+            census.add(profile, snapshots);
+            Some(census)
+        })
+    }
+
+    fn add(&mut self, profile: &Profile, snapshots: f64) {
+        let column = profile.samples_column();
         for row in profile.rows() {
             let count = row.values.get(column).copied().unwrap_or(0).max(0) as f64 / snapshots;
             let (mut reason, mut function) = (None, None);
@@ -71,19 +77,18 @@ impl Census {
                 }
             }
             let reason = reason.unwrap_or(OTHER).to_owned();
-            *census.reasons.entry(reason.clone()).or_default() += count;
-            *census.places.entry((reason, function.unwrap_or_default())).or_default() += count;
+            *self.reasons.entry(reason.clone()).or_default() += count;
+            *self.places.entry((reason, function.unwrap_or_default())).or_default() += count;
         }
-        census
     }
 
     /// How many wait for this reason.
-    pub fn waiting(&self, reason: &str) -> f64 {
+    pub(crate) fn waiting(&self, reason: &str) -> f64 {
         self.reasons.get(reason).copied().unwrap_or(0.0)
     }
 
     /// All of them.
-    pub fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         self.reasons.values().sum()
     }
 }
@@ -104,17 +109,18 @@ mod tests {
     #[test]
     fn the_innermost_frame_that_tells_counts() {
         let census = Census::of(
-            &profile(
+            [&profile(
                 "net/http.(*conn).serve;main.get;sync.(*Mutex).Lock;sync.(*Mutex).lockSlow;sync.runtime_SemacquireMutex;runtime.gopark 8
                  main.wait;sync.(*WaitGroup).Wait;runtime.gopark 2
                  net/http.(*conn).serve;net/http.(*connReader).Read;internal/poll.(*FD).Read;internal/poll.runtime_pollWait;runtime.gopark 6
                  main.loop;runtime.selectgo;runtime.gopark 2
                  do_it;futex_wait_queue 4
                  what_is_this 2",
-            ),
-            0,
+            )],
             2.0,
-        );
+        )
+        .unwrap();
+        assert_eq!(Census::of([], 1.0), None);
         let found: Vec<_> = census.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
         assert_eq!(found, [("lock", 6.0), ("network", 3.0), ("other", 1.0), ("select", 1.0), ("wait_group", 1.0)]);
         assert!((census.places[&("lock".to_owned(), "main.get".to_owned())] - 4.0).abs() < 1e-12);

@@ -12,18 +12,18 @@ pub(crate) mod tsne;
 use crate::{case::Case, retrieve::Index};
 
 /// Changes that are grouped at once: 4,000 x 4,000 distances of eight bytes are 128 MB.
-pub const EPISODES_MAX: usize = 4_000;
+pub(crate) const EPISODES_MAX: usize = 4_000;
 
 /// Distances between all pairs.
 #[derive(Clone, Debug)]
-pub struct Distances {
+pub(crate) struct Distances {
     count: usize,
     values: Vec<f64>,
 }
 
 impl Distances {
     /// Asks for each pair once; a distance that is no number counts as far away.
-    pub fn new(count: usize, distance: impl Fn(usize, usize) -> f64) -> Self {
+    pub(crate) fn new(count: usize, distance: impl Fn(usize, usize) -> f64) -> Self {
         let count = count.min(EPISODES_MAX);
         let mut values = vec![0.0; count * count];
         for a in 0..count {
@@ -57,7 +57,7 @@ impl Distances {
 }
 
 /// Groups by density; `None` for those that belong to no group. Groups are numbered by their first member.
-pub fn group(distances: &Distances, members_min: usize) -> Vec<Option<usize>> {
+pub(crate) fn group(distances: &Distances, members_min: usize) -> Vec<Option<usize>> {
     hdbscan::labels(distances, members_min.max(2))
 }
 

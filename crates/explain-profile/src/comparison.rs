@@ -22,55 +22,55 @@ const KEPT: (f64, f64) = (0.1, 1.25);
 
 /// What is known about one side.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub(crate) struct View {
     /// Samples of CPU time.
-    pub cpu: Counted,
+    pub(crate) cpu: Counted,
     /// Who waits, when that was counted.
-    pub census: Option<Census>,
+    pub(crate) census: Option<Census>,
     /// Everything else.
-    pub evidence: Evidence,
+    pub(crate) evidence: Evidence,
 }
 
 /// A key's share on both sides, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share {
+pub(crate) struct Share {
     /// Before.
-    pub base: f64,
+    pub(crate) base: f64,
     /// Now.
-    pub now: f64,
+    pub(crate) now: f64,
     /// Now beyond what was kept of before.
-    pub added: f64,
+    pub(crate) added: f64,
     /// How much `added` differs by chance (one standard deviation).
-    pub noise: f64,
+    pub(crate) noise: f64,
 }
 
 impl Share {
     /// Added beyond this many standard deviations, or zero; the sign is that of `added`.
-    pub fn beyond(&self, deviations: f64) -> f64 {
+    pub(crate) fn beyond(&self, deviations: f64) -> f64 {
         self.added.signum() * (self.added.abs() - deviations * self.noise).max(0.0)
     }
 }
 
 /// Both sides.
 #[derive(Clone, Debug)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// Before.
-    pub base: View,
+    pub(crate) base: View,
     /// Now.
-    pub now: View,
+    pub(crate) now: View,
     /// What unchanged work has of its share before.
-    pub kept: f64,
+    pub(crate) kept: f64,
 }
 
 impl Comparison {
     /// Puts two sides together.
-    pub fn of(base: View, now: View) -> Self {
+    pub(crate) fn of(base: View, now: View) -> Self {
         let kept = kept(&base.cpu, &now.cpu);
         Self { base, now, kept }
     }
 
     /// A key of `counted` on both sides.
-    pub fn share(&self, key: &str) -> Share {
+    pub(crate) fn share(&self, key: &str) -> Share {
         let side = |counted: &Counted| -> Vec<(f64, f64)> {
             let under = counted.keys.get(key).map_or(&[][..], Vec::as_slice);
             let count = |at: usize| under.get(at).copied().unwrap_or(0.0);
@@ -82,13 +82,13 @@ impl Comparison {
     }
 
     /// A metric on both sides; `None` when one of them does not have it.
-    pub fn metric(&self, name: &str) -> Option<(f64, f64)> {
+    pub(crate) fn metric(&self, name: &str) -> Option<(f64, f64)> {
         let metric = METRICS.iter().find(|metric| metric.name == name)?;
         Some((read(&self.base.evidence, metric)?, read(&self.now.evidence, metric)?))
     }
 
     /// By which factor a metric grew, with what is too little to matter added on both sides.
-    pub fn ratio(&self, name: &str) -> Option<f64> {
+    pub(crate) fn ratio(&self, name: &str) -> Option<f64> {
         let metric = METRICS.iter().find(|metric| metric.name == name)?;
         let (base, now) = self.metric(name)?;
         Some((now + metric.little) / (base + metric.little))
@@ -100,12 +100,12 @@ impl Comparison {
     }
 
     /// How many wait for a reason on both sides; `None` without a census of both.
-    pub fn waiting(&self, reason: &str) -> Option<(f64, f64)> {
+    pub(crate) fn waiting(&self, reason: &str) -> Option<(f64, f64)> {
         Some((self.base.census.as_ref()?.waiting(reason), self.now.census.as_ref()?.waiting(reason)))
     }
 
     /// Both censuses.
-    pub fn census(&self) -> Option<(&Census, &Census)> {
+    pub(crate) fn census(&self) -> Option<(&Census, &Census)> {
         Some((self.base.census.as_ref()?, self.now.census.as_ref()?))
     }
 }

@@ -16,14 +16,14 @@ macro_rules! concepts {
         /// What code does, whoever wrote it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Concept { $($(#[$doc])* $name,)* }
+        pub(crate) enum Concept { $($(#[$doc])* $name,)* }
 
         impl Concept {
             /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// Its name for people and for keys.
-            pub const fn name(self) -> &'static str {
+            pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
@@ -187,7 +187,7 @@ concepts! {
 
 impl Concept {
     /// The concepts of a name as `frame` gives it.
-    pub fn of(name: &str) -> Vec<Self> {
+    pub(crate) fn of(name: &str) -> Vec<Self> {
         let has = |concept: &&Self| concept.globs().split_ascii_whitespace().any(|glob| matches(glob, name));
         Self::ALL.iter().filter(has).copied().collect()
     }
@@ -264,6 +264,6 @@ mod tests {
                 assert!(Concept::of(name).contains(&concept), "{name}: {:?}", Concept::of(name));
             }
         }
-        assert_eq!(Concept::of(crate::APPLICATION), []);
+        assert_eq!(Concept::of(crate::frame::APPLICATION), []);
     }
 }

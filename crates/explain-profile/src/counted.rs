@@ -44,7 +44,7 @@ struct Keys {
 
 /// Samples of one side.
 #[derive(Clone, Debug, Default)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Samples of each window.
     pub(crate) windows: Vec<f64>,
     /// For each key its samples in each window.
@@ -52,33 +52,20 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Counts one column of a profile.
-    pub fn of(profile: &Profile, column: usize) -> Self {
-        let mut counted = Self::default();
-        counted.add(profile, column);
-        counted
-    }
-
-    /// Counts profiles, each with its column, as windows of one side.
-    pub fn of_all<'a>(profiles: impl IntoIterator<Item = (&'a Profile, usize)>) -> Self {
-        let mut counted = Self::default();
-        profiles.into_iter().for_each(|(profile, column)| counted.add(profile, column));
-        counted
-    }
-
     /// Samples in all windows.
-    pub fn samples(&self) -> f64 {
+    pub(crate) fn samples(&self) -> f64 {
         self.windows.iter().sum()
     }
 
     /// Share of all samples under a key, 0 to 1; 0 without samples.
-    pub fn share(&self, key: &str) -> f64 {
+    pub(crate) fn share(&self, key: &str) -> f64 {
         let samples = self.samples();
         let under: f64 = self.keys.get(key).map_or(0.0, |windows| windows.iter().sum());
         if samples == 0.0 { 0.0 } else { under / samples }
     }
 
-    fn add(&mut self, profile: &Profile, column: usize) {
+    /// Counts one column of a profile: a window of its own, or as many as its labels tell.
+    pub(crate) fn add(&mut self, profile: &Profile, column: usize) {
         let nodes = Nodes::of(profile);
         let first = self.windows.len();
         let mut windows = HashMap::<LabelSet, usize>::new();

@@ -80,7 +80,7 @@ pub struct Finding {
 
 impl Detector {
     /// Looks at a change.
-    pub fn look(&self, both: &Comparison) -> Finding {
+    pub(crate) fn look(&self, both: &Comparison) -> Finding {
         let mut look = Look { both, limits: self.limits, evidence: Vec::new() };
         let strength = (self.look)(&mut look);
         let strength = if strength.is_finite() { strength.clamp(0.0, STRENGTH_MAX) } else { 0.0 };
@@ -239,6 +239,7 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::View;
 
     #[test]
     fn tables_are_whole() {
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn nothing_measured_is_nothing_seen() {
         for detector in DETECTORS {
-            let seen = detector.look(&Comparison::of(crate::View::default(), crate::View::default()));
+            let seen = detector.look(&Comparison::of(View::default(), View::default()));
             assert!(seen.strength < 1.0, "{seen:?}");
         }
     }

@@ -18,10 +18,11 @@ use crate::{
     comparison::Comparison,
     concept::Concept,
     detect::{DETECTORS, Finding},
+    observed::Observed,
     paths::Path,
     retrieve::{Index, Retrieved},
     thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
-    vector::{Vector, added_all},
+    vector::{Vector, added_all, vector},
 };
 
 /// Patterns that are named at most: a person checks three.
@@ -95,11 +96,16 @@ pub struct Signs {
 }
 
 impl Signs {
-    /// Looks at a change.
-    pub fn of(both: &Comparison, paths: Vec<Path>) -> Self {
+    /// Looks at a change from one side to another.
+    pub fn of_sides(base: &Observed, now: &Observed) -> Self {
+        let both = Comparison::of(base.view.clone(), now.view.clone());
+        Self::of(&both, base.paths.added(&now.paths, both.kept))
+    }
+
+    fn of(both: &Comparison, paths: Vec<Path>) -> Self {
         Self {
             findings: DETECTORS.iter().map(|detector| detector.look(both)).collect(),
-            vector: crate::vector(both),
+            vector: vector(both),
             paths,
             harm: harm(both),
             stranger: stranger(both),

@@ -21,14 +21,14 @@ mod go;
 mod rust;
 
 /// What all frames of the application are called.
-pub const APPLICATION: &str = "<app>";
+pub(crate) const APPLICATION: &str = "<app>";
 
 /// Longest name that is taken apart; beyond, a frame counts as the application's. Generic Rust names reach some kilobytes.
 const NAME_BYTES_MAX: usize = 16 * 1024;
 
 /// Whose code it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Of this program alone.
     Application,
     /// A language's runtime or standard library, libc, or a library that many programs share.
@@ -39,12 +39,12 @@ pub enum Origin {
 
 /// A frame as it can be compared between programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// Whose.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The name without what differs from build to build (closures' numbers, hashes, type arguments); [`APPLICATION`] for
     /// the application's.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Place {
@@ -63,7 +63,7 @@ impl Place {
 
 /// Places a frame by its function's name and by its module (both may be empty). `in_kernel` says that a frame further out is
 /// the kernel's.
-pub fn place(function: &str, module: &str, in_kernel: bool) -> Place {
+pub(crate) fn place(function: &str, module: &str, in_kernel: bool) -> Place {
     let module = module.rsplit('/').next().unwrap_or_default();
     if function.is_empty() || NAME_BYTES_MAX < function.len() {
         return by_module(module);

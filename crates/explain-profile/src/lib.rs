@@ -7,6 +7,13 @@
 //! and when the difference is large enough to matter.
 //!
 //! Not here: sums and pictures (`profile`), causes (`explain-cause`), where profiles come from.
+//!
+//! ```text
+//! Observed, Observed ─▶ Signs ─▶ explain ─▶ Explanation        which pattern a change follows (Library: cases that are known)
+//! windows, windows   ─▶ diff  ─▶ Diff                          which functions moved
+//! DETECTORS                                                   the rules with their limits, for people
+//! Words, groups, majority; Index, explain_with; group_cases    what an evaluation needs besides (bench)
+//! ```
 
 mod baseline;
 mod case;
@@ -20,6 +27,7 @@ mod diff;
 mod evidence;
 mod explain;
 mod frame;
+mod observed;
 mod paths;
 mod retrieve;
 mod special;
@@ -30,17 +38,13 @@ mod vector;
 
 pub use baseline::{Words, groups, majority};
 pub use case::{BadLibrary, Case, Library, NO_FAULT, line};
-pub use census::Census;
-pub use cluster::{Distances, EPISODES_MAX, group, group_cases};
-pub use comparison::{Comparison, Share, View};
-pub use concept::Concept;
-pub use counted::Counted;
+pub use cluster::group_cases;
 pub use detect::{DETECTORS, Detector, Finding};
 pub use diff::{Compared, Diff, DiffOptions, Moved, Side, Way, diff};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Named, Outcome, PATTERNS_MAX, Signs, explain, explain_with};
-pub use frame::{APPLICATION, Origin, Place, place};
-pub use paths::{Path, Paths};
-pub use retrieve::{Index, Neighbour, Retrieved, patterns};
+pub use observed::Observed;
+pub use paths::Path;
+pub use retrieve::{Index, Neighbour, Retrieved};
 pub use thresholds::Threshold;
-pub use vector::{Vector, vector};
+pub use vector::Vector;

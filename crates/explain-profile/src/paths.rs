@@ -25,14 +25,14 @@ pub type Path = Vec<String>;
 
 /// Samples by path.
 #[derive(Clone, Debug, Default)]
-pub struct Paths {
+pub(crate) struct Paths {
     samples: BTreeMap<Path, f64>,
     sum: f64,
 }
 
 impl Paths {
     /// Counts one column of a profile.
-    pub fn add(&mut self, profile: &Profile, column: usize) {
+    pub(crate) fn add(&mut self, profile: &Profile, column: usize) {
         for row in profile.rows() {
             let samples = row.values.get(column).copied().unwrap_or(0).max(0) as f64;
             if 0.0 < samples {
@@ -43,7 +43,7 @@ impl Paths {
     }
 
     /// The paths that `now` has beyond what was kept of these, the largest first.
-    pub fn added(&self, now: &Self, kept: f64) -> Vec<Path> {
+    pub(crate) fn added(&self, now: &Self, kept: f64) -> Vec<Path> {
         let share = |paths: &Self, path: &Path| paths.samples.get(path).map_or(0.0, |samples| samples / paths.sum);
         let mut added: Vec<(f64, &Path)> = now
             .samples

@@ -12,7 +12,7 @@
 //! Not here: detectors, which speak first (`detect`); how both are joined (`explain`).
 //! Invariant: blocks that one of two vectors does not have at all do not count against their likeness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -186,11 +186,6 @@ fn vote(found: &[(f64, &Case)]) -> Retrieved {
     let first = votes.first().map(|(pattern, _)| pattern.clone());
     let likeness = neighbours.iter().filter(|n| Some(&n.pattern) == first.as_ref()).map(|n| n.likeness).next();
     Retrieved { neighbours, votes, likeness: likeness.unwrap_or(0.0) }
-}
-
-/// Patterns of which a library has cases.
-pub fn patterns(library: &Library) -> BTreeSet<&str> {
-    library.cases.iter().map(|case| case.pattern.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -28,5 +28,7 @@ pub(crate) fn profile(lines: &str) -> Profile {
 
 /// The same, counted.
 pub(crate) fn folded(lines: &str) -> Counted {
-    Counted::of(&profile(lines), 0)
+    let mut counted = Counted::default();
+    counted.add(&profile(lines), 0);
+    counted
 }

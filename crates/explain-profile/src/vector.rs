@@ -43,7 +43,7 @@ const GROWTH_FULL: f64 = 8.0;
 const GROWTH_NONE: f64 = 1.25;
 
 /// The vector of a change.
-pub fn vector(comparison: &Comparison) -> Vector {
+pub(crate) fn vector(comparison: &Comparison) -> Vector {
     let mut entries = Vector::new();
     let keys = comparison.base.cpu.keys.keys().chain(comparison.now.cpu.keys.keys());
     for key in keys.filter(|key| transferable(key)) {

@@ -170,6 +170,13 @@ impl Profile {
         self.types.iter().position(|value_type| value_type.kind == kind)
     }
 
+    /// The column that counts how often something was met: samples, objects of allocation profiles, goroutines or threads of a
+    /// census; the first one of a profile that counts nothing of the kind.
+    pub fn samples_column(&self) -> usize {
+        let counts = ["samples", "contentions", "alloc_objects", "goroutine", "goroutines", "threads"];
+        counts.iter().find_map(|kind| self.column(kind)).unwrap_or(0)
+    }
+
     /// All texts.
     pub fn strings(&self) -> &Strings {
         &self.strings

@@ -191,7 +191,7 @@ fn compare(asked: &Compare) -> Result<(), Failed> {
     }
     let (good, bad) = (read_all(&asked.good, common)?, read_all(&asked.bad, common)?);
     let columns = |windows: &[Profile]| -> Result<Vec<usize>, Failed> {
-        windows.iter().map(|window| column(window, how.column.as_deref(), samples_column(window))).collect()
+        windows.iter().map(|window| column(window, how.column.as_deref(), window.samples_column())).collect()
     };
     let (good_columns, bad_columns) = (columns(&good)?, columns(&bad)?);
     let windows =
@@ -224,12 +224,6 @@ fn compare(asked: &Compare) -> Result<(), Failed> {
 
 fn in_json(found: &Diff) -> Result<String, Failed> {
     serde_json::to_string_pretty(found).map_err(|error| error.to_string())
-}
-
-/// The column that counts samples; profiles of allocations count objects.
-fn samples_column(profile: &Profile) -> usize {
-    let counts = ["samples", "contentions", "alloc_objects"];
-    counts.iter().find_map(|kind| profile.column(kind)).unwrap_or(0)
 }
 
 fn column(profile: &Profile, wanted: Option<&str>, default: usize) -> Result<usize, Failed> {

@@ -6,14 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use homeostat_explain_profile::{
-    Census, Comparison, Counted, Evidence, Explanation, Outcome, Paths, Signs, View, explain,
-};
+use homeostat_explain_profile::{Evidence, Explanation, Observed, Outcome, Signs, explain};
 use homeostat_model::profile::Profile;
 use homeostat_wire::pprof::{self, PprofLimits};
 use serde::Deserialize;
 
-use super::samples_column;
 use crate::cli::{
     case::Place,
     render::{Style, plain, wrap},
@@ -78,25 +75,14 @@ pub(crate) fn look(sides: &Sides) -> Result<Signs, String> {
         Some(file) => evidence(file)?,
         None => EvidenceFile::default(),
     };
-    let (base, now) = (read(&sides.base)?, read(&sides.now)?);
-    let census = |file: Option<&PathBuf>, evidence: &Evidence| -> Result<Option<Census>, String> {
-        let snapshots = evidence.get("census_snapshots").copied().unwrap_or(1.0);
-        let profile = file.map(|file| read(file)).transpose()?;
-        Ok(profile.map(|profile| Census::of(&profile, 0, snapshots)))
+    let side = |cpu: &Path, census: Option<&PathBuf>, evidence: Evidence| -> Result<Observed, String> {
+        let moments = evidence.get("census_snapshots").copied().unwrap_or(1.0);
+        let census = census.map(|file| read(file)).transpose()?;
+        Ok(Observed::new([&read(cpu)?], evidence).with_census(&census, moments))
     };
-    let (census_base, census_now) =
-        (census(sides.census_base.as_ref(), &evidence.base)?, census(sides.census_now.as_ref(), &evidence.now)?);
-    let (mut paths_base, mut paths_now) = (Paths::default(), Paths::default());
-    paths_base.add(&base, samples_column(&base));
-    paths_now.add(&now, samples_column(&now));
-    let view = |profile: &Profile, census, evidence| View {
-        cpu: Counted::of(profile, samples_column(profile)),
-        census,
-        evidence,
-    };
-    let both = Comparison::of(view(&base, census_base, evidence.base), view(&now, census_now, evidence.now));
-    let paths = paths_base.added(&paths_now, both.kept);
-    Ok(Signs::of(&both, paths))
+    let base = side(&sides.base, sides.census_base.as_ref(), evidence.base)?;
+    let now = side(&sides.now, sides.census_now.as_ref(), evidence.now)?;
+    Ok(Signs::of_sides(&base, &now))
 }
 
 fn read(file: &Path) -> Result<Profile, String> {

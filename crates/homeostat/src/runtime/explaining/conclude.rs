@@ -4,8 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
 use homeostat_explain_profile::{
-    Census, Comparison, Counted, DiffOptions, Evidence, Library, Outcome, Paths, Signs, View, diff,
-    explain as explain_profile,
+    DiffOptions, Evidence, Library, Observed, Outcome, Signs, diff, explain as explain_profile,
 };
 use homeostat_model::{
     Timestamp, VersionName,
@@ -95,31 +94,21 @@ struct Compared {
 }
 
 fn compare(windows: &[Read]) -> Compared {
-    let of = |side: ProfileSide, measured: Measured| -> Vec<(&Profile, usize)> {
+    let of = |side: ProfileSide, measured: Measured| -> Vec<&Profile> {
         let there = windows.iter().filter(|read| read.of.side == side && read.of.window.measured == measured);
-        there.map(|read| (&read.profile, samples(&read.profile))).collect()
+        there.map(|read| &read.profile).collect()
     };
-    let view = |side| {
+    let observed = |side| {
         let census = of(side, Measured::Goroutines);
-        let snapshots = census.len() as f64;
-        View {
-            cpu: Counted::of_all(of(side, Measured::Cpu)),
-            census: merge(census.iter().map(|(profile, _)| *profile))
-                .map(|sum| Census::of(&sum, samples(&sum), snapshots)),
-            evidence: Evidence::new(),
-        }
+        let moments = census.len() as f64;
+        Observed::new(of(side, Measured::Cpu), Evidence::new()).with_census(census, moments)
     };
-    let both = Comparison::of(view(ProfileSide::Good), view(ProfileSide::Bad));
-    let paths = |side| {
-        let mut paths = Paths::default();
-        for (profile, column) in of(side, Measured::Cpu) {
-            paths.add(profile, column);
-        }
-        paths
+    let signs = Signs::of_sides(&observed(ProfileSide::Good), &observed(ProfileSide::Bad));
+    let said = explain_profile(&signs, &Library::shipped());
+    let columns = |side| -> Vec<(&Profile, usize)> {
+        of(side, Measured::Cpu).into_iter().map(|profile| (profile, profile.samples_column())).collect()
     };
-    let added = paths(ProfileSide::Good).added(&paths(ProfileSide::Bad), both.kept);
-    let said = explain_profile(&Signs::of(&both, added), &Library::shipped());
-    let (good, bad) = (of(ProfileSide::Good, Measured::Cpu), of(ProfileSide::Bad, Measured::Cpu));
+    let (good, bad) = (columns(ProfileSide::Good), columns(ProfileSide::Bad));
     let moved = diff(&good, &bad, &DiffOptions::default());
     let frames: Vec<FrameMoved> = moved
         .moved
@@ -165,11 +154,6 @@ fn parts(share: f64) -> u16 {
     (share * 10_000.0).round().clamp(0.0, 10_000.0) as u16
 }
 
-/// The column that counts samples.
-fn samples(profile: &Profile) -> usize {
-    ["samples", "goroutine", "goroutines", "threads"].iter().find_map(|kind| profile.column(kind)).unwrap_or(0)
-}
-
 /// One profile a side, version, program and kind, all its windows added up; and what did not fit.
 fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
     let (mut kept, mut too_large) = (Vec::new(), Vec::new());
@@ -185,7 +169,7 @@ fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
             too_large.push(format!("the {} profile of {endpoint} is too large to be kept", measured.name()));
             continue;
         }
-        let column = samples(&sum);
+        let column = sum.samples_column();
         let seen = ProfileSeen {
             side,
             version: version.clone(),
@@ -310,7 +294,7 @@ mod tests {
     }
 
     fn samples_of(profile: &Profile) -> u64 {
-        let column = samples(profile);
+        let column = profile.samples_column();
         profile.rows().map(|row| row.values[column].unsigned_abs()).sum()
     }
 }
