@@ -49,6 +49,8 @@ pub(crate) struct Counted {
     pub(crate) windows: Vec<f64>,
     /// For each key its samples in each window.
     pub(crate) keys: BTreeMap<Arc<str>, Vec<f64>>,
+    /// Windows so far, those included that were counted into earlier ones.
+    begun: usize,
 }
 
 impl Counted {
@@ -67,7 +69,7 @@ impl Counted {
     /// Counts one column of a profile: a window of its own, or as many as its labels tell.
     pub(crate) fn add(&mut self, profile: &Profile, column: usize) {
         let nodes = Nodes::of(profile);
-        let first = self.windows.len();
+        let first = self.begun;
         let mut windows = HashMap::<LabelSet, usize>::new();
         let mut on_stack = Vec::new();
         for row in profile.rows() {
@@ -75,8 +77,12 @@ impl Counted {
             if samples == 0.0 {
                 continue;
             }
-            let window =
-                *windows.entry(row.labels).or_insert_with(|| (first + window(profile, row.labels)) % WINDOWS_MAX);
+            let begun = &mut self.begun;
+            let window = *windows.entry(row.labels).or_insert_with(|| {
+                let at = first + window(profile, row.labels);
+                *begun = (*begun).max(at + 1);
+                at % WINDOWS_MAX
+            });
             if self.windows.len() <= window {
                 self.windows.resize(window + 1, 0.0);
             }
@@ -185,7 +191,22 @@ fn keys_of(function: &str, module: &str, in_kernel: bool, shown: impl FnOnce() -
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::folded;
+    use super::*;
+    use crate::testing::{folded, profile};
+
+    #[test]
+    fn later_windows_are_counted_into_earlier_ones_in_turn() {
+        let one = profile("main.f 1");
+        let mut counted = Counted::default();
+        (0..130).for_each(|_| counted.add(&one, 0));
+        assert_eq!(counted.windows, [vec![3.0; 2], vec![2.0; 62]].concat());
+        assert_eq!(counted.keys["a:main.f"], counted.windows);
+        // Windows of one profile are as many as its labels tell.
+        let three = profile("main.f 1@0\nmain.f 1@1\nmain.f 1@2");
+        let mut counted = Counted::default();
+        (0..2).for_each(|_| counted.add(&three, 0));
+        assert_eq!(counted.windows, [1.0; 6]);
+    }
 
     #[test]
     fn keys_count_a_sample_once_and_the_application_is_one_frame() {
