@@ -16,7 +16,7 @@ pub const NO_FAULT: &str = "none";
 
 /// Bytes of a library that are read: a hundred thousand cases of some 4 KiB, beyond which comparing one by one takes
 /// longer than a person waits.
-pub(crate) const LIBRARY_BYTES_MAX: usize = 400 << 20;
+pub const LIBRARY_BYTES_MAX: usize = 400 << 20;
 /// Bytes of one case. A vector of 160 entries with names of 200 bytes is 35 KiB.
 pub(crate) const CASE_BYTES_MAX: usize = 256 << 10;
 

@@ -102,6 +102,14 @@ impl Signs {
         Self::of(&both, base.paths.added(&now.paths, both.kept))
     }
 
+    /// The same when somebody else knows that something got worse: an objective is broken, a canary was judged.
+    #[must_use]
+    pub fn of_an_incident(mut self) -> Self {
+        self.harm = Some(self.harm.unwrap_or(0.0).max(1.0));
+        self.missing.retain(|line| *line != NO_LATENCIES);
+        self
+    }
+
     fn of(both: &Comparison, paths: Vec<Path>) -> Self {
         Self {
             findings: DETECTORS.iter().map(|detector| detector.look(both)).collect(),
@@ -142,9 +150,10 @@ fn outcome(signs: &Signs, patterns: &mut Vec<Named>) -> Outcome {
     if !patterns.is_empty() {
         return Outcome::Named;
     }
+    let harmful = signs.harm.is_some_and(|harm| 1.0 <= harm);
     match (enough, signs.moved < MOVED_MIN.value) {
-        (false, _) if signs.harm.is_none() => Outcome::NotEnoughEvidence,
-        (_, true) if signs.harm.is_none_or(|harm| harm < 1.0) => Outcome::Benign,
+        (false, _) if harmful || signs.harm.is_none() => Outcome::NotEnoughEvidence,
+        (_, true) if !harmful => Outcome::Benign,
         _ => Outcome::Unknown,
     }
 }
@@ -195,7 +204,9 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
         }
     }
     if signs.stranger.is_some() {
-        named.retain(|named| BESIDE_WORK.contains(&named.pattern.as_str()));
+        // A name of the user's own may be about that very work.
+        let ours = |pattern: &str| DETECTORS.iter().any(|detector| detector.pattern == pattern);
+        named.retain(|named| BESIDE_WORK.contains(&named.pattern.as_str()) || !ours(&named.pattern));
     }
     // A pattern that follows from another one that speaks steps behind it.
     let speaking: Vec<(String, f64)> = named.iter().map(|named| (named.pattern.clone(), named.score)).collect();
@@ -250,6 +261,9 @@ fn harm(both: &Comparison) -> Option<f64> {
     ratios.chain(waiting).reduce(f64::max)
 }
 
+/// What an incident knows without being told.
+const NO_LATENCIES: &str = "latencies of both sides: without them nobody knows whether anything got worse";
+
 fn missing(both: &Comparison) -> Vec<String> {
     let mut missing = Vec::new();
     for (side, view) in [("base", &both.base), ("now", &both.now)] {
@@ -268,7 +282,7 @@ fn missing(both: &Comparison) -> Vec<String> {
         missing.push("requests and CPU seconds of both sides: without them more load looks like more work".to_owned());
     }
     if both.metric("p99_ms").is_none() {
-        missing.push("latencies of both sides: without them nobody knows whether anything got worse".to_owned());
+        missing.push(NO_LATENCIES.to_owned());
     }
     missing
 }

@@ -37,7 +37,7 @@ mod thresholds;
 mod vector;
 
 pub use baseline::{Words, groups, majority};
-pub use case::{BadLibrary, Case, Library, NO_FAULT, line};
+pub use case::{BadLibrary, Case, LIBRARY_BYTES_MAX, Library, NO_FAULT, line};
 pub use cluster::group_cases;
 pub use detect::{DETECTORS, Detector, Finding};
 pub use diff::{Compared, Diff, DiffOptions, Moved, Side, Way, diff};

@@ -1,7 +1,6 @@
 //! `homeostat case`: the library of changes whose cause is known.
 //!
-//! Shipped cases are in the program; the user's own stand in `cases.jsonl` of the data directory, one JSON object a line
-//! (docs/format/cases.md). A label is added at the end; of two lines with one id the later one counts.
+//! A label is added at the end of the user's own library (`cases`); of two lines with one id the later one counts.
 
 use std::{
     fs,
@@ -17,9 +16,7 @@ use super::{
     profile::explain::{Sides, look},
     render::{Style, plain, table},
 };
-
-/// Name of the user's own library in the data directory.
-const OWN: &str = "cases.jsonl";
+use crate::cases;
 
 /// Labels changes whose cause is known, so that they are named when they come again
 #[derive(Debug, clap::Args)]
@@ -95,36 +92,28 @@ pub(crate) struct Place {
 
 impl Place {
     fn file(&self) -> PathBuf {
-        self.data.join(OWN)
+        cases::file(&self.data)
     }
 
     /// The user's own cases; none when there is no file yet.
-    pub(crate) fn own(&self) -> Result<Library, String> {
-        match fs::read_to_string(self.file()) {
-            Ok(text) => read(&text, &self.file()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Library::default()),
-            Err(error) => Err(format!("{}: {error}", self.file().display())),
-        }
+    fn own(&self) -> Result<Library, String> {
+        cases::own(&self.data)
     }
 
     /// Shipped cases and the user's own.
     pub(crate) fn all(&self) -> Result<Library, String> {
-        Ok(Library::shipped().joined(self.own()?))
+        cases::all(&self.data)
     }
 
     /// Adds cases at the end. They are checked by reading them back before anything is written.
     fn add(&self, cases: &[Case]) -> Result<(), String> {
         let text: String = cases.iter().map(line).collect();
-        read(&text, &self.file())?;
+        Library::read(&text).map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("{}: {error}", self.file().display());
         fs::create_dir_all(&self.data).map_err(failed)?;
         let mut file = fs::OpenOptions::new().create(true).append(true).open(self.file()).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
     }
-}
-
-fn read(text: &str, file: &Path) -> Result<Library, String> {
-    Library::read(text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -198,8 +187,7 @@ fn export(file: &Path, place: &Place) -> Result<(), String> {
 }
 
 fn import(file: &Path, place: &Place) -> Result<(), String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let library = read(&text, file)?;
+    let library = cases::of(file)?;
     place.add(&library.cases)?;
     println!("{} cases taken over", library.cases.len());
     Ok(())

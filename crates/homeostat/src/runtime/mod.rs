@@ -198,6 +198,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         shared: Arc::clone(&shared),
         inbox: Arc::clone(&inbox),
         late: Arc::clone(&late),
+        dir: config.store.dir.clone(),
     });
     let metrics = MetricsRole::start(MetricsParts {
         spec: config.metrics.clone(),

@@ -37,12 +37,21 @@ struct Read {
     profile: Profile,
 }
 
+/// What is known whatever the incident.
+#[derive(Debug)]
+pub(super) struct Known<'a> {
+    /// The configuration in force.
+    pub(super) spec: &'a ControlSpec,
+    /// Cases of this installation; or why they cannot be read, for people.
+    pub(super) cases: Result<Library, String>,
+}
+
 /// Explains an incident with everything that is known of it.
 pub(super) fn conclude(
     incident: &Incident,
     black_box: Option<&BlackBox>,
     held: &[Held],
-    spec: &ControlSpec,
+    known: Known<'_>,
     at: Timestamp,
 ) -> Found {
     let read = |of: Sided| {
@@ -57,23 +66,28 @@ pub(super) fn conclude(
         began_at: incident.began_at,
         judged: judged(incident),
         changes: incident.changes.clone(),
-        shapes: black_box.map(|black_box| shapes(incident, black_box, spec)).unwrap_or_default(),
+        shapes: black_box.map(|black_box| shapes(incident, black_box, known.spec)).unwrap_or_default(),
         profiles: None,
         patterns: Vec::new(),
         signals: Vec::new(),
         dependencies: Vec::new(),
     };
-    let (mut frames, mut cases) = (Vec::new(), Vec::new());
+    let (mut frames, mut cases, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let library = known.cases.unwrap_or_else(|why| {
+        missing.push(format!("cases of this installation, which cannot be read: {why}"));
+        Library::shipped()
+    });
     if !windows.is_empty() {
-        let compared = compare(&windows);
+        let compared = compare(&windows, &library);
         frames = compared.frames;
         cases = compared.cases;
+        missing.extend(compared.missing);
         evidence.profiles = Some(compared.profiles);
         evidence.patterns = compared.patterns;
     }
     let (profiles, too_large) = kept(&windows);
     let mut explanation = explain(&evidence, at);
-    explanation.missing.extend(too_large);
+    explanation.missing.extend(missing.into_iter().chain(too_large));
     explanation.profiles = profiles.iter().map(|kept| kept.seen.clone()).collect();
     (explanation.frames, explanation.cases) = (frames, cases);
     Found { explanation, profiles }
@@ -91,9 +105,10 @@ struct Compared {
     patterns: Vec<Pattern>,
     frames: Vec<FrameMoved>,
     cases: Vec<CaseAlike>,
+    missing: Vec<String>,
 }
 
-fn compare(windows: &[Read]) -> Compared {
+fn compare(windows: &[Read], library: &Library) -> Compared {
     let of = |side: ProfileSide, measured: Measured| -> Vec<&Profile> {
         let there = windows.iter().filter(|read| read.of.side == side && read.of.window.measured == measured);
         there.map(|read| &read.profile).collect()
@@ -103,8 +118,8 @@ fn compare(windows: &[Read]) -> Compared {
         let moments = census.len() as f64;
         Observed::new(of(side, Measured::Cpu), Evidence::new()).with_census(census, moments)
     };
-    let signs = Signs::of_sides(&observed(ProfileSide::Good), &observed(ProfileSide::Bad));
-    let said = explain_profile(&signs, &Library::shipped());
+    let signs = Signs::of_sides(&observed(ProfileSide::Good), &observed(ProfileSide::Bad)).of_an_incident();
+    let said = explain_profile(&signs, library);
     let columns = |side| -> Vec<(&Profile, usize)> {
         of(side, Measured::Cpu).into_iter().map(|profile| (profile, profile.samples_column())).collect()
     };
@@ -135,6 +150,7 @@ fn compare(windows: &[Read]) -> Compared {
             })
             .collect(),
         frames,
+        missing: said.missing,
         cases: said
             .cases
             .neighbours
@@ -197,7 +213,11 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use homeostat_model::{Span, profile::LabelValue};
+    use homeostat_explain_profile::Case;
+    use homeostat_model::{
+        Span,
+        profile::{Frame, LabelSet, LabelValue, Stack, Text, ValueType},
+    };
 
     use super::{
         super::{
@@ -215,9 +235,13 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/kv").join(file)
     }
 
+    fn episode(file: &str) -> Profile {
+        pprof::read(&std::fs::read(corpus(file)).unwrap(), &PprofLimits::default()).unwrap()
+    }
+
     /// The windows of an episode, told apart by their label, one after the other from an instant on.
     fn windows(file: &str, from: Timestamp) -> Vec<Window> {
-        let all = pprof::read(&std::fs::read(corpus(file)).unwrap(), &PprofLimits::default()).unwrap();
+        let all = episode(file);
         let window_of = |row: &homeostat_model::profile::Row<'_>| {
             let labels = all.labels(row.labels);
             labels.iter().find_map(|(name, value)| match value {
@@ -233,10 +257,31 @@ mod tests {
             for row in all.rows().filter(|row| window_of(row) == Some(*number)) {
                 profile.add(row.stack, row.labels, row.values);
             }
-            let from = Timestamp::from_unix_ms(from.unix_ms() + at * 10_000);
-            Window { measured: Measured::Cpu, from, to: from + WINDOW, packed: pprof::write(&profile).into() }
+            window(Measured::Cpu, from, at, &profile)
         };
         (0..).zip(&numbers).map(window).collect()
+    }
+
+    fn window(measured: Measured, from: Timestamp, at: i64, profile: &Profile) -> Window {
+        let from = Timestamp::from_unix_ms(from.unix_ms() + at * 10_000);
+        Window { measured, from, to: from + WINDOW, packed: pprof::write(profile).into() }
+    }
+
+    /// Three moments of goroutines: eight wait for requests, so many for a lock.
+    fn goroutines(from: Timestamp, for_the_lock: i64) -> Vec<Window> {
+        let mut profile = Profile::new(vec![ValueType::new("goroutine", "count")]);
+        let server = ["net/http.(*conn).serve", "internal/poll.(*FD).Read", "internal/poll.runtime_pollWait"];
+        let lock = ["net/http.(*conn).serve", "main.(*cache).get", "sync.(*Mutex).Lock", "sync.(*Mutex).lockSlow"];
+        for (stack, count) in [(&server[..], 8), (&lock[..], for_the_lock)] {
+            let push = |at: Stack, name: &&str| {
+                let (function, none) = (profile.intern(name), Text::EMPTY);
+                profile
+                    .push_frame(at, Frame { function, file: none, line: 0, module: none, address: 0, inlined: false })
+            };
+            let at = stack.iter().fold(Stack::EMPTY, push);
+            profile.add(at, LabelSet::NONE, &[count]);
+        }
+        (0..3).map(|at| window(Measured::Goroutines, from, at, &profile)).collect()
     }
 
     fn incident() -> Incident {
@@ -259,10 +304,87 @@ mod tests {
         vec![Held { profiled, ring: Arc::new(Mutex::new(ring)) }]
     }
 
+    const BEFORE: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000 - 120_000);
+
+    /// What is said about these windows with these cases.
+    fn concluded_with(all: Vec<Window>, cases: Result<Library, String>) -> Found {
+        let known = Known { spec: &ControlSpec::default(), cases };
+        conclude(&incident(), None, &held(all), known, BEGAN + Span::from_mins(1))
+    }
+
     fn concluded(before: &str, since: &str) -> Found {
-        let mut all = windows(before, BEGAN - Span::from_mins(2));
+        let mut all = windows(before, BEFORE);
         all.extend(windows(since, BEGAN));
-        conclude(&incident(), None, &held(all), &ControlSpec::default(), BEGAN + Span::from_mins(1))
+        concluded_with(all, Ok(Library::shipped()))
+    }
+
+    fn first(found: &Found) -> Option<(&str, &str)> {
+        found.explanation.hypotheses.first().map(|first| (first.kind.as_str(), first.subject.as_str()))
+    }
+
+    /// A fault that no detector knows, and a service whose goroutines wait as before: an incident is harm all the same.
+    #[test]
+    fn a_label_of_the_user_is_named_when_its_fault_comes_again() {
+        let (before, since) = ("kv-normal-l2-2.cpu.pb.gz", "kv-unknown_big_sort-4.cpu.pb.gz");
+        let all = || {
+            let mut all = windows(before, BEFORE);
+            all.extend(windows(since, BEGAN));
+            all.extend(goroutines(BEFORE, 0));
+            all.extend(goroutines(BEGAN, 0));
+            all
+        };
+        let shipped = concluded_with(all(), Ok(Library::shipped()));
+        assert_eq!(first(&shipped), None, "{:#?}", shipped.explanation);
+        let signs = Signs::of_sides(
+            &Observed::new([&episode(before)], Evidence::new()),
+            &Observed::new([&episode(since)], Evidence::new()),
+        );
+        let case = Case {
+            id: "INC-7".to_owned(),
+            pattern: "sorts_everything".to_owned(),
+            program: "kv".to_owned(),
+            note: String::new(),
+            vector: signs.vector,
+            paths: signs.paths,
+        };
+        let own = Library::shipped().joined(Library { cases: vec![case] });
+        let found = concluded_with(all(), Ok(own));
+        assert_eq!(first(&found), Some(("pattern", "sorts_everything")), "{:#?}", found.explanation);
+        assert_eq!(found.explanation.cases[0].id, "INC-7");
+    }
+
+    #[test]
+    fn goroutines_that_wait_for_a_lock_are_evidence() {
+        // Enough samples for a firm word: two episodes a side.
+        let (one, other) = ("kv-normal-l2-1.cpu.pb.gz", "kv-normal-l2-2.cpu.pb.gz");
+        let later = |from: Timestamp| from + Span::from_secs(50);
+        let sides = [(one, BEFORE), (other, later(BEFORE)), (other, BEGAN), (one, later(BEGAN))];
+        let mut all: Vec<Window> = sides.into_iter().flat_map(|(file, from)| windows(file, from)).collect();
+        all.extend(goroutines(BEFORE, 0));
+        let mut well = all.clone();
+        all.extend(goroutines(BEGAN, 40));
+        let found = concluded_with(all, Ok(Library::shipped()));
+        assert_eq!(first(&found), Some(("pattern", "lock_contention")), "{:#?}", found.explanation);
+        let line = "waiting for lock: 0.0 before, 40.0 now";
+        assert!(
+            found.explanation.hypotheses[0].evidence.iter().any(|e| e.text.contains(line)),
+            "{:#?}",
+            found.explanation
+        );
+        well.extend(goroutines(BEGAN, 0));
+        assert_eq!(first(&concluded_with(well, Ok(Library::shipped()))), None);
+    }
+
+    #[test]
+    fn what_would_have_told_more_is_said() {
+        let mut all = windows("kv-normal-l2-1.cpu.pb.gz", BEFORE);
+        all.extend(windows("kv-normal-l2-2.cpu.pb.gz", BEGAN));
+        let Found { explanation, .. } = concluded_with(all, Err("cases.jsonl: line 2: no case".to_owned()));
+        let missing = explanation.missing.join("\n");
+        for said in ["a census of both sides", "cases.jsonl: line 2: no case", "requests and CPU seconds"] {
+            assert!(missing.contains(said), "{said} is not in\n{missing}");
+        }
+        assert!(!missing.contains("whether anything got worse"), "{missing}");
     }
 
     #[test]
@@ -288,7 +410,13 @@ mod tests {
 
     #[test]
     fn without_profiles_it_says_so() {
-        let Found { explanation, profiles } = conclude(&incident(), None, &[], &ControlSpec::default(), BEGAN);
+        let Found { explanation, profiles } = conclude(
+            &incident(),
+            None,
+            &[],
+            Known { spec: &ControlSpec::default(), cases: Ok(Library::default()) },
+            BEGAN,
+        );
         assert!(explanation.hypotheses.is_empty() && profiles.is_empty());
         assert!(explanation.missing.iter().any(|line| line.contains("no profiles of both sides")));
     }

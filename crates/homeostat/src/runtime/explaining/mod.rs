@@ -23,7 +23,7 @@ mod sides;
 mod testing;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use homeostat_model::{Span, incident::Incident};
 use tokio::{
@@ -35,12 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::{Admission, Admitted},
-    conclude::{Found, conclude},
+    conclude::{Found, Known, conclude},
     sides::Held,
     watch::Watcher,
 };
 use super::{clock::Clock, inbox::Inbox, late::LateParts, message::Message, shared::Shared};
-use crate::config::Profiled;
+use crate::{cases, config::Profiled};
 
 /// How many windows are waited for: the one that is under way when an incident is opened holds both sides of it, the next two
 /// show what goes on.
@@ -73,6 +73,8 @@ pub(super) struct ExplainingParts {
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: Arc<Inbox<Message>>,
     pub(super) late: Arc<LateParts>,
+    /// The data directory, for the user's own cases.
+    pub(super) dir: PathBuf,
 }
 
 impl Explaining {
@@ -160,12 +162,13 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
     // Waiting costs nothing, concluding does. The semaphore is never closed; without a turn it would be concluded all the same.
     let turn = turns.acquire_owned().await.ok();
     let (id, clock, shared) = (incident.id, parts.clock, Arc::clone(&parts.shared));
-    let journal = parts.late.journal().cloned();
+    let (journal, dir) = (parts.late.journal().cloned(), parts.dir.clone());
     let concluding = tokio::task::spawn_blocking(move || {
         // The journal is let go before anything that takes time: whoever stops the process closes it.
         let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
         let _held_until_concluded = turn;
-        conclude(&incident, black_box.as_ref(), &held, &shared.spec.load(), clock.now())
+        let known = Known { spec: &shared.spec.load(), cases: cases::all(&dir) };
+        conclude(&incident, black_box.as_ref(), &held, known, clock.now())
     });
     let Found { explanation, profiles } = match concluding.await {
         Ok(found) => found,
@@ -206,7 +209,13 @@ mod tests {
             rejected_at: None,
         });
         let late = LateParts::new(dir.to_owned(), Vec::new(), String::new());
-        ExplainingParts { clock, shared: Arc::new(shared), inbox: Arc::default(), late: Arc::new(late) }
+        ExplainingParts {
+            clock,
+            shared: Arc::new(shared),
+            inbox: Arc::default(),
+            late: Arc::new(late),
+            dir: dir.to_owned(),
+        }
     }
 
     /// Time is tokio's: it jumps whenever all wait for it.
