@@ -130,16 +130,20 @@ struct Read {
     words: Words,
 }
 
-/// What to do with names before anything looks at them.
+/// What of the corpus is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
-    AsTheyAre,
-    /// Every program gets names of its own for everything: what the standard library teaches is gone.
+pub(super) enum Shown {
+    /// All that was measured.
+    Everything,
+    /// All, with names that no other program has for everything: what the standard library teaches is gone.
     HashedByProgram,
+    /// What `homeostat up` has of an incident: CPU profiles, and a census where the program is written in Go; no other
+    /// numbers. Each episode is asked about as if an objective had broken.
+    AsInUp,
 }
 
 /// Reads all programs of a corpus. An episode whose files are not there is an error, not an omission.
-pub(super) fn read(dir: &Path, names: Names, wanted: impl Fn(&Program) -> bool) -> Result<Vec<Episode>, Failed> {
+pub(super) fn read(dir: &Path, shown: Shown, wanted: impl Fn(&Program) -> bool) -> Result<Vec<Episode>, Failed> {
     let mut folders: Vec<PathBuf> = fs::read_dir(dir)
         .map_err(|error| format!("{}: {error}; `./dev corpus` makes it", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()).filter(|path| path.join("program.json").is_file()))
@@ -151,13 +155,13 @@ pub(super) fn read(dir: &Path, names: Names, wanted: impl Fn(&Program) -> bool) 
         let program: Program = serde_json::from_str(&fs::read_to_string(&about)?)
             .map_err(|error| format!("{}: {error}", about.display()))?;
         if wanted(&program) {
-            episodes.extend(program_episodes(&folder, &program, names)?);
+            episodes.extend(program_episodes(&folder, &program, shown)?);
         }
     }
     Ok(episodes)
 }
 
-fn program_episodes(folder: &Path, program: &Program, names: Names) -> Result<Vec<Episode>, Failed> {
+fn program_episodes(folder: &Path, program: &Program, shown: Shown) -> Result<Vec<Episode>, Failed> {
     let file = folder.join("episodes.jsonl");
     let mut lines = BTreeMap::new();
     for (number, text) in fs::read_to_string(&file)?.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
@@ -173,15 +177,16 @@ fn program_episodes(folder: &Path, program: &Program, names: Names) -> Result<Ve
             format!("{}: episode {} names {base} as its base, which is not there", file.display(), line.id)
         })?;
         if !bases.contains_key(base) {
-            bases.insert(base.clone(), side(folder, base_line, program, names)?);
+            bases.insert(base.clone(), side(folder, base_line, program, shown)?);
         }
-        let (Some(before), now) = (bases.get(base), side(folder, line, program, names)?) else { continue };
-        episodes.push(episode(line, program, before, now));
+        let (Some(before), now) = (bases.get(base), side(folder, line, program, shown)?) else { continue };
+        episodes.push(episode(line, program, before, now, shown));
     }
     Ok(episodes)
 }
 
-fn episode(line: &Line, program: &Program, before: &Read, now: Read) -> Episode {
+fn episode(line: &Line, program: &Program, before: &Read, now: Read, shown: Shown) -> Episode {
+    let signs = Signs::of_sides(&before.observed, &now.observed);
     let mut faults = vec![line.fault.clone()];
     faults.extend(line.also.iter().cloned());
     faults.retain(|fault| fault != "none");
@@ -197,12 +202,12 @@ fn episode(line: &Line, program: &Program, before: &Read, now: Read) -> Episode 
         intensity: line.intensity,
         load: line.load,
         seconds: line.windows.unwrap_or(1.0) * line.window_seconds.unwrap_or(0.0),
-        signs: Signs::of_sides(&before.observed, &now.observed),
+        signs: if shown == Shown::AsInUp { signs.of_an_incident() } else { signs },
         words: now.words,
     }
 }
 
-fn side(folder: &Path, line: &Line, program: &Program, names: Names) -> Result<Read, Failed> {
+fn side(folder: &Path, line: &Line, program: &Program, shown: Shown) -> Result<Read, Failed> {
     let open = |ending: &str| -> Result<Option<Profile>, Failed> {
         let path = folder.join(format!("{}.{ending}.pb.gz", line.id));
         if !path.is_file() {
@@ -210,9 +215,9 @@ fn side(folder: &Path, line: &Line, program: &Program, names: Names) -> Result<R
         }
         let profile = pprof::read(&fs::read(&path)?, &PprofLimits::default())
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Some(match names {
-            Names::AsTheyAre => profile,
-            Names::HashedByProgram => hashed(&profile, &program.program),
+        Ok(Some(match shown {
+            Shown::Everything | Shown::AsInUp => profile,
+            Shown::HashedByProgram => hashed(&profile, &program.program),
         }))
     };
     let cpu = open("cpu")?.ok_or_else(|| format!("{}: episode {} has no CPU profile", folder.display(), line.id))?;
@@ -221,8 +226,12 @@ fn side(folder: &Path, line: &Line, program: &Program, names: Names) -> Result<R
     if let (Some(windows), Some(seconds)) = (line.windows, line.window_seconds) {
         evidence.entry("seconds".to_owned()).or_insert(windows * seconds);
     }
-    let census = open("census")?;
+    let mut census = open("census")?;
     let moments = census.as_ref().map_or(1.0, |census| snapshots(census, &evidence));
+    if shown == Shown::AsInUp {
+        evidence.clear();
+        census = census.filter(|_| program.language == "go");
+    }
     let observed = Observed::new([&cpu], evidence).with_census(&census, moments);
     Ok(Read { observed, words: Words::of(&cpu, cpu.samples_column()) })
 }

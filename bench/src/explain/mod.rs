@@ -19,7 +19,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
 
 use self::{
-    corpus::{Episode, Names, Role},
+    corpus::{Episode, Role, Shown},
     score::{Figures, Item, figures, with_intervals},
     splits::{Hidden, Method, ask, ask_library, shuffled},
 };
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
         return unseen(args, dir);
     }
     let wanted = |program: &corpus::Program| !args.quick || program.role != Role::Sealed;
-    let episodes = corpus::read(&args.corpus, Names::AsTheyAre, wanted)?;
+    let episodes = corpus::read(&args.corpus, Shown::Everything, wanted)?;
     let of = |role: Role| -> Vec<&Episode> { episodes.iter().filter(|episode| episode.role == role).collect() };
     let (development, validation, sealed) = (of(Role::Development), of(Role::Validation), of(Role::Sealed));
     if let Some(file) = &args.write_cases {
@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
         put(&mut report, &["splits", name], json!(found));
     }
     headline(&mut report);
+    as_in_up(args, &mut report, &development, &seen)?;
     put(&mut report, &["rules"], rules());
     parts(&mut report, &development);
     put(&mut report, &["groups"], groups(&development));
@@ -109,6 +110,25 @@ fn headline(report: &mut Value) {
     }
     put(report, &["recurrence"], recurrence);
     put(report, &["transfer"], transfer);
+}
+
+/// The same questions with as little as `homeostat up` knows of an incident; cases are known with all that was measured.
+fn as_in_up(args: &Args, report: &mut Value, development: &[&Episode], seen: &[&Episode]) -> Result<(), Failed> {
+    let wanted = |program: &corpus::Program| !args.quick || program.role != Role::Sealed;
+    let asked = corpus::read(&args.corpus, Shown::AsInUp, wanted)?;
+    let of = |roles: &[Role]| -> Vec<&Episode> { asked.iter().filter(|e| roles.contains(&e.role)).collect() };
+    let splits = [
+        ("recurrence", ask(&of(&[Role::Development, Role::Validation]), seen, Hidden::Itself, Method::Both)),
+        ("leave_one_program_out", ask(&of(&[Role::Development]), development, Hidden::ItsProgram, Method::Both)),
+        ("validation", ask(&of(&[Role::Validation]), development, Hidden::ItsProgram, Method::Both)),
+        ("sealed", ask(&of(&[Role::Sealed]), seen, Hidden::ItsProgram, Method::Both)),
+    ];
+    for (name, items) in splits.iter().filter(|(_, items)| !items.is_empty()) {
+        let found = figures(items);
+        print_split(&format!("as in `up`, {name}"), &found);
+        put(report, &["as_in_up", name], json!(found));
+    }
+    Ok(())
 }
 
 /// What each half of the method is worth alone.
@@ -140,7 +160,7 @@ fn controls(
         print_split(&format!("labels shuffled, cases alone, {name}"), &found);
         put(report, &["controls", "labels_shuffled", name], json!(found));
     }
-    let hashed = corpus::read(&args.corpus, Names::HashedByProgram, |program| program.role == Role::Development)?;
+    let hashed = corpus::read(&args.corpus, Shown::HashedByProgram, |program| program.role == Role::Development)?;
     let hashed: Vec<&Episode> = hashed.iter().collect();
     for (name, method) in [("both", Method::Both), ("cases_alone", Method::Cases)] {
         let found = figures(&ask(&hashed, &hashed, Hidden::ItsProgram, method));
@@ -166,7 +186,7 @@ fn classical_report(report: &mut Value, development: &[&Episode], validation: &[
 
 /// Scores another corpus with what is shipped.
 fn unseen(args: &Args, dir: &std::path::Path) -> Result<(), Failed> {
-    let episodes = corpus::read(dir, Names::AsTheyAre, |_| true)?;
+    let episodes = corpus::read(dir, Shown::Everything, |_| true)?;
     let asked: Vec<&Episode> = episodes.iter().collect();
     let items = ask_library(&asked, &Library::shipped());
     let found = with_intervals(&items, DRAWS);
@@ -197,9 +217,7 @@ fn ship(development: &[&Episode], file: &std::path::Path) -> Result<(), Failed> 
 
 /// The rules with the limits that the figures were measured with.
 fn rules() -> Value {
-    let rule = |detector: &&homeostat_explain_profile::Detector| {
-        json!({ "pattern": detector.pattern, "looks_at": detector.looks_at, "limits": detector.limits })
-    };
+    let rule = |detector: &&homeostat_explain_profile::Detector| json!({ "pattern": detector.pattern, "looks_at": detector.looks_at, "limits": detector.limits });
     DETECTORS.iter().map(rule).collect()
 }
 
