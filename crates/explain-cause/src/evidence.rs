@@ -113,7 +113,7 @@ pub struct ProfileCompared {
 pub struct Pattern {
     /// Its name, as in the case library: `lock_contention`.
     pub name: String,
-    /// How sure its finder is, 0 to 1, as calibrated there.
+    /// How sure its finder is, 0 to 1: a score that orders, no probability.
     pub confidence: f64,
     /// What it was recognised by; one line each.
     #[serde(default)]

@@ -53,11 +53,11 @@ weights! {
     CHANGE_BROUGHT_THE_PATTERN = POSITIVE, "the profiles of its version hold a known pattern that the other side lacks";
 
     // Patterns of profiles.
-    PATTERN_SURE = STRONG, "the finder is nine parts in ten sure, as calibrated on programs it had not seen";
-    PATTERN_LIKELY = CLEAR, "the finder is more sure than not";
+    PATTERN_SURE = STRONG, "its score is nine in ten or more; whatever its score, the first name is right about nine times in ten for programs left out (docs/explain.md)";
+    PATTERN_LIKELY = CLEAR, "the finder's score is well above one half, where it just speaks";
     PATTERN_WEAK = 0.0, "the finder has seen it, and would not bet on it";
     PATTERN_FEW_SAMPLES = -CLEAR, "there are too few samples on a side: differences of that size come by chance";
-    PATTERN_SOME_SAMPLES = -POSITIVE, "finders were calibrated on more samples a side than there are";
+    PATTERN_SOME_SAMPLES = -POSITIVE, "limits of finders were set while looking at more samples a side than there are";
 
     // Services that are called.
     DEPENDENCY_FAILS = STRONG, "calls to it fail ten times as often as before, beyond what its numbers scatter";
@@ -110,9 +110,9 @@ pub const RUN_QUEUE_HARMFUL_MS: f64 = 5.0;
 pub const RETRANSMITS_HARMFUL: f64 = 5.0;
 /// Samples on each side from which on comparisons of profiles are as good as they get.
 pub const SAMPLES_FIRM: u64 = 5_000;
-/// A finder is sure from here on.
+/// A finder's score from which on it is sure. Scores order what is said and are no probabilities: nothing was calibrated.
 pub const SURE: f64 = 0.9;
-/// And this sure is likely.
+/// And the score of what is likely.
 pub const LIKELY: f64 = 0.6;
 /// What is less likely is not named beside it: two in three times it would be wrong.
 pub const NAMED_MIN: f64 = 0.33;

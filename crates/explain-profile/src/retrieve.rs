@@ -6,8 +6,8 @@
 //! vote      each of the best votes for its pattern with its squared likeness
 //! ```
 //!
-//! A vote is worth something when the best are alike enough *and* agree. Below the thresholds, which were found on programs
-//! that the library did not know (`docs/explain.md`), nothing is named.
+//! A vote is worth something when the best are alike enough *and* agree. Below the thresholds, which were set by hand
+//! (`thresholds`), nothing is named.
 //!
 //! Not here: detectors, which speak first (`detect`); how both are joined (`explain`).
 //! Invariant: blocks that one of two vectors does not have at all do not count against their likeness.
