@@ -52,25 +52,15 @@ pub struct Judged {
 }
 
 /// Requests of a stretch of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Counted {
     /// How long the stretch is.
     pub span: Span,
-    /// Requests that ended well.
-    pub ok: u64,
-    /// Requests refused because of the client.
-    pub client_error: u64,
-    /// Requests answered with an error of the service.
-    pub server_error: u64,
-    /// Connections broken by the service.
-    pub reset: u64,
-    /// Requests that took too long.
-    pub timeout: u64,
-    /// Requests that nobody accepted.
-    pub refused: u64,
-    /// Answered requests slower than the objective allows.
-    pub slow: u64,
+    /// How they ended. Its own counts of slow answers are left alone: they belong to thresholds of many objectives.
+    pub counts: OutcomeCounts,
+    /// Answered requests slower than the objective allows; `None` when the incident is not about latency, or nobody counted.
+    pub slow: Option<u64>,
 }
 
 /// How one route of one version did on one instance; what is `None` stands for all.
@@ -164,33 +154,19 @@ pub struct Dependency {
 }
 
 impl Counted {
-    /// The same of the gateway's counters; `slow` counts what is slower than threshold `slow_index`.
-    pub fn of(span: Span, counts: &OutcomeCounts, slow_index: usize) -> Self {
-        Self {
-            span,
-            ok: counts.class(OutcomeClass::Ok),
-            client_error: counts.class(OutcomeClass::ClientError),
-            server_error: counts.class(OutcomeClass::ServerError),
-            reset: counts.class(OutcomeClass::Reset),
-            timeout: counts.class(OutcomeClass::Timeout),
-            refused: counts.class(OutcomeClass::Refused),
-            slow: counts.slow.get(slow_index).copied().unwrap_or(0),
-        }
-    }
-
     /// All requests.
     pub fn total(&self) -> u64 {
-        [self.ok, self.client_error, self.server_error, self.reset, self.timeout, self.refused]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        self.counts.total()
+    }
+
+    /// Requests that ended in one way.
+    pub fn class(&self, class: OutcomeClass) -> u64 {
+        self.counts.class(class)
     }
 
     /// Requests that the service failed or answered too late.
     pub fn bad(&self) -> u64 {
-        [self.server_error, self.reset, self.timeout, self.refused, self.slow]
-            .into_iter()
-            .fold(0, u64::saturating_add)
-            .min(self.total())
+        self.counts.bad().saturating_add(self.slow.unwrap_or(0)).min(self.total())
     }
 
     /// Share of bad requests, 0 to 1; `None` without requests.
@@ -206,16 +182,10 @@ impl Counted {
 
     /// Adds up.
     #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            span: self.span.max(other.span),
-            ok: self.ok.saturating_add(other.ok),
-            client_error: self.client_error.saturating_add(other.client_error),
-            server_error: self.server_error.saturating_add(other.server_error),
-            reset: self.reset.saturating_add(other.reset),
-            timeout: self.timeout.saturating_add(other.timeout),
-            refused: self.refused.saturating_add(other.refused),
-            slow: self.slow.saturating_add(other.slow),
-        }
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.span = self.span.max(other.span);
+        self.counts += other.counts;
+        self.slow = self.slow.into_iter().chain(other.slow).reduce(u64::saturating_add);
+        self
     }
 }

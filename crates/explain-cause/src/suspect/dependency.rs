@@ -1,10 +1,10 @@
 //! The fault of a service that this one calls.
 
-use homeostat_model::evidence::EventCounts;
+use homeostat_model::{OutcomeClass, evidence::EventCounts};
 
 use super::{Suspect, cpu_grew, percent, service};
 use crate::{
-    evidence::{CauseEvidence, Dependency},
+    evidence::{CauseEvidence, Counted, Dependency},
     weights::{
         DEPENDENCY_CALLER_BUSY, DEPENDENCY_CALLER_WAITS, DEPENDENCY_FAILS, DEPENDENCY_WORSE, FAILS_RATIO,
         PRIOR_DEPENDENCY, REQUESTS_MIN, WORSE_RATIO, WORSE_SHARE,
@@ -33,13 +33,18 @@ fn suspect(evidence: &CauseEvidence, dependency: &Dependency) -> Option<Suspect>
             suspect
                 .because(&DEPENDENCY_CALLER_BUSY, format!("the program works {bad:.0} ms a second, {good:.0} before"));
         }
-        Some((false, good, bad)) if during.server_error < during.timeout.saturating_add(during.slow) => {
+        Some((false, good, bad)) if during.class(OutcomeClass::ServerError) < late(&during) => {
             let text = format!("requests are late while the program works {bad:.0} ms a second, {good:.0} before");
             suspect.because(&DEPENDENCY_CALLER_WAITS, text);
         }
         _ => {}
     }
     Some(suspect)
+}
+
+/// Requests that somebody waited for in vain, or for too long.
+fn late(counted: &Counted) -> u64 {
+    counted.class(OutcomeClass::Timeout).saturating_add(counted.slow.unwrap_or(0))
 }
 
 /// Share of failed calls; without any, what one more would have been.

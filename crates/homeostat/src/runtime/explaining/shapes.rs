@@ -38,12 +38,16 @@ pub(super) fn shapes(incident: &Incident, black_box: &BlackBox, spec: &ControlSp
         route,
         version,
         instance: None,
-        before: Counted::of(spans.0, &both.0, slow),
-        during: Counted::of(spans.1, &both.1, slow),
+        before: counted(spans.0, both.0, slow),
+        during: counted(spans.1, both.1, slow),
     };
     let by_version = versions.iter().map(|(version, both)| shape(Some(version.clone()), None, both));
     let by_route = routes.iter().map(|(route, both)| shape(None, Some(route.clone()), both));
     by_version.chain(by_route).collect()
+}
+
+fn counted(span: Span, counts: OutcomeCounts, slow: Option<usize>) -> Counted {
+    Counted { span, counts, slow: slow.and_then(|at| counts.slow.get(at).copied()) }
 }
 
 /// The first instant with traffic: before it nothing was measured, and a rate over it would be too small.
@@ -51,13 +55,11 @@ fn first(black_box: &BlackBox, otherwise: Timestamp) -> Timestamp {
     black_box.ticks.first().map_or(otherwise, |tick| tick.at.min(otherwise))
 }
 
-/// Which counter of slow requests the incident is about; one that counts nothing when it is not about latency.
-fn slow_index(incident: &Incident, spec: &ControlSpec) -> usize {
-    let service = spec.services.iter().find(|service| service.name == incident.service);
-    late_after(incident, spec)
-        .zip(service)
-        .and_then(|(late, service)| service.thresholds.iter().position(|threshold| *threshold == late))
-        .unwrap_or(usize::MAX)
+/// Which counter of slow requests the incident is about; `None` when it is not about latency, or nobody counts that.
+fn slow_index(incident: &Incident, spec: &ControlSpec) -> Option<usize> {
+    let late = late_after(incident, spec)?;
+    let service = spec.services.iter().find(|service| service.name == incident.service)?;
+    service.thresholds.iter().position(|threshold| *threshold == late)
 }
 
 /// From when on an answer is too late, by what the incident is about; `None` when it is not about latency.
@@ -164,7 +166,7 @@ mod tests {
         Incident { changes: vec![deploy], ..testing::burning("shop", objective, BEGAN) }
     }
 
-    fn slow_of(shapes: &[Shape]) -> Vec<(&str, u64, u64)> {
+    fn slow_of(shapes: &[Shape]) -> Vec<(&str, Option<u64>, Option<u64>)> {
         let named = |shape: &&Shape| shape.version.is_some();
         shapes
             .iter()
@@ -177,11 +179,11 @@ mod tests {
     fn a_latency_objective_counts_the_answers_that_are_too_late_for_it() {
         let incident = burning("shop-latency");
         let found = shapes(&incident, &black_box(1, 300), &spec());
-        assert_eq!(slow_of(&found), [("v1", 0, 1), ("v2", 0, 300)]);
+        assert_eq!(slow_of(&found), [("v1", Some(0), Some(1)), ("v2", Some(0), Some(300))]);
         let route = found.iter().find(|shape| shape.route.is_some()).unwrap();
-        assert_eq!((route.before.total(), route.during.total(), route.during.slow), (2_000, 2_000, 301));
+        assert_eq!((route.before.total(), route.during.total(), route.during.slow), (2_000, 2_000, Some(301)));
         let other = burning("shop-availability");
-        assert_eq!(slow_of(&shapes(&other, &black_box(1, 300), &spec())), [("v1", 0, 0), ("v2", 0, 0)]);
+        assert_eq!(slow_of(&shapes(&other, &black_box(1, 300), &spec())), [("v1", None, None), ("v2", None, None)]);
     }
 
     /// What speaks against the deploy, and how sure it is.
