@@ -3,7 +3,6 @@
 use homeostat_model::{
     ChangeEvent, RouteName, ServiceName, Span, Timestamp, VersionName,
     evidence::EventCounts,
-    incident::Subject,
     outcome::{OutcomeClass, OutcomeCounts},
 };
 use serde::{Deserialize, Serialize};
@@ -14,8 +13,6 @@ use serde::{Deserialize, Serialize};
 pub struct CauseEvidence {
     /// Whose service.
     pub service: ServiceName,
-    /// About what the incident is.
-    pub subject: Subject,
     /// The first bad response.
     pub began_at: Timestamp,
     /// A version that a sequential test with a bound on its errors found worse than the others.
@@ -121,8 +118,6 @@ pub enum Signal {
     RunQueueP99Ms,
     /// TCP segments sent again, per thousand.
     RetransmitsPerMille,
-    /// Time that the program's runtime stopped all of it, in milliseconds a second.
-    StopTheWorldMsPerS,
     /// Processor time of the program, in milliseconds a second.
     CpuMsPerS,
     /// Processor time of all other programs on the machine, in milliseconds a second.

@@ -62,7 +62,6 @@ pub(super) fn conclude(
     let windows: Vec<Read> = sides(incident, held).into_iter().filter_map(read).collect();
     let mut evidence = CauseEvidence {
         service: incident.service.clone(),
-        subject: incident.subject.clone(),
         began_at: incident.began_at,
         judged: judged(incident),
         changes: incident.changes.clone(),

@@ -191,7 +191,6 @@ mod tests {
         let incident = burning(objective);
         let evidence = CauseEvidence {
             service: incident.service.clone(),
-            subject: incident.subject.clone(),
             began_at: incident.began_at,
             judged: None,
             changes: incident.changes.clone(),
