@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! changes, shapes of the SLI, patterns of the profile diff, kernel, dependencies
-//!      └─▶ suspects: change · pattern · dependency · load · neighbour · instance · unreachable
+//!      └─▶ suspects: change · pattern · dependency · load · neighbour · network · instance · unreachable
 //!             └─▶ reasons, each with a weight ─▶ softmax with "something else" ─▶ at most three, or "not enough evidence"
 //! ```
 //!

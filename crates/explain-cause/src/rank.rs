@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use homeostat_model::{
     Timestamp,
-    explanation::{EvidenceLine, Explanation, HYPOTHESES_MAX, Hypothesis},
+    explanation::{CauseKind, EvidenceLine, Explanation, HYPOTHESES_MAX, Hypothesis},
 };
 
 use crate::{
@@ -39,8 +39,8 @@ fn share(suspect: &Suspect, all: &[Suspect]) -> f64 {
 
 /// A change is what happened; a pattern, or processes that are gone, are how: one explains the other.
 fn belong_together(one: &Suspect, other: &Suspect) -> bool {
-    let how = |kind| matches!(kind, "pattern" | "unreachable");
-    one.kind == "change" && how(other.kind) || how(one.kind) && other.kind == "change"
+    let how = |kind| matches!(kind, CauseKind::Pattern | CauseKind::Unreachable);
+    one.kind == CauseKind::Change && how(other.kind) || how(one.kind) && other.kind == CauseKind::Change
 }
 
 fn hypothesis(suspect: &Suspect, share: f64) -> Hypothesis {
@@ -48,7 +48,7 @@ fn hypothesis(suspect: &Suspect, share: f64) -> Hypothesis {
     reasons.sort_by(|a, b| b.weight.log_odds.abs().partial_cmp(&a.weight.log_odds.abs()).unwrap_or(Ordering::Equal));
     let line = |reason: &&Reason| EvidenceLine { text: reason.text.clone(), supports: 0.0 <= reason.weight.log_odds };
     Hypothesis {
-        kind: suspect.kind.to_owned(),
+        kind: suspect.kind,
         subject: suspect.subject.clone(),
         title: suspect.title.clone(),
         confidence_percent: (share * 100.0).round().clamp(0.0, 99.0) as u8,

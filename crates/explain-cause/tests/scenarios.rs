@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 use homeostat_explain_cause::{CauseEvidence, explain, weights};
-use homeostat_model::Timestamp;
+use homeostat_model::{Timestamp, explanation::CauseKind};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ struct Scenario {
 #[serde(deny_unknown_fields)]
 struct Expected {
     /// Kind and subject of each hypothesis, the best first. None: not enough evidence.
-    hypotheses: Vec<(String, String)>,
+    hypotheses: Vec<(CauseKind, String)>,
     /// Confidence of the first at least.
     #[serde(default)]
     at_least_percent: u8,
@@ -58,8 +58,7 @@ fn the_cause_is_named_and_red_herrings_are_not() {
     assert!(12 <= SCENARIOS.len());
     for (name, Scenario { evidence, expect, .. }) in &*SCENARIOS {
         let explanation = explain(evidence, Timestamp::from_unix_ms(0));
-        let named: Vec<_> =
-            explanation.hypotheses.iter().map(|found| (found.kind.clone(), found.subject.clone())).collect();
+        let named: Vec<_> = explanation.hypotheses.iter().map(|found| (found.kind, found.subject.clone())).collect();
         assert_eq!(&named, &expect.hypotheses, "{name}: {explanation:#?}");
         if let Some(first) = explanation.hypotheses.first() {
             let percent = first.confidence_percent;

@@ -16,7 +16,11 @@ use bytes::Bytes;
 use common::{PATIENCE, start, until};
 use homeostat_api::backend::Operation;
 use homeostat_model::{
-    Actor, IncidentId, explanation::ProfileSide, incident::Incident, profile::Profile, rollout::Verb,
+    Actor, IncidentId,
+    explanation::{CauseKind, ProfileSide},
+    incident::Incident,
+    profile::Profile,
+    rollout::Verb,
 };
 use homeostat_wire::pprof::{self, PprofLimits};
 use http_body_util::{BodyExt as _, Full};
@@ -122,7 +126,7 @@ async fn a_rolled_back_canary_is_explained_with_profiles_of_both_sides() {
     stop.cancel();
     let explanation = incident.explanation.clone().unwrap();
     let first = explanation.hypotheses.first().unwrap_or_else(|| panic!("{incident:#?}"));
-    assert_eq!((first.kind.as_str(), first.subject.as_str()), ("change", "v2"), "{explanation:#?}");
+    assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Change, "v2"), "{explanation:#?}");
     assert!(
         first.evidence.iter().any(|line| line.supports && line.text.contains("of its requests failed")),
         "{first:#?}"

@@ -36,8 +36,8 @@ pub struct Explanation {
 /// A possible cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hypothesis {
-    /// A stable word for machines: `change`, `pattern`, `dependency`, `load`, `neighbour`, `instance`, `unreachable`.
-    pub kind: String,
+    /// What kind of cause.
+    pub kind: CauseKind,
     /// What exactly, for machines: the version of a change, the name of a pattern, the address of an instance; may be
     /// empty.
     pub subject: String,
@@ -49,6 +49,28 @@ pub struct Hypothesis {
     pub evidence: Vec<EvidenceLine>,
     /// What to look at next.
     pub next_check: String,
+}
+
+/// What kind of cause a hypothesis is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// A deploy, a configuration, a flag, a version.
+    Change,
+    /// A fault within the program that its profiles show.
+    Pattern,
+    /// A service that is called.
+    Dependency,
+    /// More requests than before.
+    Load,
+    /// Other programs on the machine.
+    Neighbour,
+    /// The network between.
+    Network,
+    /// One instance among its equals.
+    Instance,
+    /// Nobody accepts requests.
+    Unreachable,
 }
 
 /// One reason to believe or doubt a hypothesis.

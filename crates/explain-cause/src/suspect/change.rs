@@ -1,6 +1,6 @@
 //! A deploy, a configuration, a flag: the usual suspects.
 
-use homeostat_model::{ChangeEvent, ChangeKind, VersionName};
+use homeostat_model::{ChangeEvent, ChangeKind, VersionName, explanation::CauseKind};
 
 use super::{Suspect, percent, worse};
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
 
 /// A version that was judged worse, and nobody said when it came.
 fn by_itself(judged: &Judged) -> Suspect {
-    let mut suspect = Suspect::new("change", judged.version.as_str(), &PRIOR_CHANGE);
+    let mut suspect = Suspect::new(CauseKind::Change, judged.version.as_str(), &PRIOR_CHANGE);
     suspect.title = format!("Version {} itself", judged.version);
     "read what the version changed; keep its traffic at zero until then".clone_into(&mut suspect.next_check);
     suspect.because(&CHANGE_VERSION_JUDGED, judged.text.clone());
@@ -33,7 +33,7 @@ fn by_itself(judged: &Judged) -> Suspect {
 
 fn suspect(evidence: &CauseEvidence, change: &ChangeEvent) -> Suspect {
     let subject = change.version.as_ref().map_or_else(|| change.summary.clone(), ToString::to_string);
-    let mut suspect = Suspect::new("change", &subject, &PRIOR_CHANGE);
+    let mut suspect = Suspect::new(CauseKind::Change, &subject, &PRIOR_CHANGE);
     suspect.title = format!("{}: {}", word(change.kind), change.summary);
     let next = match change.kind {
         ChangeKind::Deploy => "read what the release changed; keep its traffic at zero until then",

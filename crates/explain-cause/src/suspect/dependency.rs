@@ -1,6 +1,6 @@
 //! The fault of a service that this one calls.
 
-use homeostat_model::{OutcomeClass, evidence::EventCounts};
+use homeostat_model::{OutcomeClass, evidence::EventCounts, explanation::CauseKind};
 
 use super::{Suspect, cpu_grew, percent, service};
 use crate::{
@@ -21,7 +21,7 @@ fn suspect(evidence: &CauseEvidence, dependency: &Dependency) -> Option<Suspect>
     if during.total() < REQUESTS_MIN || share - was < WORSE_SHARE || share < WORSE_RATIO * was {
         return None;
     }
-    let mut suspect = Suspect::new("dependency", name, &PRIOR_DEPENDENCY);
+    let mut suspect = Suspect::new(CauseKind::Dependency, name, &PRIOR_DEPENDENCY);
     suspect.title = format!("{name}, which {} calls, fails", evidence.service);
     suspect.next_check = format!("look at {name}: its own objectives, its changes, its incidents");
     let weight = if FAILS_RATIO * was <= share { &DEPENDENCY_FAILS } else { &DEPENDENCY_WORSE };

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use homeostat_model::explanation::CauseKind;
+
 use super::{Suspect, percent, worse};
 use crate::{
     evidence::{CauseEvidence, Counted},
@@ -30,7 +32,7 @@ fn suspect(evidence: &CauseEvidence, name: &str, instances: &BTreeMap<&str, Coun
     if worse(own, &others) != Some(true) {
         return None;
     }
-    let mut suspect = Suspect::new("instance", name, &PRIOR_INSTANCE);
+    let mut suspect = Suspect::new(CauseKind::Instance, name, &PRIOR_INSTANCE);
     suspect.title = format!("The instance {name} of {} alone fails", evidence.service);
     suspect.next_check = format!("take {name} out of its version's endpoints; then look at its machine");
     let numbers = format!("{} there, {} on the others", percent(own.bad_share()), percent(others.bad_share()));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use homeostat_model::explanation::CauseKind;
+
 use super::{Suspect, cpu_grew, service, worse};
 use crate::{
     evidence::{CauseEvidence, Counted},
@@ -14,7 +16,7 @@ use crate::{
 pub(super) fn suspect(evidence: &CauseEvidence) -> Option<Suspect> {
     let (before, during) = service(evidence);
     let (was, is) = (before.rate()?, during.rate()?);
-    let mut suspect = Suspect::new("load", "", &PRIOR_LOAD);
+    let mut suspect = Suspect::new(CauseKind::Load, "", &PRIOR_LOAD);
     suspect.title = format!("Load: {is:.0} requests a second, {was:.0} before");
     "add capacity, or limit the rate; then find out who sends".clone_into(&mut suspect.next_check);
     if is < LOAD_RATIO * was || was <= 0.0 {

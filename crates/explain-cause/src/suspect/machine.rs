@@ -1,5 +1,7 @@
 //! The machine that it runs on, and the network between.
 
+use homeostat_model::explanation::CauseKind;
+
 use super::{Suspect, cpu_grew, load::alike, signal};
 use crate::{
     evidence::{CauseEvidence, Signal},
@@ -18,7 +20,7 @@ fn neighbour(evidence: &CauseEvidence) -> Option<Suspect> {
     if bad < RUN_QUEUE_HARMFUL_MS || bad < SIGNAL_RATIO * good {
         return None;
     }
-    let mut suspect = Suspect::new("neighbour", "", &PRIOR_NEIGHBOUR);
+    let mut suspect = Suspect::new(CauseKind::Neighbour, "", &PRIOR_NEIGHBOUR);
     "Other programs on the machine take its processors".clone_into(&mut suspect.title);
     "see who runs on the machine (`homeostat profile cpu` without a target), and move one of the two"
         .clone_into(&mut suspect.next_check);
@@ -40,7 +42,7 @@ fn network(evidence: &CauseEvidence) -> Option<Suspect> {
     if bad < RETRANSMITS_HARMFUL || bad < SIGNAL_RATIO * good {
         return None;
     }
-    let mut suspect = Suspect::new("network", "", &PRIOR_NEIGHBOUR);
+    let mut suspect = Suspect::new(CauseKind::Network, "", &PRIOR_NEIGHBOUR);
     "The network loses segments".clone_into(&mut suspect.title);
     "compare retransmissions by peer: one peer is a link, all are this machine".clone_into(&mut suspect.next_check);
     suspect.because(&NETWORK_RETRANSMITS, format!("{bad:.1} of a thousand segments are sent again, {good:.1} before"));

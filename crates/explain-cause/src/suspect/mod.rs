@@ -8,6 +8,8 @@ mod machine;
 mod pattern;
 mod unreachable;
 
+use homeostat_model::explanation::CauseKind;
+
 use crate::{
     evidence::{CauseEvidence, Counted, Shape, Signal},
     weights::{CPU_RATIO, REQUESTS_MIN, WORSE_RATIO, WORSE_SHARE, Weight},
@@ -16,7 +18,7 @@ use crate::{
 /// A possible cause with what speaks for and against it.
 #[derive(Debug)]
 pub(crate) struct Suspect {
-    pub(crate) kind: &'static str,
+    pub(crate) kind: CauseKind,
     pub(crate) subject: String,
     pub(crate) title: String,
     pub(crate) reasons: Vec<Reason>,
@@ -35,7 +37,7 @@ impl Suspect {
         self.reasons.iter().map(|reason| reason.weight.log_odds).sum()
     }
 
-    fn new(kind: &'static str, subject: &str, prior: &'static Weight) -> Self {
+    fn new(kind: CauseKind, subject: &str, prior: &'static Weight) -> Self {
         let reasons = vec![Reason { weight: prior, text: String::new() }];
         Self { kind, subject: subject.to_owned(), title: String::new(), reasons, next_check: String::new() }
     }

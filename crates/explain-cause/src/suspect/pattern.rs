@@ -1,5 +1,7 @@
 //! A fault within the program that its profiles show.
 
+use homeostat_model::explanation::CauseKind;
+
 use super::Suspect;
 use crate::{
     evidence::{CauseEvidence, ProfileCompared},
@@ -11,7 +13,7 @@ use crate::{
 
 pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
     let suspect = |pattern: &crate::evidence::Pattern| {
-        let mut suspect = Suspect::new("pattern", &pattern.name, &PRIOR_PATTERN);
+        let mut suspect = Suspect::new(CauseKind::Pattern, &pattern.name, &PRIOR_PATTERN);
         suspect.title = format!("In the program: {}", pattern.name.replace('_', " "));
         suspect.next_check.clone_from(&pattern.confirm);
         let weight = match pattern.confidence {

@@ -1,6 +1,6 @@
 //! Nobody accepts requests.
 
-use homeostat_model::OutcomeClass;
+use homeostat_model::{OutcomeClass, explanation::CauseKind};
 
 use super::{Suspect, service};
 use crate::{
@@ -10,14 +10,15 @@ use crate::{
 
 pub(super) fn suspect(evidence: &CauseEvidence) -> Option<Suspect> {
     let (before, during) = service(evidence);
-    let gone = |counted: &Counted| counted.class(OutcomeClass::Refused).saturating_add(counted.class(OutcomeClass::Reset));
+    let gone =
+        |counted: &Counted| counted.class(OutcomeClass::Refused).saturating_add(counted.class(OutcomeClass::Reset));
     let share = |counted: &Counted| gone(counted) as f64 / counted.total().max(1) as f64;
     let mostly = during.bad() < 2 * gone(&during);
     let new = WORSE_SHARE <= share(&during) && WORSE_RATIO * share(&before) <= share(&during);
     if during.total() < REQUESTS_MIN || !mostly || !new {
         return None;
     }
-    let mut suspect = Suspect::new("unreachable", "", &PRIOR_UNREACHABLE);
+    let mut suspect = Suspect::new(CauseKind::Unreachable, "", &PRIOR_UNREACHABLE);
     suspect.title = format!("{} does not accept requests", evidence.service);
     "see whether its processes run, restart, or have reached a limit of connections"
         .clone_into(&mut suspect.next_check);

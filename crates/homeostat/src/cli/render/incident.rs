@@ -310,7 +310,7 @@ mod tests {
         ActionId, Actor, CellKey, ChangeEvent, ChangeKind, IncidentId, OutcomeClass, OutcomeCounts, OutcomeDelta,
         action::{Plan, Purpose},
         evidence::{EventCounts, Evidence, SliEvidence},
-        explanation::{CaseAlike, EvidenceLine, FrameMoved, Hypothesis, ProfileSeen},
+        explanation::{CaseAlike, CauseKind, EvidenceLine, FrameMoved, Hypothesis, ProfileSeen},
         incident::{Milestone, TickCounts},
         objective::{Severity, Sli},
     };
@@ -408,7 +408,7 @@ mod tests {
         Explanation {
             at: at(30_000),
             hypotheses: vec![Hypothesis {
-                kind: "change".to_owned(),
+                kind: CauseKind::Change,
                 subject: "v2".to_owned(),
                 title: "Traffic: v2 gets 5%".to_owned(),
                 confidence_percent: 97,

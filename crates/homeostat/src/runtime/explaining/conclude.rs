@@ -215,6 +215,7 @@ mod tests {
     use homeostat_explain_profile::Case;
     use homeostat_model::{
         Span,
+        explanation::CauseKind,
         profile::{Frame, LabelSet, LabelValue, Stack, Text, ValueType},
     };
 
@@ -317,8 +318,8 @@ mod tests {
         concluded_with(all, Ok(Library::shipped()))
     }
 
-    fn first(found: &Found) -> Option<(&str, &str)> {
-        found.explanation.hypotheses.first().map(|first| (first.kind.as_str(), first.subject.as_str()))
+    fn first(found: &Found) -> Option<(CauseKind, &str)> {
+        found.explanation.hypotheses.first().map(|first| (first.kind, first.subject.as_str()))
     }
 
     /// A fault that no detector knows, and a service whose goroutines wait as before: an incident is harm all the same.
@@ -348,7 +349,7 @@ mod tests {
         };
         let own = Library::shipped().joined(Library { cases: vec![case] });
         let found = concluded_with(all(), Ok(own));
-        assert_eq!(first(&found), Some(("pattern", "sorts_everything")), "{:#?}", found.explanation);
+        assert_eq!(first(&found), Some((CauseKind::Pattern, "sorts_everything")), "{:#?}", found.explanation);
         assert_eq!(found.explanation.cases[0].id, "INC-7");
     }
 
@@ -363,7 +364,7 @@ mod tests {
         let mut well = all.clone();
         all.extend(goroutines(BEGAN, 40));
         let found = concluded_with(all, Ok(Library::shipped()));
-        assert_eq!(first(&found), Some(("pattern", "lock_contention")), "{:#?}", found.explanation);
+        assert_eq!(first(&found), Some((CauseKind::Pattern, "lock_contention")), "{:#?}", found.explanation);
         let line = "waiting for lock: 0.0 before, 40.0 now";
         assert!(
             found.explanation.hypotheses[0].evidence.iter().any(|e| e.text.contains(line)),
@@ -390,7 +391,7 @@ mod tests {
     fn a_real_fault_is_named_with_its_functions_and_both_profiles() {
         let Found { explanation, profiles } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-regex-4.cpu.pb.gz");
         let first = &explanation.hypotheses[0];
-        assert_eq!((first.kind.as_str(), first.subject.as_str()), ("pattern", "regex"), "{explanation:#?}");
+        assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Pattern, "regex"), "{explanation:#?}");
         assert!(explanation.frames.iter().any(|frame| frame.function.starts_with("regexp") && frame.good < frame.bad));
         let sides: Vec<_> = profiles.iter().map(|kept| (kept.seen.side, kept.seen.windows)).collect();
         assert_eq!(sides, [(ProfileSide::Good, 5), (ProfileSide::Bad, 5)]);
