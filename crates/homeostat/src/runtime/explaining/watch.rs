@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::{Timestamp, error_chain::chain, profile::Profile};
+use homeostat_model::{Span, Timestamp, error_chain::chain, profile::Profile};
 use homeostat_profile::{KEYS_DEFAULT, Redaction, VALUES_DEFAULT};
 use homeostat_sense_pprof::{Kind, PullError, ask};
 use homeostat_sense_scrape::{fetch::Fetcher, spec::HttpSpec};
@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use super::super::{clock::Clock, shared::lock};
 use crate::config::Profiled;
 
-/// Windows held of one kind and program: ten minutes of ten seconds each, the time that changes are suspects for.
-const WINDOWS_MAX: usize = 60;
-/// Bytes held of one program: a window of a busy server packs into some 30 KiB, two kinds of sixty are 4 MiB.
+/// How long a window is held: the time that changes are suspects for, however long windows are.
+const HELD: Span = Span::from_mins(10);
+/// Bytes held of one program: a window of ten seconds of a busy server packs into some 30 KiB, ten minutes of two kinds are
+/// 4 MiB. Windows of one second are smaller, and more: a server that is busy enough has fewer minutes of them.
 const BYTES_MAX: usize = 8 << 20;
 /// The first and the longest wait after a failure.
 const WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
@@ -61,9 +62,10 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn push(&mut self, window: Window) {
+        let since = window.to - HELD;
         self.bytes += window.packed.len();
         self.windows.push_back(window);
-        while BYTES_MAX < self.bytes || 2 * WINDOWS_MAX < self.windows.len() {
+        while self.windows.front().is_some_and(|oldest| BYTES_MAX < self.bytes || oldest.from < since) {
             let Some(oldest) = self.windows.pop_front() else { break };
             self.bytes -= oldest.packed.len();
         }
@@ -173,23 +175,39 @@ fn packed(profile: &Profile, redaction: &Redaction) -> Arc<[u8]> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_ring_forgets_the_oldest() {
-        let mut ring = Ring::default();
-        let window = |at: i64, bytes: usize| Window {
+    fn window(from_s: i64, long_s: i64, bytes: usize) -> Window {
+        Window {
             measured: Measured::Cpu,
-            from: Timestamp::from_unix_ms(at),
-            to: Timestamp::from_unix_ms(at + 1),
+            from: Timestamp::from_unix_ms(1_000 * from_s),
+            to: Timestamp::from_unix_ms(1_000 * (from_s + long_s)),
             packed: vec![0; bytes].into(),
-        };
-        for at in 0..200 {
-            ring.push(window(at, 1));
+        }
+    }
+
+    /// How many windows are held of an hour of them, and for how many seconds.
+    fn held_of_an_hour(long_s: i64) -> (usize, i64) {
+        let mut ring = Ring::default();
+        for at in 0..3_600 / long_s {
+            ring.push(window(at * long_s, long_s, 100));
         }
         let held = ring.windows();
-        assert_eq!((held.len(), held[0].from), (2 * WINDOWS_MAX, Timestamp::from_unix_ms(80)));
-        ring.push(window(200, BYTES_MAX));
+        (held.len(), (held[held.len() - 1].to.unix_ms() - held[0].from.unix_ms()) / 1_000)
+    }
+
+    #[test]
+    fn ten_minutes_are_held_however_long_windows_are() {
+        for (long_s, wanted) in [(1, 600), (10, 60), (60, 10)] {
+            assert_eq!(held_of_an_hour(long_s), (wanted, 600), "windows of {long_s} s");
+        }
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let mut ring = Ring::default();
+        ring.push(window(0, 1, 1));
+        ring.push(window(1, 1, BYTES_MAX));
         assert_eq!(ring.windows().len(), 1);
-        ring.push(window(201, BYTES_MAX + 1));
+        ring.push(window(2, 1, BYTES_MAX + 1));
         assert_eq!((ring.windows().len(), ring.bytes), (0, 0));
     }
 }
