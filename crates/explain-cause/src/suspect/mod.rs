@@ -49,6 +49,13 @@ impl Suspect {
 
 /// Everybody who has at least one reason for it.
 pub(crate) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
+    let mut all = looked_at(evidence);
+    all.retain(|suspect| suspect.reasons.iter().any(|reason| 0.0 < reason.weight.log_odds));
+    all
+}
+
+/// Everybody, those included whom nothing speaks for.
+fn looked_at(evidence: &CauseEvidence) -> Vec<Suspect> {
     let mut all = change::suspects(evidence);
     all.extend(pattern::suspects(evidence));
     all.extend(dependency::suspects(evidence));
@@ -56,7 +63,6 @@ pub(crate) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
     all.extend(machine::suspects(evidence));
     all.extend(instance::suspects(evidence));
     all.extend(unreachable::suspect(evidence));
-    all.retain(|suspect| suspect.reasons.iter().any(|reason| 0.0 < reason.weight.log_odds));
     all
 }
 
@@ -93,4 +99,29 @@ fn cpu_grew(evidence: &CauseEvidence) -> Option<(bool, f64, f64)> {
 /// A share in words.
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "none of 0".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+    use crate::weights;
+
+    /// A weight that no scenario meets could have any sign.
+    #[test]
+    fn every_weight_decides_in_a_scenario() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let mut met = BTreeSet::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let mut scenario: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let evidence: CauseEvidence = serde_json::from_value(scenario["evidence"].take()).unwrap();
+            met.extend(
+                looked_at(&evidence).iter().flat_map(|suspect| &suspect.reasons).map(|reason| reason.weight.name),
+            );
+        }
+        let unmet: Vec<_> = weights::ALL.iter().map(|weight| weight.name).filter(|name| !met.contains(name)).collect();
+        assert_eq!(unmet, [""; 0]);
+    }
 }
