@@ -19,6 +19,8 @@ mod quadratic;
 mod reflection;
 mod regex;
 mod runqueue;
+#[cfg(test)]
+mod scripts;
 mod sync_logging;
 
 use serde::Serialize;
@@ -83,7 +85,8 @@ impl Detector {
     pub(crate) fn look(&self, both: &Comparison) -> Finding {
         let mut look = Look { both, limits: self.limits, evidence: Vec::new() };
         let strength = (self.look)(&mut look);
-        let strength = if strength.is_finite() { strength.clamp(0.0, STRENGTH_MAX) } else { 0.0 };
+        // Nothing times less than nothing is a zero with a sign.
+        let strength = if strength.is_finite() { strength.clamp(0.0, STRENGTH_MAX) + 0.0 } else { 0.0 };
         Finding { pattern: self.pattern, strength, evidence: look.evidence }
     }
 }
