@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -107,13 +107,26 @@ impl Place {
 
     /// Adds cases at the end. They are checked by reading them back before anything is written.
     fn add(&self, cases: &[Case]) -> Result<(), String> {
-        let text: String = cases.iter().map(line).collect();
+        let mut text: String = cases.iter().map(line).collect();
         Library::read(&text).map_err(|error| error.to_string())?;
         let failed = |error: std::io::Error| format!("{}: {error}", self.file().display());
         fs::create_dir_all(&self.data).map_err(failed)?;
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(self.file()).map_err(failed)?;
+        let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(self.file()).map_err(failed)?;
+        if !ends_a_line(&mut file).map_err(failed)? {
+            text.insert(0, '\n');
+        }
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
     }
+}
+
+/// Whether what comes next begins a line: a person's editor may have left the last one open.
+fn ends_a_line(file: &mut fs::File) -> std::io::Result<bool> {
+    let mut last = [b'\n'];
+    if 0 < file.metadata()?.len() {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last == [b'\n'])
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
