@@ -21,7 +21,7 @@ use crate::{
     observed::Observed,
     paths::Path,
     retrieve::{Index, Retrieved},
-    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
+    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SEEN_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
     vector::{Vector, added_all, vector},
 };
 
@@ -85,6 +85,8 @@ pub struct Signs {
     pub paths: Vec<Path>,
     /// How much worse anything got: 1 is what matters; `None` when nothing that tells was measured.
     pub harm: Option<f64>,
+    /// Whether census and numbers of both sides were there: then a detector that sees nothing had all to look at.
+    pub whole: bool,
     /// Work that belongs to no pattern, and the share of CPU time that it gained.
     pub stranger: Option<(&'static str, f64)>,
     /// See [`Explanation`].
@@ -116,6 +118,7 @@ impl Signs {
             vector: vector(both),
             paths,
             harm: harm(both),
+            whole: both.census().is_some() && both.metric("cpu_ms_per_request").is_some(),
             stranger: stranger(both),
             samples: [both.base.cpu.samples(), both.now.cpu.samples()],
             moved: added_all(both),
@@ -177,7 +180,12 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
             next: detector.confirm.to_owned(),
         });
     }
-    if let Some((pattern, sure)) = by_cases.filter(|(pattern, _)| *pattern != NO_FAULT && enough) {
+    let contradicted = |pattern: &str| {
+        let seen = signs.findings.iter().find(|finding| finding.pattern == pattern);
+        signs.whole && seen.is_some_and(|finding| finding.strength < SEEN_MIN.value)
+    };
+    let sound = |pattern: &str| pattern != NO_FAULT && enough && !contradicted(pattern);
+    if let Some((pattern, sure)) = by_cases.filter(|(pattern, _)| sound(pattern)) {
         let line = format!(
             "like {} known cases of {pattern}, {:.0} % alike at best",
             supporters(cases, pattern),
@@ -208,8 +216,10 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
         let ours = |pattern: &str| DETECTORS.iter().any(|detector| detector.pattern == pattern);
         named.retain(|named| BESIDE_WORK.contains(&named.pattern.as_str()) || !ours(&named.pattern));
     }
-    // A pattern that follows from another one that speaks steps behind it.
-    let speaking: Vec<(String, f64)> = named.iter().map(|named| (named.pattern.clone(), named.score)).collect();
+    // A pattern that follows from another one steps behind it, if that one's detector speaks: cases alone push nobody back.
+    let speaks = |pattern: &str| signs.findings.iter().any(|seen| seen.pattern == pattern && 1.0 <= seen.strength);
+    let speaking: Vec<(String, f64)> =
+        named.iter().filter(|named| speaks(&named.pattern)).map(|named| (named.pattern.clone(), named.score)).collect();
     for there in &mut named {
         let behind = SYMPTOMS.iter().any(|symptom| {
             symptom.follows == there.pattern

@@ -28,6 +28,13 @@ pub(crate) const LIKENESS_MIN: Threshold = threshold(
     "set by hand, between cases of one pattern and cases of two in development programs; not swept",
 );
 
+/// What a detector has to see of its limit for cases alone to name its pattern, where all that it looks at was measured.
+pub(crate) const SEEN_MIN: Threshold = threshold(
+    "seen_min",
+    0.25,
+    "in development programs, cases that name a pattern of which its detector saw nothing are wrong but for chance; set by hand",
+);
+
 /// How much of the votes the first pattern needs.
 pub(crate) const AGREEMENT_MIN: Threshold =
     threshold("agreement_min", 0.55, "set by hand: with less than this, two patterns share the votes; not swept");
@@ -100,6 +107,8 @@ pub(crate) const SYMPTOMS: &[Symptom] = &[
     symptom("map_growth", "lock_contention", 0.5),
     symptom("map_growth", "quadratic", 0.5),
     symptom("map_growth", "goroutine_leak", 0.5),
+    // Threads that never end wait for something, often at a lock; a queue at a lock begins no threads without end.
+    symptom("goroutine_leak", "lock_contention", 0.6),
     symptom("regex", "lock_contention", 0.5),
     symptom("reflection_serialisation", "lock_contention", 0.5),
     symptom("gc_pressure", "lock_contention", 0.5),

@@ -11,20 +11,30 @@ pub(super) const DETECTOR: Detector = Detector {
     limits: &[
         threshold("count_factor", 2.0, "connections and their goroutines follow the load within half"),
         threshold("count_more", 60.0, "a pool that grows by some workers is no leak"),
+        threshold(
+            "growing_share",
+            0.5,
+            "a queue has its length after a moment; a leak goes on while it is looked at, so most of it is of that time",
+        ),
     ],
     look,
 };
 
 fn look(look: &mut Look<'_>) -> f64 {
-    let name = if look.both.metric("goroutines").is_some() { "goroutines" } else { "threads" };
+    let (goroutines, threads) = (look.both.metric("goroutines"), look.both.metric("threads"));
+    let of_threads = goroutines.is_none() && threads.is_some();
     let census = || look.both.census().map(|(base, now)| (base.total(), now.total()));
-    let Some((base, now)) = look.both.metric(name).or_else(census) else { return 0.0 };
+    let Some((base, now)) = goroutines.or(threads).or_else(census) else { return 0.0 };
     // Load brings goroutines of its own.
     let load = look.both.ratio("requests_per_second").unwrap_or(1.0).max(1.0);
     if base < now {
+        let name = if of_threads { "threads" } else { "goroutines" };
         look.evidence.push(format!("{name}: {base:.0} before, {now:.0} now"));
     }
-    let alike = one_place(look);
+    let alike = match one_place(look) {
+        Some(0.0) if of_threads => Some(still_growing(look, now - base)),
+        other => other,
+    };
     let factor = over(Some((now + 10.0) / (base * load + 10.0)), look.limit("count_factor"));
     let more = Some((now - base * load) / look.limit("count_more"));
     all(&[factor, more]) * alike.unwrap_or(0.6)
@@ -41,8 +51,31 @@ fn one_place(look: &mut Look<'_>) -> Option<f64> {
     if more <= 1.0 {
         return Some(0.0);
     }
-    look.evidence.push(format!("{more:.0} more wait for {} in {function}", reason.replace('_', " ")));
+    let place = if function.is_empty() { String::new() } else { format!(" in {function}") };
+    look.evidence.push(format!("{more:.0} more wait for {}{place}", reason.replace('_', " ")));
     let queue = function.is_empty() || ["lock", "network", "sync", "file", "system_call"].contains(&reason.as_str());
     let share = more / all;
     Some(if queue { 0.0 } else { ((share - 0.4) / 0.3).clamp(0.0, 1.0) })
+}
+
+/// Whether most of the growth happened while it was looked at, as 0 or 1. A census of threads knows the kernel's functions alone,
+/// where a queue at a lock and threads that wait for ever look alike; only one of them goes on growing.
+fn still_growing(look: &mut Look<'_>, more: f64) -> f64 {
+    let (Some((_, grown)), true) = (look.both.metric("threads_grown"), 0.0 < more) else { return 0.0 };
+    // Threads that read from the network are connections; clients open more of them when answers are late.
+    if most_grown(look).as_deref() == Some("network") {
+        return 0.0;
+    }
+    let share = grown / more / look.limit("growing_share");
+    if 1.0 <= share {
+        look.evidence.push(format!("{grown:.0} of them began while it was looked at"));
+    }
+    if 1.0 <= share { 1.0 } else { 0.0 }
+}
+
+/// The reason that most more wait for.
+fn most_grown(look: &Look<'_>) -> Option<String> {
+    let (base, now) = look.both.census()?;
+    let more = |reason: &String| now.waiting(reason) - base.waiting(reason);
+    now.reasons.keys().max_by(|a, b| more(a).total_cmp(&more(b))).cloned()
 }

@@ -28,7 +28,7 @@ fn look(look: &mut Look<'_>) -> f64 {
     let kept_open = (1.5 - churn / look.limit("connections_factor").ln()).clamp(0.0, 1.0);
     // Counted at the other end, round trips need no guess.
     if let Some(calls) = over(look.grew("calls_out_per_request"), look.limit("calls_factor")) {
-        return 1.5 * calls;
+        return calls;
     }
     let files = look.quietly("c:write_file") + look.quietly("c:read_file") + look.quietly("c:dns");
     let calls = match (reads, writes) {

@@ -27,7 +27,11 @@ fn look(look: &mut Look<'_>) -> f64 {
     let writes = over(look.grew("writes_per_request"), look.limit("writes_factor"));
     // A log that is written by hand is a file that is written to once more in each request.
     let by_hand = match writes {
-        Some(writes) => (file / look.limit("file_share")).min(2.0 * writes),
+        // Each alone may be something else; half of one and twice the other together are not.
+        Some(writes) => {
+            let file = file / look.limit("file_share");
+            file.min(2.0 * writes).max((file * writes).sqrt().min(2.0 * file))
+        }
         None => file / look.limit("file_share_alone"),
     };
     any(&[Some(log), Some(by_hand)])
