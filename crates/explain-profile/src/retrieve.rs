@@ -31,6 +31,9 @@ const STACKS_SHARE: f64 = 0.25;
 const VOTES: usize = 12;
 /// Votes of one program for one pattern: a program with many runs of one fault should not outvote others.
 const VOTES_PER_PROGRAM: usize = 4;
+/// Cases vote that are at least this much as alike as the best one: one that is the very same is not outvoted by a dozen that
+/// are faintly alike.
+const VOTES_FROM: f64 = 0.5;
 /// Blocks that may be missing as a whole, for they need more than a profile.
 const OPTIONAL_BLOCKS: [&str; 2] = ["g:", "m:"];
 
@@ -165,7 +168,8 @@ fn rarity<'a>(cases: &[&'a Case]) -> (BTreeMap<&'a str, f64>, f64) {
 fn vote(found: &[(f64, &Case)]) -> Retrieved {
     let (mut neighbours, mut given) = (Vec::new(), BTreeMap::<(&str, &str), usize>::new());
     let mut votes = BTreeMap::<&str, f64>::new();
-    for (likeness, case) in found {
+    let least = VOTES_FROM * found.first().map_or(0.0, |(likeness, _)| *likeness);
+    for (likeness, case) in found.iter().take_while(|(likeness, _)| least <= *likeness) {
         let given = given.entry((&case.program, &case.pattern)).or_default();
         if VOTES <= neighbours.len() || VOTES_PER_PROGRAM <= *given {
             continue;
@@ -229,6 +233,22 @@ mod tests {
         assert_eq!(found.named(), None, "{found:?}");
         assert_eq!(ask(&[]), Retrieved::default());
         assert_eq!(Index::of(&Library::default()).ask(&library().cases[0].vector, &[]), Retrieved::default());
+    }
+
+    #[test]
+    fn the_very_same_is_not_outvoted_by_many_that_are_faintly_alike() {
+        let mut library = library();
+        for number in 0..9 {
+            let id = format!("q{number}");
+            let program = format!("p{number}");
+            let faint = [("c:sort", 0.05), ("x:own_code", 0.5), ("c:compare", 0.4)];
+            library.cases.push(case(&id, "quadratic", &program, &faint));
+        }
+        let own = case("mine", "sorts_everything", "p", &[("c:sort", 0.5), ("x:own_code", 0.2)]);
+        library.cases.push(own.clone());
+        let found = Index::of(&library).ask(&own.vector, &[]);
+        assert!(found.neighbours.iter().all(|neighbour| neighbour.id == "mine"), "{found:?}");
+        assert_eq!(found.named().map(|(pattern, _)| pattern), Some("sorts_everything"), "{found:?}");
     }
 
     #[test]
