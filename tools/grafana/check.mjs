@@ -3,7 +3,8 @@
 //
 //   node node_modules/.bundle/check.mjs http://127.0.0.1:PORT
 //
-// The server scrapes itself as job "self" and has the rules of `rules.yml`. Not here: queries for panels; they go through
+// The server scrapes itself as job "self" and has the rules of `rules.yml`. The library is under the AGPL: it is installed to
+// be run here, and neither it nor the bundle is part of what is given away. Not here: queries for panels; they go through
 // Grafana's server, which is written in Go and in no package registry.
 import assert from "node:assert/strict";
 import { dateTime } from "@grafana/data";
@@ -34,6 +35,7 @@ setBackendSrv({ fetch: (options) => from(handOn(options)), get: async (url, para
 setTemplateSrv({ replace: (text) => text, getVariables: () => [], containsTemplate: () => false, updateTimeRange() {} });
 
 for (const httpMethod of ["GET", "POST"]) {
+  asked.length = 0;
   const jsonData = { httpMethod, prometheusType: "Prometheus", prometheusVersion: "3.5.0" };
   const source = new PrometheusDatasource({ id: 1, uid: "h", type: "prometheus", name: "Homeostat", url: "", meta: {}, access: "proxy", jsonData });
   const end = Date.now();
@@ -55,6 +57,9 @@ for (const httpMethod of ["GET", "POST"]) {
   assert.match((await texts("up"))[0], /^up\{instance="127\.0\.0\.1:\d+",job="self"\}$/);
   assert.deepEqual((await source.getTagKeys(filters)).map(({ text }) => text).filter((name) => !name.startsWith("__")), ["instance", "job"]);
   assert.deepEqual((await source.getTagValues({ ...filters, key: "job" })).map(({ text }) => text), ["self"]);
+  for (const path of ["query", "series", "labels", "query_exemplars"]) {
+    assert.ok(asked.includes(`${httpMethod} /api/v1/${path} 200`), `${path} is asked by ${httpMethod}`);
+  }
+  console.log(asked.join("\n"));
 }
-console.log(asked.join("\n"));
 console.log("Grafana's data source found what it asked for, by GET and by POST");

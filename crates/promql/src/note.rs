@@ -71,8 +71,11 @@ impl Notes {
 
     /// Takes over the notes of a part.
     pub fn merge(&mut self, other: Self) {
-        let free = NOTES_MAX.saturating_sub(self.notes.len());
-        self.notes.extend(other.notes.into_iter().take(free));
+        for note in other.notes {
+            if self.notes.len() < NOTES_MAX {
+                self.notes.insert(note);
+            }
+        }
     }
 
     /// Warnings first, each level by place.

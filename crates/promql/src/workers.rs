@@ -7,9 +7,9 @@
 pub trait Workers {
     /// How many can work at the same time, the caller among them; 1 when nobody helps.
     fn width(&self) -> usize;
-    /// Calls `work`, and meanwhile `help` on each other thread that is idle; returns when all calls have. Helpers are not
-    /// waited for: there may be none.
-    fn together(&self, help: &(dyn Fn() + Sync), work: &mut dyn FnMut());
+    /// Calls `work` once, on this thread, and meanwhile `help` on at most `wanted` others that are idle now; there may be
+    /// none. Returns when all calls have.
+    fn together(&self, wanted: usize, help: &(dyn Fn() + Sync), work: &mut dyn FnMut());
 }
 
 /// The caller, and nobody else.
@@ -21,7 +21,7 @@ impl Workers for Alone {
         1
     }
 
-    fn together(&self, _: &(dyn Fn() + Sync), work: &mut dyn FnMut()) {
+    fn together(&self, _: usize, _: &(dyn Fn() + Sync), work: &mut dyn FnMut()) {
         work();
     }
 }

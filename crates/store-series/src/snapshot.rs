@@ -15,7 +15,7 @@ use homeostat_promql::{Matcher, Select, SelectedSeries, SeriesSource, SourceErro
 use homeostat_wire::series::series_page::Slots;
 
 use crate::{
-    block::{Block, ChunkReader, LabelReader, SeriesChunks},
+    block::{Block, BlockError, ChunkReader, LabelReader, SeriesChunks},
     catalog::LiveBlock,
     exemplar::SeriesExemplars,
     head::{Head, HeadSeries, HeadView},
@@ -327,29 +327,41 @@ struct BlockSource {
     readers: Readers,
 }
 
-/// Readers of a block's chunks: one for each that reads at a time, as long as there are some left.
-struct Readers(Vec<Mutex<ChunkReader>>);
+/// Readers of a block's chunks: one for each that reads at a time, as long as there are some left. They are made when they
+/// are needed, and those behind the first keep less: all together 960 KiB of columns at most, and a page each.
+struct Readers {
+    block: Arc<Block>,
+    sieve: Option<Sieve>,
+    seats: [Mutex<Option<ChunkReader>>; READERS],
+}
 
-/// Those who read one block at the same time without waiting. Each keeps some columns of times, when it is used.
+/// Those who read one block at the same time without waiting.
 const READERS: usize = 8;
+/// Bytes of columns of times of each reader but the first.
+const TIMES_OF_OTHERS_BYTES_MAX: usize = 64 << 10;
 
 impl Readers {
     fn new(block: &Arc<Block>, sieve: Option<Sieve>) -> Self {
-        Self((0..READERS).map(|_| Mutex::new(ChunkReader::new(Arc::clone(block), sieve))).collect())
+        Self { block: Arc::clone(block), sieve, seats: Default::default() }
     }
 
-    /// Reads with the first one that nobody uses; with the last when all are used.
-    fn read<T>(&self, read: impl FnOnce(&mut ChunkReader) -> Option<T>) -> Option<T> {
-        let free = self.0.iter().find_map(|reader| match reader.try_lock() {
-            Ok(reader) => Some(reader),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+    /// Reads a chunk with the first reader that nobody uses; when all are used, waits for one that the chunk decides.
+    fn read(&self, chunk: u64, start_ms: TimeMs, end_ms: TimeMs) -> Result<Option<SampleRun>, BlockError> {
+        let free = self.seats.iter().enumerate().find_map(|(at, seat)| match seat.try_lock() {
+            Ok(seat) => Some((at, seat)),
+            Err(TryLockError::Poisoned(poisoned)) => Some((at, poisoned.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         });
-        let mut reader = match free {
-            Some(reader) => reader,
-            None => self.0.last()?.lock().unwrap_or_else(PoisonError::into_inner),
+        let waited = || {
+            let at = chunk as usize % READERS;
+            Some((at, self.seats.get(at)?.lock().unwrap_or_else(PoisonError::into_inner)))
         };
-        read(&mut reader)
+        let Some((at, mut seat)) = free.or_else(waited) else { return Ok(None) };
+        let make = || {
+            let reader = ChunkReader::new(Arc::clone(&self.block), self.sieve);
+            if at == 0 { reader } else { reader.keeping(TIMES_OF_OTHERS_BYTES_MAX) }
+        };
+        seat.get_or_insert_with(make).read(chunk, start_ms, end_ms)
     }
 }
 
@@ -494,9 +506,7 @@ fn block_runs<'a>(
     end_ms: TimeMs,
 ) -> Runs<'a> {
     let gone = source.live.gone_of(number);
-    let read = move |chunk| {
-        source.readers.read(|reader| reader.read(chunk, start_ms, end_ms).map_err(SourceError::from).transpose())
-    };
+    let read = move |chunk| source.readers.read(chunk, start_ms, end_ms).map_err(SourceError::from).transpose();
     let runs = (chunks.first..chunks.first + u64::from(chunks.count)).filter_map(read);
     if gone.is_empty() { Box::new(runs) } else { Box::new(without(runs, gone)) }
 }

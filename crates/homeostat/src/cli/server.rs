@@ -347,6 +347,7 @@ impl Args {
             query_timeout: self.query_timeout.0,
             query_concurrency: count(self.query_concurrency),
             query_samples_max: self.query_samples_max,
+            cores_spared: 0,
             lookback: self.lookback.0,
             features,
             profiles: ProfileOptions {

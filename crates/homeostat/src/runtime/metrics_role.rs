@@ -122,6 +122,8 @@ fn settings(spec: MetricsSpec, receivers: Vec<ReceiverSpec>, dir: PathBuf) -> Se
         out_of_order_window: spec.out_of_order_window,
         retention: spec.retention,
         retention_bytes: spec.retention_bytes,
+        // The gateway and control are not made to wait for a dashboard.
+        cores_spared: 1,
         ..Settings::new(AddressNames::KEYS, spec.listen, dir)
     }
 }

@@ -64,17 +64,25 @@ impl Held {
         self.budget.take(samples, bytes)
     }
 
-    /// Holds exactly this from now on.
-    pub(super) fn set(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+    /// Gives everything back.
+    pub(super) fn let_go(&mut self) {
         self.budget.give_back(self.samples, self.bytes);
         (self.samples, self.bytes) = (0, 0);
+    }
+
+    /// Holds exactly this from now on.
+    pub(super) fn set(&mut self, samples: u64, bytes: u64) -> Result<(), EvalError> {
+        if (samples, bytes) == (self.samples, self.bytes) {
+            return Ok(());
+        }
+        self.let_go();
         self.add(samples, bytes)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.give_back(self.samples, self.bytes);
+        self.let_go();
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariants: as those of [`Window`]; windows move to the right or stand still.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use homeostat_model::{
     Histogram, SampleRun, TimeMs,
@@ -85,9 +85,34 @@ pub(super) trait Visitor {
     fn end(&mut self) -> Result<(), EvalError>;
 }
 
+/// Lets one worker at a time look at a large window. What smaller windows hold is not part of the budget, so that a query
+/// keeps within it or not whoever helps.
+#[derive(Debug)]
+pub(super) struct Gate<'g> {
+    turn: &'g Mutex<()>,
+    /// Samples from which on a window is large.
+    large: u64,
+    taken: Option<MutexGuard<'g, ()>>,
+}
+
+impl<'g> Gate<'g> {
+    pub(super) fn new(turn: &'g Mutex<()>, large: u64) -> Self {
+        Self { turn, large, taken: None }
+    }
+
+    /// Returns true for a window that is large; waits until no other is.
+    fn passes(&mut self, samples: u64) -> bool {
+        if samples <= self.large && self.taken.is_none() {
+            return false;
+        }
+        self.taken.get_or_insert_with(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        true
+    }
+}
+
 /// The samples of one series: floats apart from histograms, stale markers left out.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub(super) struct Columns<'g> {
     floats_t: Vec<TimeMs>,
     floats: Vec<f64>,
     /// Empty until a sample says since when it counts; then as many as floats. Likewise for histograms.
@@ -100,6 +125,7 @@ pub(super) struct Columns {
     /// Starts are looked at.
     with_starts: bool,
     held: Held,
+    gate: Option<Gate<'g>>,
 }
 
 /// The part of a column that a window covers.
@@ -127,14 +153,14 @@ impl Slot {
     }
 }
 
-impl Columns {
+impl<'g> Columns<'g> {
     /// With starts where they are looked at.
     pub(super) fn new(query: &Query<'_>) -> Self {
-        Self::within(&query.budget, query.options.start_timestamps)
+        Self::within(&query.budget, query.options.start_timestamps, None)
     }
 
-    /// Of a budget.
-    pub(super) fn within(budget: &Arc<Budget>, with_starts: bool) -> Self {
+    /// Of a budget that several use.
+    pub(super) fn within(budget: &Arc<Budget>, with_starts: bool, gate: Option<Gate<'g>>) -> Self {
         Self {
             floats_t: Vec::new(),
             floats: Vec::new(),
@@ -146,6 +172,7 @@ impl Columns {
             histogram_window: Slot::default(),
             with_starts,
             held: Held::new(budget),
+            gate,
         }
     }
 
@@ -158,6 +185,10 @@ impl Columns {
         self.histogram_starts.clear();
         self.float_window = Slot::default();
         self.histogram_window = Slot::default();
+        if let Some(taken) = self.gate.as_mut().and_then(|gate| gate.taken.take()) {
+            self.held.let_go();
+            drop(taken);
+        }
     }
 
     /// Reads the runs of a series and visits the windows of all steps that have samples.
@@ -290,6 +321,9 @@ impl Columns {
         let histograms = self.histograms.iter().map(|histogram| histogram_samples(histogram)).sum::<u64>();
         let samples = self.floats.len() as u64 + histograms;
         let starts = self.float_starts.len() + self.histogram_starts.len();
+        if self.gate.as_mut().is_some_and(|gate| !gate.passes(samples)) {
+            return Ok(());
+        }
         self.held.set(samples, samples * 16 + starts as u64 * 8)
     }
 

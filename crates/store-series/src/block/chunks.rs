@@ -43,6 +43,7 @@ struct Columns {
     by_number: HashMap<u32, Arc<Times>, foldhash::fast::RandomState>,
     last: Option<(u32, Arc<Times>)>,
     kept_bytes: usize,
+    bytes_max: usize,
 }
 
 /// A column of times, as far as anybody looks at it.
@@ -60,7 +61,14 @@ struct Times {
 impl ChunkReader {
     /// With a sieve, samples that it does not let through may be left out.
     pub(crate) fn new(block: Arc<Block>, sieve: Option<Sieve>) -> Self {
-        Self { block, sieve, chunk_page: None, times: Columns::default(), values: values::Scratch::default() }
+        let times = Columns { bytes_max: TIMES_KEPT_BYTES_MAX, ..Columns::default() };
+        Self { block, sieve, chunk_page: None, times, values: values::Scratch::default() }
+    }
+
+    /// Keeps other columns of times than [`TIMES_KEPT_BYTES_MAX`] allows.
+    pub(crate) fn keeping(mut self, times_bytes_max: usize) -> Self {
+        self.times.bytes_max = times_bytes_max;
+        self
     }
 
     /// The samples of a chunk between two instants; `None` when there are none.
@@ -158,7 +166,7 @@ impl ChunkReader {
 impl Columns {
     fn keep(&mut self, number: u32, times: &Arc<Times>) {
         let bytes = times.memory_bytes();
-        if TIMES_KEPT_BYTES_MAX < self.kept_bytes + bytes {
+        if self.bytes_max < self.kept_bytes + bytes {
             self.by_number.clear();
             self.kept_bytes = 0;
         }
@@ -181,7 +189,7 @@ mod tests {
 
     #[test]
     fn kept_columns_count_with_all_that_they_hold() {
-        let mut columns = Columns::default();
+        let mut columns = Columns { bytes_max: TIMES_KEPT_BYTES_MAX, ..Columns::default() };
         for number in 0..100_000 {
             let (t_ms, places) = (vec![0; 3], Some(vec![0; 500]));
             columns.keep(number, &Arc::new(Times { count: 1000, first: 0, last: 0, t_ms, places }));

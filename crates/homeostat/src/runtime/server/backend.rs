@@ -59,9 +59,10 @@ impl StoreBackend {
         targets: Targets,
         reload: ReloadHandle,
         ruling: (Board, Outlet),
+        crew: Crew,
         dir: &Path,
     ) -> Self {
-        let (crew, snapshots) = (Crew::of_machine(), dir.join(SNAPSHOTS_DIR));
+        let snapshots = dir.join(SNAPSHOTS_DIR);
         Self { door, receivers, targets, reload, ruling, crew, snapshots }
     }
 

@@ -1,8 +1,8 @@
 //! Threads that help queries over many series.
 //!
 //! A query works on the thread that its request was given, and whoever of the crew is idle helps; nobody is waited for.
-//! Helpers are threads for one selector of a query: they begin within some ten microseconds, where there is work for a
-//! millisecond or more.
+//! Helpers are threads for one selector of a query: they begin within some fifty microseconds, where there is work for
+//! a millisecond or more.
 //!
 //! Not here: what can be shared (`promql`).
 //! Invariant: all queries together have at most as many helpers as the crew has.
@@ -28,9 +28,9 @@ impl Crew {
         Self { width, idle: AtomicUsize::new(width - 1) }
     }
 
-    /// One for each core.
-    pub(super) fn of_machine() -> Self {
-        Self::new(thread::available_parallelism().map_or(1, usize::from))
+    /// One for each core, but for so many that others need.
+    pub(super) fn of_machine(spared: usize) -> Self {
+        Self::new(thread::available_parallelism().map_or(1, usize::from).saturating_sub(spared))
     }
 
     /// Takes helpers away, as many as are wanted and idle.
@@ -58,8 +58,8 @@ impl Workers for Crew {
         self.width
     }
 
-    fn together(&self, help: &(dyn Fn() + Sync), work: &mut dyn FnMut()) {
-        let helpers = self.take(self.width - 1);
+    fn together(&self, wanted: usize, help: &(dyn Fn() + Sync), work: &mut dyn FnMut()) {
+        let helpers = self.take(wanted);
         thread::scope(|scope| {
             for _ in 0..helpers.count {
                 let helper = thread::Builder::new().name("query-helper".to_owned());
@@ -88,7 +88,7 @@ mod tests {
             together.wait();
             done.fetch_add(1, Ordering::Relaxed);
         };
-        crew.together(&meet, &mut || meet());
+        crew.together(7, &meet, &mut || meet());
         assert_eq!(done.load(Ordering::Relaxed), 3);
         assert_eq!(crew.idle.load(Ordering::Relaxed), 2);
     }
@@ -102,7 +102,7 @@ mod tests {
         let help = || {
             helped.fetch_add(1, Ordering::Relaxed);
         };
-        crew.together(&help, &mut || worked += 1);
+        crew.together(1, &help, &mut || worked += 1);
         assert_eq!((helped.load(Ordering::Relaxed), worked), (0, 1));
         drop(all);
         assert_eq!(crew.idle.load(Ordering::Relaxed), 1);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn helpers_of_a_query_that_failed_are_idle_again() {
         let crew = Crew::new(2);
-        let failing = || crew.together(&|| panic!("a fault"), &mut || {});
+        let failing = || crew.together(1, &|| panic!("a fault"), &mut || {});
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(failing)).is_err());
         assert_eq!(crew.idle.load(Ordering::Relaxed), 1);
     }

@@ -37,6 +37,7 @@ use homeostat_sense_scrape::manager::Targets;
 
 use self::{
     backend::{Receivers, StoreBackend},
+    crew::Crew,
     door::Door,
     governed::Governed,
     intake::StoreIntake,
@@ -83,6 +84,8 @@ pub struct ServerOptions {
     pub scrape: ScrapeOptions,
     /// What is evaluated, and who is told.
     pub rules: RuleOptions,
+    /// Cores that no query takes beside its own thread: others in the process need them.
+    pub cores_spared: usize,
     /// How profiles are kept.
     pub profiles: ProfileOptions,
     /// What the process says about itself.
@@ -166,8 +169,9 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
     let (outlet, sender) = Outlet::open(options.rules.outlet(), &options.dir).await?;
     let board = Board::default();
     let ruling = (board.clone(), outlet.clone());
+    let crew = Crew::of_machine(options.cores_spared);
     let backend =
-        StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), ruling, &options.dir);
+        StoreBackend::new(Arc::clone(&door), receivers, targets.clone(), reload.clone(), ruling, crew, &options.dir);
     let backend = Arc::new(backend);
     let api = PrometheusApi::new(backend, options.queries, options.about);
     let routes = receiver.router().merge(otlp_receiver.prometheus_router()).merge(top::router(&door));

@@ -92,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) query_concurrency: usize,
     /// Samples that a query may hold.
     pub(crate) query_samples_max: u64,
+    /// Cores that no query takes beside its own thread.
+    pub(crate) cores_spared: usize,
     /// How far a query looks back.
     pub(crate) lookback: Duration,
     /// Parts of the language.
@@ -131,6 +133,7 @@ impl Settings {
             intake_bytes_max: limits.bodies_bytes_max,
             query_timeout: queries.timeout,
             query_concurrency: queries.concurrency,
+            cores_spared: 0,
             query_samples_max: queries.options.limits.samples_max,
             lookback: Duration::from_millis(queries.options.lookback_ms.unsigned_abs()),
             features: Features::default(),
@@ -182,6 +185,7 @@ impl Settings {
                 lifecycle: self.lifecycle,
             },
             receive,
+            cores_spared: self.cores_spared,
             profiles: self.profiles,
             limits,
             scrape,

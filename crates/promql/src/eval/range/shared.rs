@@ -5,14 +5,22 @@
 //! ```
 //!
 //! The query's own thread hands on what is next; while that is not ready it works as the others do. So sums are the same
-//! to the last bit whoever helped. How far the others are ahead is limited, and what they hold is part of the budget.
+//! to the last bit whoever helped.
 //!
-//! Invariant: a part is in the line from when its series are taken until it is handed on.
+//! Nor does the budget depend on it: what workers hold beside the query is not part of it, and is bounded by itself.
+//! Answers in the line take [`LINE_BYTES_MAX`] and what is under way; windows a quarter of what a query may hold, and a
+//! larger one waits for its turn and is counted then.
+//!
+//! Invariants: a part is in the line from when its series are taken until its answers are taken out; whatever happens to
+//! whoever works on it, something is put there.
 
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use homeostat_model::{Histogram, Labels};
@@ -25,10 +33,11 @@ use super::{
 use crate::{
     ast::MatrixSelector,
     eval::{
-        budget::{Budget, Held},
-        columns::{Columns, Visitor, Windows},
+        budget::Budget,
+        columns::{Columns, Gate, Visitor, Windows},
         error::{EvalError, execution},
         evaluator::{Evaluator, IsCancelled},
+        limits::Options,
         range_functions::RangeFunction,
         series::Series,
         spared::Buckets,
@@ -41,12 +50,12 @@ use crate::{
 /// Series from which on others are asked to help: reading as many takes about a millisecond, beginning to help a
 /// twentieth of one.
 const WORTH_SHARING: usize = 512;
-/// Series that are taken at a time.
-const HANDFUL: usize = 32;
+/// Series that are taken at a time, at most.
+const HANDFUL_MAX: usize = 32;
 /// Parts in the line at most, for each worker: when one is late the others go on.
 const PARTS_PER_WORKER: usize = 8;
-/// Cells of answers in the line at most, by steps: 8 MiB.
-const CELLS_MAX: usize = 1 << 20;
+/// Bytes of answers in the line at which nobody takes more.
+const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// Hands on the answers about all series of a range selector.
 pub(super) fn rows(
@@ -59,22 +68,14 @@ pub(super) fn rows(
     let selected = ev.select(&matrix.vector.matchers, windows.looked_at())?;
     let workers = ev.query.source.workers();
     let width = workers.width();
-    let parts_max = (CELLS_MAX / (HANDFUL * ev.steps.count.max(1))).min(width.saturating_mul(PARTS_PER_WORKER));
-    let work = Work {
-        question,
-        windows,
-        buckets: ev.buckets,
-        budget: &ev.query.budget,
-        with_starts: ev.query.options.start_timestamps,
-        is_cancelled: ev.query.is_cancelled,
-    };
-    if width < 2 || parts_max < width || selected.len() < WORTH_SHARING {
-        let mut one_by_one = OneByOne { asker: work.asker()?, giver };
-        return work.through(selected, &mut one_by_one);
+    let work = Work { ev: Shared::of(ev), question, windows, turn: Mutex::default(), width };
+    if width < 2 || selected.len() < WORTH_SHARING {
+        let mut columns = Columns::new(ev.query);
+        return work.through(selected, &mut columns, &mut OneByOne { asker: work.asker()?, giver });
     }
-    let line = Line::new(selected, parts_max);
+    let line = Line::new(selected, ev.steps.count, width);
     let mut outcome = Err(execution("nobody worked on the query"));
-    workers.together(&|| line.help(&work), &mut || outcome = line.hand_on(&work, giver));
+    workers.together(line.helpers_wanted(), &|| line.help(&work), &mut || outcome = line.hand_on(&work, giver));
     outcome
 }
 
@@ -82,22 +83,27 @@ pub(super) fn rows(
 struct Line<'l> {
     state: Mutex<State<'l>>,
     moved: Condvar,
+    /// Nobody wants more.
+    is_over: AtomicBool,
+    handful: usize,
     parts_max: usize,
+    /// Bytes of answers at which a worker leaves the rest of its handful.
+    part_bytes_max: usize,
 }
 
 struct State<'l> {
     waiting: std::vec::IntoIter<SelectedSeries<'l>>,
     /// In the order of their series; `None` while somebody works on it.
-    parts: VecDeque<Option<Result<Answered, EvalError>>>,
+    parts: VecDeque<Option<Result<Answered<'l>, EvalError>>>,
     /// The number of the first of these parts.
     first: usize,
-    /// Nobody wants more.
-    is_over: bool,
+    /// What those that are ready take.
+    bytes: usize,
 }
 
 /// What is to be done next.
 enum Next<'l> {
-    HandOn(Result<Answered, EvalError>),
+    HandOn(Result<Answered<'l>, EvalError>),
     WorkOn(Taken<'l>),
     Nothing,
 }
@@ -109,10 +115,28 @@ struct Taken<'l> {
 }
 
 impl<'l> Line<'l> {
-    fn new(selected: Vec<SelectedSeries<'l>>, parts_max: usize) -> Self {
+    fn new(selected: Vec<SelectedSeries<'l>>, steps: usize, width: usize) -> Self {
+        let series_bytes = steps.max(1).saturating_mul(size_of::<f64>());
+        let handful = (LINE_BYTES_MAX / series_bytes.saturating_mul(2 * width)).clamp(1, HANDFUL_MAX);
+        let parts_max = width.saturating_mul(PARTS_PER_WORKER);
         let (waiting, parts) = (selected.into_iter(), VecDeque::with_capacity(parts_max));
-        let state = Mutex::new(State { waiting, parts, first: 0, is_over: false });
-        Self { state, moved: Condvar::new(), parts_max }
+        Self {
+            state: Mutex::new(State { waiting, parts, first: 0, bytes: 0 }),
+            moved: Condvar::new(),
+            is_over: AtomicBool::new(false),
+            handful,
+            parts_max,
+            part_bytes_max: LINE_BYTES_MAX / (2 * width),
+        }
+    }
+
+    /// How many can be of use beside the query's own thread.
+    fn helpers_wanted(&self) -> usize {
+        self.lock().waiting.len().div_ceil(self.handful).saturating_sub(1)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'l>> {
@@ -134,19 +158,19 @@ impl<'l> Line<'l> {
     fn take(&self) -> Option<Taken<'l>> {
         let mut state = self.lock();
         loop {
-            if state.is_over || state.waiting.len() == 0 {
+            if self.is_over() || state.waiting.len() == 0 {
                 return None;
             }
-            match state.take(self.parts_max) {
+            match self.take_from(&mut state) {
                 None => state = self.wait(state),
                 taken => return taken,
             }
         }
     }
 
-    fn work_on(&self, taken: Taken<'_>, work: &Work<'_>) {
+    fn work_on(&self, taken: Taken<'l>, work: &Work<'_>) {
         let mut place = Place { line: self, number: taken.number, answered: None };
-        place.answered = Some(work.answers(taken.series));
+        place.answered = Some(work.answers(taken.series, self));
     }
 
     /// Hands on all parts in their order, and works while the next one is not ready.
@@ -157,7 +181,7 @@ impl<'l> Line<'l> {
             match self.next() {
                 Next::HandOn(answered) => {
                     self.moved.notify_all();
-                    answered?.hand_on(&mut series, giver)?;
+                    answered?.hand_on(work, &mut series, giver)?;
                 }
                 Next::WorkOn(taken) => self.work_on(taken, work),
                 Next::Nothing => return Ok(()),
@@ -171,7 +195,7 @@ impl<'l> Line<'l> {
             if let Some(answered) = state.pop() {
                 return Next::HandOn(answered);
             }
-            if let Some(taken) = state.take(self.parts_max) {
+            if let Some(taken) = self.take_from(&mut state) {
                 return Next::WorkOn(taken);
             }
             if state.parts.is_empty() {
@@ -182,21 +206,26 @@ impl<'l> Line<'l> {
     }
 }
 
-impl<'l> State<'l> {
-    fn take(&mut self, parts_max: usize) -> Option<Taken<'l>> {
-        if self.parts.len() >= parts_max || self.waiting.len() == 0 {
+impl<'l> Line<'l> {
+    fn take_from(&self, state: &mut State<'l>) -> Option<Taken<'l>> {
+        let is_full = self.parts_max <= state.parts.len() || LINE_BYTES_MAX <= state.bytes;
+        if is_full || state.waiting.len() == 0 {
             return None;
         }
-        let number = self.first + self.parts.len();
-        self.parts.push_back(None);
-        Some(Taken { number, series: self.waiting.by_ref().take(HANDFUL).collect() })
+        let series = state.waiting.by_ref().take(self.handful).collect();
+        let number = state.first + state.parts.len();
+        state.parts.push_back(None);
+        Some(Taken { number, series })
     }
+}
 
+impl<'l> State<'l> {
     /// Takes the first part out if it is ready.
-    fn pop(&mut self) -> Option<Result<Answered, EvalError>> {
+    fn pop(&mut self) -> Option<Result<Answered<'l>, EvalError>> {
         let answered = self.parts.front_mut()?.take()?;
         self.parts.pop_front();
         self.first += 1;
+        self.bytes = self.bytes.saturating_sub(bytes_of(&answered));
         Some(answered)
     }
 }
@@ -205,7 +234,7 @@ impl<'l> State<'l> {
 struct Place<'p, 'l> {
     line: &'p Line<'l>,
     number: usize,
-    answered: Option<Result<Answered, EvalError>>,
+    answered: Option<Result<Answered<'l>, EvalError>>,
 }
 
 impl Drop for Place<'_, '_> {
@@ -214,6 +243,7 @@ impl Drop for Place<'_, '_> {
         let answered = self.answered.take().unwrap_or_else(lost);
         let mut state = self.line.lock();
         let at = self.number - state.first;
+        state.bytes += bytes_of(&answered);
         if let Some(part) = state.parts.get_mut(at) {
             *part = Some(answered);
         }
@@ -227,19 +257,41 @@ struct Over<'o, 'l>(&'o Line<'l>);
 
 impl Drop for Over<'_, '_> {
     fn drop(&mut self) {
-        self.0.lock().is_over = true;
+        // Under the lock: nobody is between looking and waiting.
+        let state = self.0.lock();
+        self.0.is_over.store(true, Ordering::Relaxed);
+        drop(state);
         self.0.moved.notify_all();
+    }
+}
+
+fn bytes_of(answered: &Result<Answered<'_>, EvalError>) -> usize {
+    answered.as_ref().map_or(0, |answered| answered.bytes)
+}
+
+/// What of the evaluator every worker needs.
+struct Shared<'w> {
+    buckets: Buckets,
+    budget: &'w Arc<Budget>,
+    options: Options,
+    is_cancelled: &'w IsCancelled<'w>,
+}
+
+impl<'w> Shared<'w> {
+    fn of(ev: &Evaluator<'w>) -> Self {
+        let query = ev.query;
+        Self { buckets: ev.buckets, budget: &query.budget, options: query.options, is_cancelled: query.is_cancelled }
     }
 }
 
 /// What every worker has to know.
 struct Work<'w> {
+    ev: Shared<'w>,
     question: &'w Question,
     windows: Windows,
-    buckets: Buckets,
-    budget: &'w Arc<Budget>,
-    with_starts: bool,
-    is_cancelled: &'w IsCancelled<'w>,
+    /// Whose turn it is to look at a large window.
+    turn: Mutex<()>,
+    width: usize,
 }
 
 impl<'w> Work<'w> {
@@ -250,38 +302,62 @@ impl<'w> Work<'w> {
     }
 
     /// Visits the windows of all these series.
-    fn through(&self, selected: Vec<SelectedSeries<'_>>, visitor: &mut impl Visitor) -> Result<(), EvalError> {
-        let mut columns = Columns::within(self.budget, self.with_starts);
-        for SelectedSeries { labels, runs } in selected {
-            if (self.is_cancelled)() {
-                return Err(EvalError::Cancelled);
-            }
-            visitor.begin(&Series::new(labels, false));
-            columns.slide(self.buckets.runs(runs), &self.windows, visitor)?;
-            visitor.end()?;
-        }
-        Ok(())
+    fn through(
+        &self,
+        selected: Vec<SelectedSeries<'_>>,
+        columns: &mut Columns<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Result<(), EvalError> {
+        selected.into_iter().try_for_each(|series| self.visit(series, columns, visitor))
     }
 
-    fn answers(&self, handful: Vec<SelectedSeries<'_>>) -> Result<Answered, EvalError> {
-        let mut keeper = Keeper {
-            asker: self.asker()?,
-            rows: Vec::with_capacity(handful.len()),
-            cells: Vec::new(),
-            held: Held::new(self.budget),
-        };
-        self.through(handful, &mut keeper)?;
-        let Keeper { asker, rows, cells, held } = keeper;
-        Ok(Answered { rows, cells, notes: asker.notes, _held: held })
+    fn visit(
+        &self,
+        series: SelectedSeries<'_>,
+        columns: &mut Columns<'_>,
+        visitor: &mut impl Visitor,
+    ) -> Result<(), EvalError> {
+        if (self.ev.is_cancelled)() {
+            return Err(EvalError::Cancelled);
+        }
+        visitor.begin(&Series::new(series.labels, false));
+        columns.slide(self.ev.buckets.runs(series.runs), &self.windows, visitor)?;
+        visitor.end()
+    }
+
+    /// The columns of a worker beside others.
+    fn columns(&self) -> Columns<'_> {
+        // Windows of all workers together: a quarter of what the query may hold.
+        let large = self.ev.options.limits.samples_max / (4 * self.width as u64);
+        let gate = Gate::new(&self.turn, large);
+        Columns::within(self.ev.budget, self.ev.options.start_timestamps, Some(gate))
+    }
+
+    fn answers<'l>(&self, handful: Vec<SelectedSeries<'l>>, line: &Line<'_>) -> Result<Answered<'l>, EvalError> {
+        let mut columns = self.columns();
+        let rows = Vec::with_capacity(handful.len());
+        let mut keeper = Keeper { asker: self.asker()?, rows, cells: Vec::new(), bytes: 0 };
+        let (mut handful, mut then) = (handful.into_iter(), Ok(()));
+        while then.is_ok() && keeper.bytes < line.part_bytes_max && !line.is_over() {
+            let Some(series) = handful.next() else { break };
+            then = self.visit(series, &mut columns, &mut keeper);
+        }
+        let Keeper { asker, rows, cells, bytes } = keeper;
+        Ok(Answered { rows, cells, notes: asker.notes, bytes, then, rest: handful.collect() })
     }
 }
 
 /// The answers about a handful of series: a column for all of them, so that what goes from thread to thread is one piece.
-struct Answered {
+struct Answered<'l> {
     rows: Vec<Row>,
     cells: Vec<f64>,
     notes: Notes,
-    _held: Held,
+    /// What all this takes, about.
+    bytes: usize,
+    /// How it went on behind these series.
+    then: Result<(), EvalError>,
+    /// Series that were not asked about: answers about them would have been too large to wait in the line.
+    rest: Vec<SelectedSeries<'l>>,
 }
 
 struct Row {
@@ -292,15 +368,19 @@ struct Row {
     histograms: Vec<Option<Arc<Histogram>>>,
 }
 
-impl Answered {
-    fn hand_on(mut self, series: &mut Series, giver: &mut Giver<'_, '_, '_>) -> Result<(), EvalError> {
+impl Answered<'_> {
+    fn hand_on(mut self, work: &Work<'_>, series: &mut Series, giver: &mut Giver<'_, '_, '_>) -> Result<(), EvalError> {
         giver.tell(&mut self.notes);
         for Row { labels, drop_name, first, cells, histograms } in self.rows {
             series.refill(first, self.cells.get(cells).unwrap_or_default(), histograms);
             (series.labels, series.drop_name) = (labels, drop_name);
             giver.give(series)?;
         }
-        Ok(())
+        self.then?;
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        work.through(self.rest, &mut work.columns(), &mut OneByOne { asker: work.asker()?, giver })
     }
 }
 
@@ -309,7 +389,8 @@ struct Keeper<'k> {
     asker: Asker<'k>,
     rows: Vec<Row>,
     cells: Vec<f64>,
-    held: Held,
+    /// What the answers take, about.
+    bytes: usize,
 }
 
 impl Visitor for Keeper<'_> {
@@ -328,7 +409,8 @@ impl Visitor for Keeper<'_> {
         if series.is_empty() {
             return Ok(());
         }
-        self.held.add(series.samples(), series.heap_bytes())?;
+        // A sample of a histogram stands for sixteen of its bytes.
+        self.bytes += size_of::<Row>() + 16 * series.samples() as usize + series.heap_bytes() as usize;
         let from = self.cells.len();
         self.cells.extend_from_slice(series.floats());
         self.rows.push(Row {
