@@ -103,6 +103,8 @@ pub struct Profiled {
     pub base: String,
     /// Processor time is measured for this long at a time.
     pub window: Span,
+    /// How long that goes on after an incident was opened before sides are compared; from two windows to 5 min.
+    pub capture: Span,
 }
 
 impl CheckedConfig {

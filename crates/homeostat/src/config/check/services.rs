@@ -101,7 +101,15 @@ struct How {
     port: Option<u16>,
     prefix: String,
     window: Span,
+    capture: Span,
 }
+
+/// Windows of a capture at least: a side that begins with the incident has one that is whole.
+const CAPTURE_WINDOWS_MIN: u64 = 2;
+/// The longest capture: half of what is held, so that the side that was before is not forgotten meanwhile.
+const CAPTURE_MAX: Span = Span::from_mins(5);
+/// Windows of a capture unless somebody says otherwise: thirty seconds of the usual ones.
+const CAPTURE_WINDOWS_DEFAULT: u64 = 3;
 
 fn profiling(raw: &raw::Profiling, cx: &mut Context<'_>) -> How {
     let window = within(raw.window.as_ref(), "a window", (Span::from_secs(1), Span::from_secs(60)), cx);
@@ -109,7 +117,13 @@ fn profiling(raw: &raw::Profiling, cx: &mut Context<'_>) -> How {
         cx.error(prefix.place, "this is no path", "write it as `/admin`, without `/debug/pprof`, `?` and spaces");
     }
     let port = raw.port.as_ref().and_then(|at| u16::try_from(at.value.0).ok());
-    How { port, prefix: raw.prefix.as_ref().map(|at| at.value.clone()).unwrap_or_default(), window }
+    let windows = |count: u64| Span::from_ns(window.ns().saturating_mul(count));
+    let range = (windows(CAPTURE_WINDOWS_MIN), CAPTURE_MAX);
+    let capture = match raw.capture.as_ref() {
+        Some(_) => within(raw.capture.as_ref(), "a capture", range, cx),
+        None => windows(CAPTURE_WINDOWS_DEFAULT),
+    };
+    How { port, prefix: raw.prefix.as_ref().map(|at| at.value.clone()).unwrap_or_default(), window, capture }
 }
 
 fn is_path(text: &str) -> bool {
@@ -124,7 +138,8 @@ fn profiled(service: &ServiceName, versions: &[VersionSpec], how: &How) -> Vec<P
         let at = move |endpoint: SocketAddr| {
             let address = SocketAddr::new(endpoint.ip(), how.port.unwrap_or(endpoint.port()));
             let base = format!("http://{address}{}", how.prefix.trim_end_matches('/'));
-            Profiled { service: service.clone(), version: name.clone(), endpoint, base, window: how.window }
+            let (window, capture) = (how.window, how.capture);
+            Profiled { service: service.clone(), version: name.clone(), endpoint, base, window, capture }
         };
         endpoints.map(at).collect::<Vec<_>>()
     };

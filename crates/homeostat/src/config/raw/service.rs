@@ -52,6 +52,10 @@ record! {
         "prefix" prefix: String => optional;
         /// Processor time is measured for this long at a time, one after the other, 1 s to 60 s.
         "window" window: Span => default "10s";
+        /// How long profiles of both sides go on being taken after an incident was opened, before they are compared: from two
+        /// windows to 5 min. A canary that is taken back does nothing any more; where a side still has traffic, longer is more samples.
+        /// Left out: three windows.
+        "capture" capture: Span => optional;
     }
 }
 

@@ -296,6 +296,7 @@ mod tests {
             endpoint,
             base: format!("http://{endpoint}"),
             window: WINDOW,
+            capture: WINDOW,
         };
         let mut ring = Ring::default();
         for window in windows {

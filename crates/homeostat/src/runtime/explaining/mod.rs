@@ -3,7 +3,7 @@
 //! ```text
 //! programs ── /debug/pprof, window after window ──▶ ring of ten minutes each (watch)
 //!                                                        │
-//! control ── incident opened ──▶ wait until the windows around it have ended
+//! control ── incident opened ──▶ both sides are measured for longer (capture)
 //!                                                        │ sides · shapes of the black box · changes
 //!                                                        ▼
 //! control ◀── Message::Explained ◀── explain-profile, explain-cause (conclude)
@@ -16,6 +16,7 @@
 //! what is kept is redacted before it enters a ring.
 
 mod admission;
+mod capture;
 mod conclude;
 mod shapes;
 mod sides;
@@ -25,7 +26,7 @@ mod watch;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use homeostat_model::{Span, incident::Incident};
+use homeostat_model::incident::Incident;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     admission::{Admission, Admitted},
+    capture::capture,
     conclude::{Found, Known, conclude},
     sides::Held,
     watch::Watcher,
@@ -42,11 +44,6 @@ use self::{
 use super::{clock::Clock, inbox::Inbox, late::LateParts, message::Message, shared::Shared};
 use crate::{cases, config::Profiled};
 
-/// How many windows are waited for: the one that is under way when an incident is opened holds both sides of it, the next two
-/// show what goes on.
-const WINDOWS_AFTERWARDS: u64 = 3;
-/// How long a target that answers late is waited for, and the disk that keeps the recording.
-const LATE_ANSWER: Span = Span::from_secs(2);
 /// Incidents on their way here. They are taken as fast as they come; 64 are a burst between two turns of the scheduler.
 const WAITING_MAX: usize = 64;
 /// Incidents concluded at a time, on threads of their own: each unpacks the windows of its service, some 100 MiB at most.
@@ -155,10 +152,7 @@ fn held(watchers: &BTreeMap<Profiled, Watcher>) -> Vec<Held> {
 /// Waits for evidence, concludes, and tells control.
 async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Vec<Held>, turns: Arc<Semaphore>) {
     held.retain(|held| held.profiled.service == incident.service);
-    let longest = held.iter().map(|held| held.profiled.window).max();
-    // The recording has its last instant when the incident is opened; it is on disk a moment later.
-    let windows = longest.map_or(0, |window| window.ns().saturating_mul(WINDOWS_AFTERWARDS));
-    sleep(Span::from_ns(windows.saturating_add(LATE_ANSWER.ns())).into()).await;
+    let missing = capture(&incident.subject, incident.opened_at, &held, parts.clock).await;
     // Waiting costs nothing, concluding does. The semaphore is never closed; without a turn it would be concluded all the same.
     let turn = turns.acquire_owned().await.ok();
     let (id, clock, shared) = (incident.id, parts.clock, Arc::clone(&parts.shared));
@@ -170,13 +164,14 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
         let known = Known { spec: &shared.spec.load(), cases: cases::all(&dir) };
         conclude(&incident, black_box.as_ref(), &held, known, clock.now())
     });
-    let Found { explanation, profiles } = match concluding.await {
+    let Found { mut explanation, profiles } = match concluding.await {
         Ok(found) => found,
         Err(problem) => {
             tracing::error!(incident = %id, %problem, "an incident could not be explained; this is our fault, please report it");
             return;
         }
     };
+    explanation.missing.extend(missing);
     let named = explanation.hypotheses.first().map_or("not enough evidence", |cause| cause.title.as_str());
     tracing::info!(incident = %id, cause = named, "explained");
     let mut message = Message::Explained { incident: id, explanation: Box::new(explanation), profiles };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +12,11 @@ use homeostat_profile::{KEYS_DEFAULT, Redaction, VALUES_DEFAULT};
 use homeostat_sense_pprof::{Kind, PullError, ask};
 use homeostat_sense_scrape::{fetch::Fetcher, spec::HttpSpec};
 use homeostat_wire::pprof;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{clock::Clock, shared::lock};
@@ -22,8 +27,10 @@ const HELD: Span = Span::from_mins(10);
 /// Bytes held of one program: a window of ten seconds of a busy server packs into some 30 KiB, ten minutes of two kinds are
 /// 4 MiB. Windows of one second are smaller, and more: a server that is busy enough has fewer minutes of them.
 const BYTES_MAX: usize = 8 << 20;
-/// The first and the longest wait after a failure.
+/// The first and the longest wait after a failure. Who measures already has a program for some ten seconds.
 const WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+/// The longest wait while an incident needs the program: a quarter of the usual capture.
+const WAIT_CAPTURING_MAX: Duration = Duration::from_secs(8);
 
 /// What was measured in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,16 +60,26 @@ pub(super) struct Window {
     pub(super) packed: Arc<[u8]>,
 }
 
-/// The latest windows of a program, oldest first.
+/// The latest windows of a program, oldest first, and what its watcher and those who look into incidents tell each other.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     windows: VecDeque<Window>,
     bytes: usize,
+    /// The end of the newest window of processor time.
+    newest: watch::Sender<Option<Timestamp>>,
+    /// Until when an incident needs the program.
+    ordered: watch::Sender<Option<Instant>>,
+    /// Why the latest window is missing.
+    trouble: Option<String>,
 }
 
 impl Ring {
     pub(super) fn push(&mut self, window: Window) {
         let since = window.to - HELD;
+        self.trouble = None;
+        if window.measured == Measured::Cpu {
+            self.newest.send_replace(Some(window.to));
+        }
         self.bytes += window.packed.len();
         self.windows.push_back(window);
         while self.windows.front().is_some_and(|oldest| BYTES_MAX < self.bytes || oldest.from < since) {
@@ -73,6 +90,31 @@ impl Ring {
 
     pub(super) fn windows(&self) -> Vec<Window> {
         self.windows.iter().cloned().collect()
+    }
+
+    /// Follows the end of the newest window of processor time.
+    pub(super) fn newest(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.newest.subscribe()
+    }
+
+    /// Says that an incident needs the program until then.
+    pub(super) fn order(&mut self, until: Instant) {
+        self.ordered.send_modify(|ordered| *ordered = (*ordered).max(Some(until)));
+    }
+
+    /// Until when an incident needs the program; what is past means nothing any more.
+    pub(super) fn ordered(&self) -> Option<Instant> {
+        *self.ordered.borrow()
+    }
+
+    /// Notes why a window is missing, until there is one again.
+    pub(super) fn failed(&mut self, trouble: String) {
+        self.trouble = Some(trouble);
+    }
+
+    /// Why the latest window is missing.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
     }
 }
 
@@ -120,23 +162,44 @@ async fn watch(profiled: Profiled, clock: Clock, ring: Arc<Mutex<Ring>>, stop: C
     };
     // The patterns are ours and tested; without them nothing may be kept.
     let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
+    let take = || window(&profiled, clock, &fetcher, &redaction, &ring);
+    let tell = |problem: &str| {
+        let (service, target) = (&profiled.service, &profiled.base);
+        tracing::warn!(%service, target, problem, "no profile was taken; this is tried again, and told once");
+    };
+    stop.run_until_cancelled(keep_taking(&ring, take, tell)).await;
+}
+
+/// Takes one window after the other. A program that gives none is left alone for longer each time: somebody else may be
+/// measuring. When an incident needs it, it is tried at once, and more often for as long as the incident does.
+async fn keep_taking<T: Future<Output = Result<(), PullError>>>(
+    ring: &Mutex<Ring>,
+    take: impl Fn() -> T,
+    tell: impl Fn(&str),
+) -> Infallible {
+    let mut orders = lock(ring).ordered.subscribe();
     let (mut wait, mut told) = (WAIT.0, false);
     loop {
-        let took = tokio::select! {
-            () = stop.cancelled() => return,
-            took = window(&profiled, clock, &fetcher, &redaction, &ring) => took,
+        let Err(problem) = take().await else {
+            (wait, told) = (WAIT.0, false);
+            continue;
         };
-        match took {
-            Ok(()) => (wait, told) = (WAIT.0, false),
-            Err(problem) => {
-                if !std::mem::replace(&mut told, true) {
-                    let (service, target) = (&profiled.service, &profiled.base);
-                    tracing::warn!(%service, target, problem = chain(&problem), "no profile was taken; this is tried again, and told once");
-                }
-                tokio::select! { () = stop.cancelled() => return, () = sleep(wait) => {} }
-                wait = (2 * wait).min(WAIT.1);
-            }
+        let problem = chain(&problem);
+        if !std::mem::replace(&mut told, true) {
+            tell(&problem);
         }
+        lock(ring).failed(problem);
+        let is_ordered = tokio::select! {
+            // The ring has the sender.
+            _ = orders.changed() => true,
+            () = sleep(wait) => false,
+        };
+        let is_capturing = lock(ring).ordered().is_some_and(|until| Instant::now() < until);
+        wait = match (is_ordered, is_capturing) {
+            (true, _) => WAIT.0,
+            (false, true) => (2 * wait).min(WAIT_CAPTURING_MAX),
+            (false, false) => (2 * wait).min(WAIT.1),
+        };
     }
 }
 
@@ -174,6 +237,25 @@ fn packed(profile: &Profile, redaction: &Redaction) -> Arc<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_program_is_left_alone_and_tried_more_often_when_an_incident_needs_it() {
+        let (ring, began) = (Mutex::new(Ring::default()), Instant::now());
+        let (asked, told) = (Mutex::new(Vec::new()), Mutex::new(0));
+        let take = || {
+            lock(&asked).push(began.elapsed().as_secs());
+            std::future::ready(Err(PullError::Busy))
+        };
+        let taking = keep_taking(&ring, take, |_| *lock(&told) += 1);
+        let ordering = async {
+            sleep(Duration::from_secs(100)).await;
+            lock(&ring).order(began + Duration::from_secs(130));
+            sleep(Duration::from_secs(100)).await;
+        };
+        tokio::select! { never = taking => match never {}, () = ordering => {} }
+        assert_eq!(*lock(&asked), [0, 2, 6, 14, 30, 62, 100, 102, 106, 114, 122, 130, 146, 178]);
+        assert_eq!((*lock(&told), lock(&ring).trouble().map(|text| text.contains("somebody else"))), (1, Some(true)));
+    }
 
     fn window(from_s: i64, long_s: i64, bytes: usize) -> Window {
         Window {
