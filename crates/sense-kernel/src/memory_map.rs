@@ -11,12 +11,10 @@ pub(crate) struct Mapping {
     /// First address.
     pub(crate) start: u64,
     /// First address behind it.
-    #[cfg_attr(not(any(feature = "bpf", test)), expect(dead_code, reason = "only profiles of CPUs ask for it"))]
     pub(crate) end: u64,
     /// Place in the file of the first byte.
     pub(crate) offset: u64,
     /// Number of the file's device and of the file on it; 0 when no file is behind it.
-    #[cfg_attr(not(any(feature = "bpf", test)), expect(dead_code, reason = "only profiles of CPUs ask for it"))]
     pub(crate) file: (u64, u64),
     /// As the process named the file when it opened it; `[vdso]` and the like for what the kernel provides; empty for
     /// memory that was filled at run time.
