@@ -153,6 +153,7 @@ impl Recorder {
             exemplars: self.chosen_exemplars(cells, from, to),
             changes: self.changes.iter().filter(reaches).cloned().collect(),
             profiles: Vec::new(),
+            kernel: Vec::new(),
             incomplete: from < self.start || self.lost_until.is_some_and(|lost| from <= lost),
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, VersionName};
+use crate::{Timestamp, VersionName, kernel::KernelSeen};
 
 /// Hypotheses of one explanation at most: who gets a longer list reads the log instead.
 pub const HYPOTHESES_MAX: usize = 3;
@@ -31,6 +31,9 @@ pub struct Explanation {
     /// Profiles that were looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileSeen>,
+    /// What the kernel saw of both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel: Vec<KernelSeen>,
 }
 
 /// A possible cause.

@@ -10,6 +10,7 @@ use crate::{
     Timestamp, VersionName,
     evidence::Evidence,
     explanation::{Explanation, ProfileKept},
+    kernel::KernelStrip,
     objective::Severity,
 };
 
@@ -173,4 +174,7 @@ pub struct BlackBox {
     /// Profiles of both sides, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileKept>,
+    /// What the kernel saw of each version's processes on this machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel: Vec<KernelStrip>,
 }

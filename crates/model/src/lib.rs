@@ -14,6 +14,7 @@ pub mod explanation;
 pub mod go_regex;
 pub mod histogram;
 pub mod incident;
+pub mod kernel;
 pub mod labels;
 pub mod metric;
 pub mod name;

@@ -41,13 +41,13 @@ pub struct Connections {
     pub round_trips: Histogram,
 }
 
-/// Length of a unit of waiting in milliseconds.
-pub const WAIT_UNIT_MS: f64 = 1024e-6;
+/// Length of a unit of waiting, in nanoseconds.
+pub const WAIT_UNIT_NS: f64 = 1024.0;
 
 impl Waits {
     /// The wait that a share `q` of all does not exceed, in milliseconds.
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        self.by_length.quantile(q).map(|units| units * WAIT_UNIT_MS)
+        self.by_length.quantile(q).map(|units| units * WAIT_UNIT_NS / 1e6)
     }
 
     /// What came since an earlier reading.

@@ -57,7 +57,7 @@ mod unwind_tables;
 #[cfg(feature = "bpf")]
 mod unwinder;
 
-pub use activity::{Activity, Connections, WAIT_UNIT_MS, Waits};
+pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 #[cfg(feature = "bpf")]
 pub use cpu_capture::{CaptureStats, CpuCapture};

@@ -2,14 +2,14 @@
 //!
 //! Not here: what is recorded (the edge that sees requests).
 //! Invariants: a file appears or changes as a whole; a recording that covers less never replaces one that covers more; profiles
-//! that were put beside a recording stay there when a longer one replaces it.
+//! and strips that were put beside a recording stay there when a longer one replaces it.
 
 use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
 };
 
-use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox};
+use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox, kernel::KernelStrip};
 use homeostat_store_wal::{Disk, disk::replace};
 
 use crate::error::JournalError;
@@ -33,22 +33,24 @@ pub(crate) fn put(disk: &dyn Disk, dir: &Path, id: IncidentId, black_box: &Black
     let covers_more = |old: &BlackBox| black_box.to < old.to || black_box.to == old.to && old.from <= black_box.from;
     match old {
         Some(old) if covers_more(&old) => Ok(()),
-        Some(old) if !old.profiles.is_empty() => {
-            write(disk, dir, id, &BlackBox { profiles: old.profiles, ..black_box.clone() })
+        Some(old) => {
+            let BlackBox { profiles, kernel, .. } = old;
+            write(disk, dir, id, &BlackBox { profiles, kernel, ..black_box.clone() })
         }
-        _ => write(disk, dir, id, black_box),
+        None => write(disk, dir, id, black_box),
     }
 }
 
-/// Keeps profiles beside a recording, in place of those that are there.
-pub(crate) fn put_profiles(
+/// Keeps profiles and strips beside a recording, in place of those that are there.
+pub(crate) fn put_beside(
     disk: &dyn Disk,
     dir: &Path,
     id: IncidentId,
     profiles: Vec<ProfileKept>,
+    kernel: Vec<KernelStrip>,
 ) -> Result<(), JournalError> {
     let recording = get(disk, dir, id).ok().flatten().unwrap_or_default();
-    write(disk, dir, id, &BlackBox { profiles, ..recording })
+    write(disk, dir, id, &BlackBox { profiles, kernel, ..recording })
 }
 
 fn write(disk: &dyn Disk, dir: &Path, id: IncidentId, black_box: &BlackBox) -> Result<(), JournalError> {

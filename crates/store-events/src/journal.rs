@@ -16,6 +16,7 @@ use homeostat_model::{
     action::ActionRecord,
     explanation::ProfileKept,
     incident::{BlackBox, Incident},
+    kernel::KernelStrip,
 };
 use homeostat_store_wal::{
     Commit, Disk, Flush, Full, Wal, WalHealth, WalOptions,
@@ -260,10 +261,15 @@ impl Journal {
         black_box::put(&*self.disk, &self.spec.dir.join(BLACK_BOX_DIR), id, black_box)
     }
 
-    /// Keeps profiles beside an incident's recording, in place of those that are there. Waits for the disk. Whoever puts
-    /// recordings must not do so at the same time.
-    pub fn put_profiles(&self, id: IncidentId, profiles: Vec<ProfileKept>) -> Result<(), JournalError> {
-        black_box::put_profiles(&*self.disk, &self.spec.dir.join(BLACK_BOX_DIR), id, profiles)
+    /// Keeps profiles and strips of the kernel beside an incident's recording, in place of those that are there. Waits for the
+    /// disk. Whoever puts recordings must not do so at the same time.
+    pub fn put_beside(
+        &self,
+        id: IncidentId,
+        profiles: Vec<ProfileKept>,
+        kernel: Vec<KernelStrip>,
+    ) -> Result<(), JournalError> {
+        black_box::put_beside(&*self.disk, &self.spec.dir.join(BLACK_BOX_DIR), id, profiles, kernel)
     }
 
     /// Incidents with lower ids than `before`, newest first.

@@ -255,6 +255,7 @@ fn black_box() -> BlackBox {
         changes: vec![change()],
         incomplete: false,
         profiles: Vec::new(),
+        kernel: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::{
     clock::Clock,
     inbox::Inbox,
+    kernel_strip,
     late::LateParts,
     message::Message,
     metrics,
@@ -261,6 +262,7 @@ impl Backend for ProcessBackend {
             self.clock.wall_offset_ns(),
         );
         metrics::gateway(&mut exposition, &self.gateway.stats());
+        kernel_strip::metrics(&mut exposition, &lock(&self.shared.kernel));
         if let Some(journal) = self.late.journal() {
             super::journal::metrics(&mut exposition, journal);
         }

@@ -244,10 +244,11 @@ impl ControlThread {
                     self.step(Event::Unmeasured { objective, from, to }, None, None);
                 }
             }
-            Message::Explained { incident, explanation, profiles } => {
-                if !profiles.is_empty() && self.files.keep(incident, Kept::Profiles(profiles)).is_err() {
+            Message::Explained { incident, explanation, profiles, kernel } => {
+                let is_empty = profiles.is_empty() && kernel.is_empty();
+                if !is_empty && self.files.keep(incident, Kept::Beside(profiles, kernel)).is_err() {
                     bump(&self.shared.counters.black_boxes_dropped);
-                    tracing::warn!(%incident, "too many recordings wait for the disk; the incident's profiles were dropped");
+                    tracing::warn!(%incident, "too many recordings wait for the disk; what was measured around the incident was dropped");
                 }
                 self.step(Event::Explained { incident, explanation }, None, None);
             }

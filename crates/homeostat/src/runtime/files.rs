@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox};
+use homeostat_model::{IncidentId, explanation::ProfileKept, incident::BlackBox, kernel::KernelStrip};
 
 use super::stop::join_within;
 
@@ -15,8 +15,8 @@ use super::stop::join_within;
 pub(super) enum Kept {
     /// Its recording.
     Recording(BlackBox),
-    /// Profiles beside it.
-    Profiles(Vec<ProfileKept>),
+    /// Profiles and strips of the kernel beside it.
+    Beside(Vec<ProfileKept>, Vec<KernelStrip>),
 }
 
 /// Recordings that wait for the disk. Each is a few hundred KiB; incidents come minutes apart.

@@ -6,6 +6,7 @@ use homeostat_gateway_route::RouteTable;
 use homeostat_model::{
     Actor, ChangeEvent, ConfigRead, IncidentId,
     explanation::{Explanation, ProfileKept},
+    kernel::KernelStrip,
 };
 use tokio::sync::oneshot;
 
@@ -22,7 +23,12 @@ pub(super) enum Message {
     /// the lane from people.
     Unmeasured(Unmeasured),
     /// Somebody has looked into an incident.
-    Explained { incident: IncidentId, explanation: Box<Explanation>, profiles: Vec<ProfileKept> },
+    Explained {
+        incident: IncidentId,
+        explanation: Box<Explanation>,
+        profiles: Vec<ProfileKept>,
+        kernel: Vec<KernelStrip>,
+    },
     /// A person or pipeline asks for something.
     Operate { operation: Operation, by: Actor, reason: String, reply: oneshot::Sender<Result<(), OperateError>> },
 }

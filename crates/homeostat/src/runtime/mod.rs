@@ -18,6 +18,7 @@ mod files;
 mod inbox;
 mod indicators;
 mod journal;
+mod kernel_strip;
 mod late;
 mod message;
 mod metrics;
@@ -54,6 +55,7 @@ use self::{
     compile::{Compiled, compile},
     explaining::{Explaining, ExplainingParts},
     inbox::Inbox,
+    kernel_strip::KernelStripRole,
     late::LateParts,
     message::{Configure, Message},
     metrics_role::{MetricsParts, MetricsRole},
@@ -121,6 +123,7 @@ pub struct Running {
     late: Arc<LateParts>,
     metrics: MetricsRole,
     explaining: Explaining,
+    kernel_strip: KernelStripRole,
     drain: Duration,
 }
 
@@ -193,6 +196,8 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     .map_err(StartError::Thread)?;
 
     shared.profiled.store(Arc::new(config.profiled.clone()));
+    shared.served.store(Arc::new(kernel_strip::served(&config)));
+    let kernel_strip = KernelStripRole::start(clock, Arc::clone(&shared)).map_err(StartError::Thread)?;
     let explaining = Explaining::start(ExplainingParts {
         clock,
         shared: Arc::clone(&shared),
@@ -236,6 +241,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         late,
         metrics,
         explaining,
+        kernel_strip,
         drain,
     })
 }
@@ -295,6 +301,7 @@ impl Running {
             late,
             metrics,
             explaining,
+            kernel_strip,
             drain,
             backend,
             api,
@@ -315,6 +322,7 @@ impl Running {
         // The API's own references go first, so that the journal can be closed by its owner.
         drop(backend);
         let ended = tokio::task::spawn_blocking(move || {
+            kernel_strip.stop();
             collector.stop();
             inbox.close();
             control.finish()

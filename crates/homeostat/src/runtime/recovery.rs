@@ -306,9 +306,9 @@ fn keep_files(journal: &Arc<Journal>) -> std::io::Result<BlackBoxFiles> {
                 tracing::error!(%incident, problem = %chain(&problem), "a recording was not kept; the journal still holds its ticks");
             }
         }
-        Kept::Profiles(profiles) => {
-            if let Err(problem) = journal.put_profiles(incident, profiles) {
-                tracing::error!(%incident, problem = %chain(&problem), "the profiles of an incident were not kept");
+        Kept::Beside(profiles, kernel) => {
+            if let Err(problem) = journal.put_beside(incident, profiles, kernel) {
+                tracing::error!(%incident, problem = %chain(&problem), "what was measured around an incident was not kept");
             }
         }
     })

@@ -33,6 +33,7 @@ use super::{
     clock::Clock,
     compile::{Compiled, compile},
     inbox::Inbox,
+    kernel_strip,
     late::LateParts,
     message::{Configure, Message},
     shared::{Shared, bump, lock},
@@ -281,6 +282,7 @@ impl ReloadParts {
             notes.push(format!("the API keeps its old tokens: {refused}"));
         }
         self.shared.profiled.store(Arc::new(compiled.config.profiled.clone()));
+        self.shared.served.store(Arc::new(kernel_strip::served(&compiled.config)));
         self.in_force = compiled.config;
         bump(&self.shared.counters.config_accepted);
         lock(&self.shared.config).generation += 1;

@@ -20,7 +20,10 @@ use homeostat_model::{
 };
 use tokio::sync::broadcast;
 
-use super::explaining::Opened;
+use super::{
+    explaining::Opened,
+    kernel_strip::{KernelStrips, Served},
+};
 use crate::config::Profiled;
 
 /// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
@@ -85,6 +88,10 @@ pub(super) struct Shared {
     pub(super) spec: ArcSwap<ControlSpec>,
     /// Programs whose profiles are taken, as the configuration in force has them.
     pub(super) profiled: ArcSwap<Vec<Profiled>>,
+    /// Where versions answer, as the configuration in force has it.
+    pub(super) served: ArcSwap<Vec<Served>>,
+    /// What the kernel sees of them.
+    pub(super) kernel: Mutex<KernelStrips>,
     /// Who looks into incidents, once somebody does.
     pub(super) opened: OnceLock<Opened>,
     /// Objectives whose events are counted by queries, as the configuration in force has them.
@@ -125,6 +132,8 @@ impl Shared {
             metrics: Mutex::default(),
             spec: ArcSwap::default(),
             profiled: ArcSwap::default(),
+            served: ArcSwap::default(),
+            kernel: Mutex::default(),
             opened: OnceLock::new(),
             indicators: ArcSwap::default(),
             counters: Counters::default(),

@@ -3,6 +3,7 @@
 use homeostat_model::{
     explanation::{ProfileKept, ProfileSeen, ProfileSide},
     incident::BlackBox,
+    kernel::{KernelCounted, KernelSecond, KernelStrip},
 };
 use homeostat_store_events::JournalError;
 
@@ -78,7 +79,7 @@ fn the_recording_that_covers_more_is_kept() {
 }
 
 #[test]
-fn profiles_stay_when_a_longer_recording_comes() {
+fn profiles_and_strips_stay_when_a_longer_recording_comes() {
     let (journal, _) = open(&SimDisk::default());
     let seen = ProfileSeen {
         side: ProfileSide::Bad,
@@ -91,13 +92,18 @@ fn profiles_stay_when_a_longer_recording_comes() {
     };
     let kept = |pprof: &str| vec![ProfileKept { seen: seen.clone(), endpoint: String::new(), pprof: pprof.to_owned() }];
     let id = IncidentId(3);
-    journal.put_profiles(id, kept("early")).unwrap();
+    let strip = |waits| {
+        let counted = Some(KernelCounted { waits, ..KernelCounted::default() });
+        let seconds = vec![KernelSecond { at: at(2), length_ms: 1000, counted, ..KernelSecond::default() }];
+        vec![KernelStrip { version: "v2".parse().unwrap(), seconds }]
+    };
+    journal.put_beside(id, kept("early"), strip(1)).unwrap();
     assert_eq!(journal.black_box(id).unwrap().unwrap().profiles, kept("early"), "also without a recording");
     journal.put_black_box(id, &recording(0, 50)).unwrap();
-    journal.put_profiles(id, kept("late")).unwrap();
+    journal.put_beside(id, kept("late"), strip(2)).unwrap();
     for to in [40, 90] {
         journal.put_black_box(id, &recording(0, to)).unwrap();
-        let expected = BlackBox { profiles: kept("late"), ..recording(0, to.max(50)) };
+        let expected = BlackBox { profiles: kept("late"), kernel: strip(2), ..recording(0, to.max(50)) };
         assert_eq!(journal.black_box(id).unwrap(), Some(expected));
     }
 }

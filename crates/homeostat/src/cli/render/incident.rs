@@ -8,6 +8,7 @@ use homeostat_model::{
     action::{ActionRecord, ActionState, Initiator, Split},
     explanation::{Explanation, ProfileSide},
     incident::{BlackBox, Incident, Stage, Subject},
+    kernel::KernelSeen,
 };
 
 use super::{
@@ -106,9 +107,27 @@ fn explained(out: &mut String, explanation: &Explanation, style: Style) {
         );
         out.push_str(&wrap(&line, "  ", style.width));
     }
+    for seen in &explanation.kernel {
+        out.push_str(&hanging("  kernel: ", &of_kernel(seen), style));
+    }
     for line in &explanation.missing {
         out.push_str(&hanging("  missing: ", &plain(line), style));
     }
+}
+
+/// One version on one side, in words.
+fn of_kernel(seen: &KernelSeen) -> String {
+    let side = if seen.side == ProfileSide::Bad { "bad" } else { "good" };
+    let mut line = format!("{} ({side} side), {} s:", seen.version, seen.seconds);
+    if let Some(us) = seen.wait_us_p99 {
+        let _ = write!(line, " waits for a processor {:.1} ms (p99),", us as f64 / 1000.0);
+    }
+    let (own, others) = (count(seen.cpu_ms_per_s), count(seen.others_cpu_ms_per_s));
+    let _ = write!(line, " works {own} ms a second, other programs {others} ms");
+    if let Some(ppm) = seen.sent_again_ppm {
+        let _ = write!(line, ", {} of TCP segments sent again", percent(ppm as f64 / 1e6));
+    }
+    line
 }
 
 /// A text behind a prefix; further lines begin below the text.
@@ -427,6 +446,15 @@ mod tests {
                 windows: 3,
                 samples: 5_112,
             }],
+            kernel: vec![KernelSeen {
+                side: ProfileSide::Bad,
+                version: "v2".parse().unwrap(),
+                seconds: 61,
+                wait_us_p99: Some(4_100),
+                cpu_ms_per_s: 310,
+                others_cpu_ms_per_s: 1_650,
+                sent_again_ppm: Some(1_200),
+            }],
         }
     }
 
@@ -478,6 +506,8 @@ mod tests {
                  0.12 % to  41.5 %  regexp.(*Regexp).doExecute
               alike: case kv-regex-2 (regex), 81 %
               profile: cpu of v2 (bad side), 3 windows, 5,112 samples
+              kernel: v2 (bad side), 61 s: waits for a processor 4.1 ms (p99), works 310 ms a second,
+                      other programs 1,650 ms, 0.12 % of TCP segments sent again
               missing: no kernel signals of the machine
 
             Time line, 50 ms a column, from -500 ms

@@ -10,14 +10,17 @@ use homeostat_model::{
     Timestamp, VersionName,
     explanation::{CASES_MAX, CaseAlike, Explanation, FRAMES_MAX, FrameMoved, ProfileKept, ProfileSeen, ProfileSide},
     incident::{BlackBox, Incident, Subject},
+    kernel::KernelStrip,
     profile::Profile,
 };
 use homeostat_profile::merge;
 use homeostat_wire::pprof::{self, PprofLimits};
 
 use super::{
+    super::kernel_strip::Second,
     shapes::shapes,
     sides::{Held, Sided, sides},
+    strips::{Kernel, of_sides},
     watch::Measured,
 };
 
@@ -29,6 +32,7 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Found {
     pub(super) explanation: Explanation,
     pub(super) profiles: Vec<ProfileKept>,
+    pub(super) kernel: Vec<KernelStrip>,
 }
 
 /// A window that was read.
@@ -37,13 +41,15 @@ struct Read {
     profile: Profile,
 }
 
-/// What is known whatever the incident.
+/// What is known besides the incident and its profiles.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     /// The configuration in force.
     pub(super) spec: &'a ControlSpec,
     /// Cases of this installation; or why they cannot be read, for people.
     pub(super) cases: Result<Library, String>,
+    /// What the kernel saw of the service's versions on this machine.
+    pub(super) strips: Vec<(VersionName, Vec<Second>)>,
 }
 
 /// Explains an incident with everything that is known of it.
@@ -60,6 +66,7 @@ pub(super) fn conclude(
         Some(Read { of, profile })
     };
     let windows: Vec<Read> = sides(incident, held).into_iter().filter_map(read).collect();
+    let Kernel { signals, seen, strips } = of_sides(incident, &known.strips);
     let mut evidence = CauseEvidence {
         service: incident.service.clone(),
         began_at: incident.began_at,
@@ -68,7 +75,7 @@ pub(super) fn conclude(
         shapes: black_box.map(|black_box| shapes(incident, black_box, known.spec)).unwrap_or_default(),
         profiles: None,
         patterns: Vec::new(),
-        signals: Vec::new(),
+        signals,
         dependencies: Vec::new(),
     };
     let (mut frames, mut cases, mut missing) = (Vec::new(), Vec::new(), Vec::new());
@@ -88,8 +95,8 @@ pub(super) fn conclude(
     let mut explanation = explain(&evidence, at);
     explanation.missing.extend(missing.into_iter().chain(too_large));
     explanation.profiles = profiles.iter().map(|kept| kept.seen.clone()).collect();
-    (explanation.frames, explanation.cases) = (frames, cases);
-    Found { explanation, profiles }
+    (explanation.frames, explanation.cases, explanation.kernel) = (frames, cases, seen);
+    Found { explanation, profiles, kernel: strips }
 }
 
 /// What the sequential test said, if it is why there is an incident.
@@ -309,7 +316,7 @@ mod tests {
 
     /// What is said about these windows with these cases.
     fn concluded_with(all: Vec<Window>, cases: Result<Library, String>) -> Found {
-        let known = Known { spec: &ControlSpec::default(), cases };
+        let known = Known { spec: &ControlSpec::default(), cases, strips: Vec::new() };
         conclude(&incident(), None, &held(all), known, BEGAN + Span::from_mins(1))
     }
 
@@ -390,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_real_fault_is_named_with_its_functions_and_both_profiles() {
-        let Found { explanation, profiles } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-regex-4.cpu.pb.gz");
+        let Found { explanation, profiles, .. } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-regex-4.cpu.pb.gz");
         let first = &explanation.hypotheses[0];
         assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Pattern, "regex"), "{explanation:#?}");
         assert!(explanation.frames.iter().any(|frame| frame.function.starts_with("regexp") && frame.good < frame.bad));
@@ -404,18 +411,18 @@ mod tests {
 
     #[test]
     fn two_windows_of_one_behaviour_name_nothing() {
-        let Found { explanation, profiles } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-normal-l2-2.cpu.pb.gz");
+        let Found { explanation, profiles, .. } = concluded("kv-normal-l2-1.cpu.pb.gz", "kv-normal-l2-2.cpu.pb.gz");
         assert!(explanation.hypotheses.is_empty(), "{explanation:#?}");
         assert_eq!((profiles.len(), explanation.frames.len()), (2, 0), "{:?}", explanation.frames);
     }
 
     #[test]
     fn without_profiles_it_says_so() {
-        let Found { explanation, profiles } = conclude(
+        let Found { explanation, profiles, .. } = conclude(
             &incident(),
             None,
             &[],
-            Known { spec: &ControlSpec::default(), cases: Ok(Library::default()) },
+            Known { spec: &ControlSpec::default(), cases: Ok(Library::default()), strips: Vec::new() },
             BEGAN,
         );
         assert!(explanation.hypotheses.is_empty() && profiles.is_empty());

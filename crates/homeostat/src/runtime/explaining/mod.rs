@@ -20,6 +20,7 @@ mod capture;
 mod conclude;
 mod shapes;
 mod sides;
+mod strips;
 #[cfg(test)]
 mod testing;
 mod watch;
@@ -41,7 +42,13 @@ use self::{
     sides::Held,
     watch::Watcher,
 };
-use super::{clock::Clock, inbox::Inbox, late::LateParts, message::Message, shared::Shared};
+use super::{
+    clock::Clock,
+    inbox::Inbox,
+    late::LateParts,
+    message::Message,
+    shared::{Shared, lock},
+};
 use crate::{cases, config::Profiled};
 
 /// Incidents on their way here. They are taken as fast as they come; 64 are a burst between two turns of the scheduler.
@@ -161,10 +168,11 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
         // The journal is let go before anything that takes time: whoever stops the process closes it.
         let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
         let _held_until_concluded = turn;
-        let known = Known { spec: &shared.spec.load(), cases: cases::all(&dir) };
+        let strips = lock(&shared.kernel).of(&incident.service);
+        let known = Known { spec: &shared.spec.load(), cases: cases::all(&dir), strips };
         conclude(&incident, black_box.as_ref(), &held, known, clock.now())
     });
-    let Found { mut explanation, profiles } = match concluding.await {
+    let Found { mut explanation, profiles, kernel } = match concluding.await {
         Ok(found) => found,
         Err(problem) => {
             tracing::error!(incident = %id, %problem, "an incident could not be explained; this is our fault, please report it");
@@ -174,7 +182,7 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
     explanation.missing.extend(missing);
     let named = explanation.hypotheses.first().map_or("not enough evidence", |cause| cause.title.as_str());
     tracing::info!(incident = %id, cause = named, "explained");
-    let mut message = Message::Explained { incident: id, explanation: Box::new(explanation), profiles };
+    let mut message = Message::Explained { incident: id, explanation: Box::new(explanation), profiles, kernel };
     for _ in 0..HAND_OVER_TRIES {
         match parts.inbox.push(message) {
             Ok(()) => return,

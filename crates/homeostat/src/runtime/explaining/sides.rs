@@ -49,7 +49,8 @@ pub(super) fn sides(incident: &Incident, held: &[Held]) -> Vec<Sided> {
     all
 }
 
-fn side(incident: &Incident, of: &VersionName, from: Timestamp, to: Timestamp) -> Option<ProfileSide> {
+/// Which side a stretch of time of a version stands for.
+pub(super) fn side(incident: &Incident, of: &VersionName, from: Timestamp, to: Timestamp) -> Option<ProfileSide> {
     let began = incident.began_at;
     match &incident.subject {
         Subject::Canary { canary, baseline, .. } => {

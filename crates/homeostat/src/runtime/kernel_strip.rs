@@ -1,0 +1,112 @@
+//! What the kernel sees of each service on this machine, second by second: a strip of ten minutes for who explains incidents.
+//!
+//! ```text
+//! endpoints of the configuration ── who listens there? ──▶ processes of each version
+//!                                                            │ each second
+//! /proc: processor time, TCP segments ───────────────────────┤
+//! programs in the kernel: waits for a CPU, connections ──────┴──▶ strip ──▶ /metrics, explaining
+//! ```
+//!
+//! Only services whose endpoints are served by processes of this machine have a strip. What programs in the kernel count is
+//! absent where this program was built without them or the kernel refuses them; the rest needs no privileges.
+//!
+//! Not here: what a strip means (`explain-cause`), which side of an incident a second stands for (`explaining`).
+//! Invariants: nobody waits for this role; its memory is bounded by the strip; it measures what it costs and counts a smaller
+//! part of the time when that is too much.
+
+mod governor;
+mod metrics;
+mod sampling;
+mod strip;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use homeostat_gateway_route::spec::{Endpoint, ServiceSpec, VersionSpec};
+use homeostat_model::{ServiceName, VersionName};
+
+use self::sampling::Sampling;
+pub(super) use self::{
+    metrics::metrics,
+    strip::{KernelStrips, Second},
+};
+use super::{
+    clock::Clock,
+    shared::{Shared, lock},
+    stop::join_within,
+};
+use crate::config::CheckedConfig;
+
+/// How often is looked.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long stopping waits: a look takes milliseconds, loading programs some hundred.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a version of a service answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Served {
+    pub(crate) service: ServiceName,
+    pub(crate) version: VersionName,
+    pub(crate) endpoint: SocketAddr,
+}
+
+/// Everywhere that versions of a configuration answer.
+pub(super) fn served(config: &CheckedConfig) -> Vec<Served> {
+    let of_service = |service: &ServiceSpec| {
+        let name = service.name.clone();
+        let of_version = move |version: &VersionSpec| {
+            let (service, version_name) = (name.clone(), version.name.clone());
+            let at = move |endpoint: &Endpoint| Served {
+                service: service.clone(),
+                version: version_name.clone(),
+                endpoint: endpoint.address,
+            };
+            version.endpoints.iter().map(at).collect::<Vec<_>>()
+        };
+        service.versions.iter().flat_map(of_version).collect::<Vec<_>>()
+    };
+    config.gateway.services.iter().flat_map(of_service).collect()
+}
+
+/// The role.
+#[derive(Debug)]
+pub(super) struct KernelStripRole {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl KernelStripRole {
+    /// Starts it on a thread of its own: reading the kernel's files blocks.
+    pub(super) fn start(clock: Clock, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let thread = thread::Builder::new().name("kernel-strip".to_owned()).spawn(move || {
+            let mut sampling = Sampling::default();
+            let mut due = Instant::now() + EVERY;
+            while stopped.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout)
+            {
+                let looked = sampling.look(clock.now(), &shared.served.load());
+                lock(&shared.kernel).take_over(looked);
+                // A look that comes late is one look, not several.
+                due = (due + EVERY).max(Instant::now());
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        match join_within(self.thread, STOP_WAIT) {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::error!("whoever watches processes had ended by a panic"),
+            None => tracing::warn!("whoever watches processes does not end and is left behind"),
+        }
+    }
+}
