@@ -3,8 +3,8 @@
 #![no_main]
 
 use homeostat_wire::profiles::{
-    Entries, Footer, Rows, check_header, decode_record, decode_symbols, decode_trailer, encode_record, encode_symbols,
-    open_part, put_part,
+    Entries, Footer, Rows, check_header, decode_record, decode_symbols, decode_trailer, encode_record_of,
+    encode_symbols, open_part, put_part, window_of_record,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -41,7 +41,10 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(open_part(&part).expect("a part is readable"), bytes);
             // The content of a record, as if its checksum fitted.
             if let Ok((labels, profile)) = decode_record(&part) {
-                let again = encode_record(&labels, &profile).expect("what was read is written");
+                let window =
+                    window_of_record(&part).expect("a record that is read says whose window it is, or nobody's");
+                let again = encode_record_of(window, &labels, &profile).expect("what was read is written");
+                assert_eq!(window_of_record(&again), Ok(window));
                 let again = decode_record(&again).expect("what was written is readable");
                 assert_eq!(again.0, labels);
                 assert_eq!(again.1.rows().len(), profile.rows().len());

@@ -3,7 +3,8 @@
 //!
 //! The budget is that of remote write, workers are their own. Profiles are stored when everything of their request could be
 //! read, all of them or none, and the answer in the 200s comes when they are durable. A request that ends in a time-out is in
-//! memory all the same: who sends it again is counted twice.
+//! memory all the same: who sends it again is counted twice, unless it says whose window it is (`x-homeostat-window`), as
+//! Homeostat's agents do. A window that was taken before is answered like the first time, with `x-homeostat-repeated`.
 //!
 //! `X-Scope-OrgID` is read by nobody: there is one tenant.
 //!
@@ -27,6 +28,7 @@ use homeostat_model::{
 use homeostat_wire::{
     gzip as packed,
     pprof::{self, PprofError, PprofLimits},
+    profiles::{REPEATED_HEADER, WINDOW_HEADER, WindowId},
     pyroscope::{
         PushSample, TextFormat, application, boundary, decode_push, decode_push_json, metric_of, parse_instant_ns,
         parse_name, parts, read_stacks,
@@ -59,6 +61,24 @@ pub trait ProfileIntake: Send + Sync + 'static {
     /// Takes the profiles of a request that came at `now_ms`, all or none of them: they are durable when what is given back
     /// says so. May block for as long as a lock is held, never for the disk.
     fn push_all(&self, profiles: &[(Labels, Profile)], now_ms: TimeMs) -> Result<Durable, ProfileRefused>;
+
+    /// Takes a sender's window as [`Self::push_all`] does, unless it was taken before.
+    fn push_once(
+        &self,
+        window: WindowId,
+        labels: &Labels,
+        profile: &Profile,
+        now_ms: TimeMs,
+    ) -> Result<(Durable, Novelty), ProfileRefused>;
+}
+
+/// Whether something comes for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    /// It does.
+    New,
+    /// It was taken before.
+    Repeated,
 }
 
 /// A profile was not taken.
@@ -134,6 +154,27 @@ impl<P: ProfileIntake> ProfileReceiver<P> {
         body: axum::body::Body,
         read: impl FnOnce(&[u8]) -> Result<(Read, T), Problem> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.take_once(None, headers, body, read).await.map(|(said, _)| said)
+    }
+
+    /// As [`Self::take`] for requests that may be a sender's window; says whether it is new.
+    async fn take_window(
+        &self,
+        headers: &HeaderMap,
+        body: axum::body::Body,
+        read: impl FnOnce(&[u8]) -> Result<Read, Problem> + Send + 'static,
+    ) -> Result<Novelty, Problem> {
+        let taken = self.take_once(window_of(headers)?, headers, body, move |bytes| Ok((read(bytes)?, ())));
+        taken.await.map(|((), novelty)| novelty)
+    }
+
+    async fn take_once<T: Send + 'static>(
+        &self,
+        window: Option<WindowId>,
+        headers: &HeaderMap,
+        body: axum::body::Body,
+        read: impl FnOnce(&[u8]) -> Result<(Read, T), Problem> + Send + 'static,
+    ) -> Result<(T, Novelty), Problem> {
         let held = self.entrance.read(headers, body).await?;
         self.counters.body(held.bytes.len());
         let intake = Arc::clone(&self.intake);
@@ -141,13 +182,36 @@ impl<P: ProfileIntake> ProfileReceiver<P> {
             let (profiles, said) = read(&held.bytes)?;
             // Free before the disk is waited for.
             drop(held);
-            Ok((profiles.len(), intake.push_all(&profiles, now_ms())?, said))
+            let Some(window) = window else {
+                return Ok((profiles.len(), intake.push_all(&profiles, now_ms())?, said, Novelty::New));
+            };
+            let [(labels, profile)] = profiles.as_slice() else {
+                let text = format!("a request with `{WINDOW_HEADER}` has one profile, this one has {}", profiles.len());
+                return Err(Problem::new(Kind::Unreadable, text));
+            };
+            let (durable, novelty) = intake.push_once(window, labels, profile, now_ms())?;
+            Ok((usize::from(novelty == Novelty::New), durable, said, novelty))
         });
-        let (profiles, durable, said) = taken.await?;
+        let (profiles, durable, said, novelty) = taken.await?;
         self.counters.written(crate::Written { samples: profiles as u64, ..crate::Written::default() });
         settle(durable).await?;
-        Ok(said)
+        Ok((said, novelty))
     }
+}
+
+/// Whose window a request is, where it says so.
+fn window_of(headers: &HeaderMap) -> Result<Option<WindowId>, Problem> {
+    let Some(value) = headers.get(WINDOW_HEADER) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    text.parse().map(Some).map_err(|error| Problem::of(Kind::Unreadable, &error))
+}
+
+/// Says of an answer that the window had been taken before.
+fn with_novelty(mut response: Response, novelty: Novelty) -> Response {
+    if novelty == Novelty::Repeated {
+        response.headers_mut().insert(REPEATED_HEADER, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 async fn ingest<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>>, request: Request) -> Response {
@@ -156,15 +220,15 @@ async fn ingest<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>
     let asked = Ingest::of(parts.uri.query().unwrap_or_default(), &parts.headers, limits);
     let encoding = media::gzip(&parts.headers, "content-encoding").map_err(|text| Problem::new(Kind::Media, text));
     let done = match asked.and_then(|asked| Ok((asked, encoding?))) {
-        Ok((asked, false)) => receiver.take(&parts.headers, body, move |bytes| Ok((asked.read(bytes)?, ()))).await,
+        Ok((asked, false)) => receiver.take_window(&parts.headers, body, move |bytes| asked.read(bytes)).await,
         Ok((asked, true)) => {
-            let read = move |bytes: &[u8]| Ok((asked.read(&gzip::unpack(bytes, limits.bytes_max)?)?, ()));
-            receiver.take(&parts.headers, body, read).await
+            let read = move |bytes: &[u8]| asked.read(&gzip::unpack(bytes, limits.bytes_max)?);
+            receiver.take_window(&parts.headers, body, read).await
         }
         Err(problem) => Err(problem),
     };
     let response = match done {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(novelty) => with_novelty(StatusCode::OK.into_response(), novelty),
         Err(problem) => (problem.status(), problem.text.clone() + "\n").into_response(),
     };
     receiver.answered("ingest", done_retry(&response), response)
@@ -178,14 +242,16 @@ async fn push<P: ProfileIntake>(State(receiver): State<Arc<ProfileReceiver<P>>>,
     let done = match (kind.clone(), encoding) {
         (Err(text), _) | (_, Err(text)) => Err(Problem::new(Kind::Media, text)),
         (Ok(kind), Ok(is_packed)) => {
-            let read = move |bytes: &[u8]| Ok((read_push(bytes, kind, is_packed, &limits)?, ()));
-            receiver.take(&parts.headers, body, read).await
+            let read = move |bytes: &[u8]| read_push(bytes, kind, is_packed, &limits);
+            receiver.take_window(&parts.headers, body, read).await
         }
     };
     let is_json = matches!(kind, Ok(Connect::Json));
     let response = match done {
-        Ok(()) if is_json => ([(header::CONTENT_TYPE, "application/json")], "{}").into_response(),
-        Ok(()) => [(header::CONTENT_TYPE, "application/proto")].into_response(),
+        Ok(novelty) if is_json => {
+            with_novelty(([(header::CONTENT_TYPE, "application/json")], "{}").into_response(), novelty)
+        }
+        Ok(novelty) => with_novelty([(header::CONTENT_TYPE, "application/proto")].into_response(), novelty),
         Err(problem) => {
             let body = serde_json::json!({ "code": connect_code(&problem), "message": problem.text }).to_string();
             (problem.status(), [(header::CONTENT_TYPE, "application/json")], body).into_response()

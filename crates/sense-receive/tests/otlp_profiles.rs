@@ -9,11 +9,13 @@ use bytes::Bytes;
 use homeostat_model::{Labels, TimeMs, profile::Profile};
 use homeostat_sense_receive::{
     Durable, Intake, NotTaken, ProfileIntake, ProfileReceiver, ProfileRefused, ReceiveLimits, Receiver, Taken,
+    profiles::Novelty,
 };
 use homeostat_wire::{
     gzip,
     intake::{Refusal, SeriesKey, SeriesSink, SeriesView},
     otlp::profiles::profiles_response,
+    profiles::WindowId,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -61,6 +63,16 @@ impl ProfileIntake for Fake {
         let shown = profiles.iter().map(|(labels, profile)| format!("{labels} {}", profile.total(0)));
         self.stored.lock().unwrap().extend(shown);
         Ok(Box::pin(async { Ok(()) }))
+    }
+
+    fn push_once(
+        &self,
+        _: WindowId,
+        labels: &Labels,
+        profile: &Profile,
+        now_ms: TimeMs,
+    ) -> Result<(Durable, Novelty), ProfileRefused> {
+        Ok((self.push_all(&[(labels.clone(), profile.clone())], now_ms)?, Novelty::New))
     }
 }
 

@@ -44,6 +44,14 @@ pub enum OpenError {
         /// What.
         what: String,
     },
+    /// How far senders have come cannot be read.
+    #[error(
+        "{path} does not say how far senders have come; restore it, or remove it: what they send again may then count twice"
+    )]
+    Senders {
+        /// The file.
+        path: PathBuf,
+    },
     /// The log's number cannot be read.
     #[error("{path} does not hold the log's number; restore it, or move the log's directory away to begin anew")]
     LogId {
@@ -77,6 +85,14 @@ pub enum NotStored {
     /// Too many series.
     #[error("these two hours have {limit} series already; use fewer labels with many values")]
     Series {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Too many senders of windows.
+    #[error(
+        "there are {limit} senders of windows already; keep the data directory of an agent, which holds its number"
+    )]
+    Senders {
         /// How many there may be.
         limit: usize,
     },

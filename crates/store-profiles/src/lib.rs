@@ -9,7 +9,8 @@
 //!
 //! A shard is chosen by a profile's own time, so what comes late goes where it belongs: into another object of the same
 //! shard. An object names the records of the log that it holds; after a crash between writing it and forgetting them they
-//! are not counted twice.
+//! are not counted twice. A sender's window is known by its number, which stands in the same record: it counts once, however
+//! often it is sent.
 //!
 //! Not here: bytes (`homeostat_wire::profiles`), what profiles mean (`profile`, `explain-profile`), HTTP.
 //! Invariants: nothing is written before it is redacted; every part has a checksum, and one that does not fit is told with
@@ -27,13 +28,15 @@ mod open;
 mod options;
 mod push;
 mod query;
+mod senders;
 mod store;
 mod sum;
 
 pub use error::{Damage, DamageKind, NotStored, OpenError, QueryError};
 pub use homeostat_store_wal::{Ticket, WaitError};
-pub use homeostat_wire::profiles::Subject;
+pub use homeostat_wire::profiles::{Subject, WindowId};
 pub use open::Recovery;
 pub use options::StoreOptions;
+pub use push::Pushed;
 pub use query::{Columns, Group, Merged, Query};
 pub use store::{ProfileStore, Stats};

@@ -36,6 +36,10 @@ pub const FOOTER_BYTES_FULL: usize = 32 << 20;
 const _: () = assert!(2 * FOOTER_BYTES_FULL as u64 <= FOOTER_BYTES_MAX && FOOTER_BYTES_MAX <= PART_BYTES_MAX as u64);
 const _: () = assert!(4 * LABELS_BYTES_MAX <= FOOTER_BYTES_FULL);
 
+/// Senders of windows that are remembered at once, some 100 bytes each in memory and 64 on disk: 10 MiB. Others are refused
+/// until one of them has been silent for as long as a profile may be late.
+pub const SENDERS_MAX: usize = 100_000;
+
 /// Stacks of a merged profile: some 40 bytes each in memory, 160 MiB.
 pub const MERGED_STACKS_MAX: usize = 1 << 22;
 

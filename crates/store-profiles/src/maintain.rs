@@ -22,6 +22,7 @@ use crate::{
     head::Shard,
     limits::{GRACE_MS, LIST_EVERY_MS, LOG_WAIT, MAINTAIN_EVERY, SHARD_MS},
     names::{BlockName, SHARDS},
+    senders::Snapshot,
     store::{ProfileStore, millis},
 };
 
@@ -107,9 +108,25 @@ impl ProfileStore {
         let until = needed.unwrap_or_else(|| self.wal().next_seq());
         // New profiles get higher numbers, so the lock need not be held.
         drop(state);
-        if let Err(error) = self.wal().truncate_before(until) {
-            tracing::warn!(%error, "the log of profiles keeps what it does not need");
+        if self.wal().segment_starts().get(1).is_none_or(|second| until < *second) {
+            return;
         }
+        let senders = self.read().senders.snapshot();
+        let kept = self
+            .keep_senders(&senders)
+            .and_then(|()| self.wal().truncate_before(until).map(drop).map_err(|error| chain(&error)));
+        if let Err(problem) = kept {
+            tracing::warn!(problem, "the log of profiles keeps what it does not need");
+        }
+    }
+
+    /// Writes how far senders have come, which their records in the log say until they are forgotten. What is not durable
+    /// may be lost, and must be taken when it is sent again.
+    fn keep_senders(&self, senders: &Snapshot) -> Result<(), String> {
+        if let Some(newest) = &senders.newest {
+            let _durable = newest.wait(LOG_WAIT).map_err(|error| chain(&error))?;
+        }
+        senders.write(self.dir()).map_err(|error| chain(&error))
     }
 
     fn roll(&self, shard: &Arc<Shard>) -> Result<(), String> {

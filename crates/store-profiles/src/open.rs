@@ -15,7 +15,7 @@ use std::{
 use homeostat_model::error_chain::chain;
 use homeostat_store_objects::Place;
 use homeostat_store_wal::{RealDisk, TornTail, Wal, WalOptions};
-use homeostat_wire::profiles::{Footer, RecordError, Subject, decode_record, symbols_bytes_max};
+use homeostat_wire::profiles::{Footer, RecordError, Subject, decode_record, symbols_bytes_max, window_of_record};
 
 use crate::{
     block::{Block, Blocks},
@@ -24,6 +24,7 @@ use crate::{
     limits::{LOG_SEGMENT_BYTES, SHARD_MS},
     names::{BlockName, SHARDS},
     options::StoreOptions,
+    senders::{self, Senders},
     store::{Parts, ProfileStore, State, millis},
 };
 
@@ -61,6 +62,8 @@ impl ProfileStore {
         let log = log_id(dir)?;
         let blocks = Blocks::new(place, runtime);
         let listed = blocks.list()?;
+        let senders = Senders::read(dir, now_ms).map_err(io_error(&dir.join(senders::FILE)))?;
+        let senders = senders.ok_or_else(|| OpenError::Senders { path: dir.join(senders::FILE) })?;
         let oldest_ms = options.retention.map_or(i64::MIN, |retention| now_ms.saturating_sub(millis(retention)));
         let mut replay = Replay {
             dir,
@@ -69,7 +72,7 @@ impl ProfileStore {
             oldest_ms: oldest_ms.saturating_sub(SHARD_MS),
             footers: own_footers(&blocks, &listed, log)?,
             recovery: Recovery { blocks: listed.len(), ..Recovery::default() },
-            state: State { blocks: listed, listed_ms: now_ms, ..State::default() },
+            state: State { blocks: listed, listed_ms: now_ms, senders, ..State::default() },
             failed: None,
         };
         let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, ..WalOptions::default() };
@@ -81,7 +84,7 @@ impl ProfileStore {
         }
         recovery.torn_tail = found.torn_tail;
         remove_leftovers(&blocks.place, log);
-        Ok((Self::new(Parts { options, wal, log, blocks }, state), recovery))
+        Ok((Self::new(Parts { dir: dir.to_owned(), options, wal, log, blocks }, state), recovery))
     }
 }
 
@@ -100,6 +103,10 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn take(&mut self, record: u64, payload: &[u8]) {
+        // What an object holds was taken as well. One that cannot be read is told below.
+        if let Ok(Some(window)) = window_of_record(payload) {
+            self.state.senders.took(window, self.now_ms, None);
+        }
         if self.footers.iter().any(|footer| footer.has_record(self.log, record)) {
             self.recovery.rolled += 1;
             return;

@@ -10,14 +10,14 @@ use std::{collections::BTreeSet, time::Duration};
 use homeostat_model::{Labels, profile::Profile};
 use homeostat_store_wal::{Flush, Ticket};
 use homeostat_wire::{
-    profiles::{Subject, encode_record, symbols_bytes_max},
+    profiles::{Subject, WindowId, encode_record_of, symbols_bytes_max},
     wal_record::PAYLOAD_BYTES_MAX,
 };
 
 use crate::{
     error::NotStored,
     head::{Shard, shard_of_profile},
-    limits::{FUTURE_MAX_MS, LABELS_BYTES_MAX, LATE_MAX_MS, SERIES_MAX, SYMBOLS_BYTES_MAX},
+    limits::{FUTURE_MAX_MS, LABELS_BYTES_MAX, LATE_MAX_MS, SENDERS_MAX, SERIES_MAX, SYMBOLS_BYTES_MAX},
     store::{ProfileStore, State, millis},
 };
 
@@ -28,13 +28,23 @@ struct Ready {
     profile: Profile,
     symbols_bytes: usize,
     record: Vec<u8>,
+    window: Option<WindowId>,
+}
+
+/// What became of a sender's window.
+#[derive(Debug)]
+pub enum Pushed {
+    /// It was taken, and is durable when the ticket says so.
+    Taken(Ticket),
+    /// It had been taken before, and is durable when the ticket says so, or already.
+    Repeated(Option<Ticket>),
 }
 
 impl ProfileStore {
     /// Takes a profile that came at `now_ms`; one that does not say when it began, began then. It can be asked for at once,
     /// and is durable when the ticket says so. Blocks for as long as others push, never for the disk.
     pub fn push(&self, labels: &Labels, profile: &Profile, now_ms: i64) -> Result<Ticket, NotStored> {
-        let ready = self.ready(labels, profile, now_ms)?;
+        let ready = self.ready(None, labels, profile, now_ms)?;
         let mut tickets = self.take(vec![ready], now_ms)?;
         // As many tickets as profiles.
         tickets.pop().ok_or_else(|| self.busy())
@@ -42,12 +52,43 @@ impl ProfileStore {
 
     /// Takes all of these profiles as [`Self::push`] does, or none of them.
     pub fn push_all(&self, profiles: &[(Labels, Profile)], now_ms: i64) -> Result<Vec<Ticket>, NotStored> {
-        let ready = profiles.iter().map(|(labels, profile)| self.ready(labels, profile, now_ms));
+        let ready = profiles.iter().map(|(labels, profile)| self.ready(None, labels, profile, now_ms));
         let ready: Vec<Ready> = ready.collect::<Result<_, _>>()?;
         self.take(ready, now_ms)
     }
 
-    fn ready(&self, labels: &Labels, profile: &Profile, now_ms: i64) -> Result<Ready, NotStored> {
+    /// Takes a sender's window as [`Self::push`] does, unless it has taken it, or a later one of the same sender, before.
+    pub fn push_once(
+        &self,
+        window: WindowId,
+        labels: &Labels,
+        profile: &Profile,
+        now_ms: i64,
+    ) -> Result<Pushed, NotStored> {
+        // A repetition is told as one, though it may be too old by now, before any work.
+        if let Some(repeated) = self.read().senders.repeated(window) {
+            self.count_repeated();
+            return Ok(Pushed::Repeated(repeated));
+        }
+        let ready = self.ready(Some(window), labels, profile, now_ms)?;
+        let mut tickets = self.take(vec![ready], now_ms)?;
+        match tickets.pop() {
+            Some(ticket) => Ok(Pushed::Taken(ticket)),
+            // Somebody else brought it meanwhile.
+            None => {
+                self.count_repeated();
+                Ok(Pushed::Repeated(self.read().senders.repeated(window).flatten()))
+            }
+        }
+    }
+
+    fn ready(
+        &self,
+        window: Option<WindowId>,
+        labels: &Labels,
+        profile: &Profile,
+        now_ms: i64,
+    ) -> Result<Ready, NotStored> {
         if profile.types().is_empty() {
             return Err(NotStored::NoTypes);
         }
@@ -69,12 +110,12 @@ impl ProfileStore {
         if SYMBOLS_BYTES_MAX < symbols_bytes {
             return Err(NotStored::TooLarge { bytes: symbols_bytes });
         }
-        let record = encode_record(&labels, &profile);
+        let record = encode_record_of(window, &labels, &profile);
         let record = record.map_err(|_| NotStored::TooLarge { bytes: symbols_bytes })?;
         if PAYLOAD_BYTES_MAX < record.len() {
             return Err(NotStored::TooLarge { bytes: record.len() });
         }
-        Ok(Ready { start_ms: shard_of_profile(&profile), subject, profile, symbols_bytes, record })
+        Ok(Ready { start_ms: shard_of_profile(&profile), subject, profile, symbols_bytes, record, window })
     }
 
     fn check_time(&self, started_ms: i64, now_ms: i64) -> Result<(), NotStored> {
@@ -89,23 +130,33 @@ impl ProfileStore {
         Err(NotStored::Time { started_ms, what })
     }
 
-    fn take(&self, ready: Vec<Ready>, now_ms: i64) -> Result<Vec<Ticket>, NotStored> {
-        let record_bytes = ready.iter().map(|ready| ready.record.len()).sum();
+    /// Takes all but windows that were taken before.
+    fn take(&self, mut ready: Vec<Ready>, now_ms: i64) -> Result<Vec<Ticket>, NotStored> {
         let mut state = self.write();
+        ready.retain(|ready| ready.window.is_none_or(|window| state.senders.repeated(window).is_none()));
+        let record_bytes = ready.iter().map(|ready| ready.record.len()).sum();
         if self.options().head_bytes_max.saturating_mul(2) < state.bytes() {
             drop(state);
             return Err(self.busy());
         }
         check_series(&state, &ready)?;
+        for window in ready.iter().filter_map(|ready| ready.window) {
+            if !state.senders.room_for(window.sender, now_ms) {
+                return Err(NotStored::Senders { limit: SENDERS_MAX });
+            }
+        }
         // Nobody else appends while we hold the lock.
         self.wal().room(record_bytes).map_err(|_| self.busy())?;
         let mut tickets = Vec::with_capacity(ready.len());
-        for Ready { start_ms, subject, profile, symbols_bytes, record } in ready {
+        for Ready { start_ms, subject, profile, symbols_bytes, record, window } in ready {
             let shard = state.shard_for(start_ms, &subject, symbols_bytes, now_ms);
             // Refused only from the moment on at which the log is being closed.
             let ticket = self.wal().append_granted(&record, Flush::Grouped).map_err(|_| self.busy())?;
             shard.add(ticket.seq(), subject, &profile);
             shard.ticket = Some(ticket.clone());
+            if let Some(window) = window {
+                state.senders.took(window, now_ms, Some(ticket.clone()));
+            }
             tickets.push(ticket);
         }
         drop(state);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use crate::{
     head::Shard,
     names::BlockName,
     options::StoreOptions,
+    senders::Senders,
 };
 
 /// Profiles kept. A clone is the same store.
@@ -26,6 +28,7 @@ pub struct ProfileStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    dir: PathBuf,
     options: StoreOptions,
     wal: Wal,
     log: u64,
@@ -41,6 +44,8 @@ struct Inner {
 /// What a store consists of beside its profiles.
 #[derive(Debug)]
 pub(crate) struct Parts {
+    /// Of the log.
+    pub(crate) dir: PathBuf,
     pub(crate) options: StoreOptions,
     pub(crate) wal: Wal,
     pub(crate) log: u64,
@@ -57,11 +62,14 @@ pub(crate) struct State {
     pub(crate) blocks: BTreeMap<BlockName, u64>,
     /// When the objects were last listed.
     pub(crate) listed_ms: i64,
+    /// Who sends windows, and how far they have come.
+    pub(crate) senders: Senders,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
     pushed: AtomicU64,
+    repeated: AtomicU64,
     busy: AtomicU64,
     rolled: AtomicU64,
     expired: AtomicU64,
@@ -73,6 +81,10 @@ struct Counters {
 pub struct Stats {
     /// Profiles taken since the start.
     pub pushed: u64,
+    /// Windows that had been taken before and did not count again, since the start.
+    pub repeated: u64,
+    /// Senders of windows that are known.
+    pub senders: usize,
     /// Profiles refused because there was no room.
     pub busy: u64,
     /// Objects written since the start.
@@ -128,8 +140,9 @@ impl State {
 
 impl ProfileStore {
     pub(crate) fn new(parts: Parts, state: State) -> Self {
-        let Parts { options, wal, log, blocks } = parts;
+        let Parts { dir, options, wal, log, blocks } = parts;
         Self(Arc::new(Inner {
+            dir,
             options,
             wal,
             log,
@@ -149,6 +162,8 @@ impl ProfileStore {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             pushed: load(&counters.pushed),
+            repeated: load(&counters.repeated),
+            senders: state.senders.len(),
             busy: load(&counters.busy),
             rolled: load(&counters.rolled),
             expired: load(&counters.expired),
@@ -188,6 +203,11 @@ impl ProfileStore {
         &self.0.options
     }
 
+    /// Of the log.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
     pub(crate) fn wal(&self) -> &Wal {
         &self.0.wal
     }
@@ -198,6 +218,10 @@ impl ProfileStore {
 
     pub(crate) fn count_pushed(&self, profiles: usize) {
         self.0.counters.pushed.fetch_add(profiles as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_repeated(&self) {
+        self.0.counters.repeated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// There is no room.

@@ -10,4 +10,5 @@ mod keep;
 mod newer;
 mod outage;
 mod private;
+mod senders;
 mod support;

@@ -27,7 +27,7 @@ fn append(bench: &Bench, content: &[u8]) {
 #[test]
 fn a_record_of_a_newer_program_keeps_the_log_as_it_is() {
     let bench = Bench::new();
-    append(&bench, &[2, 1, 1, 1]);
+    append(&bench, &[3, 1, 1, 1]);
     let refused = try_open(&bench).unwrap_err();
     assert!(matches!(&refused, OpenError::Newer { what } if what.contains("record 1 ")), "{refused}");
 }

@@ -15,14 +15,16 @@ mod part;
 mod record;
 mod rows;
 mod symbols;
+mod window;
 
 pub use ends::{
     EndsError, HEADER_BYTES, MAGIC, TRAILER_BYTES, VERSION, check_header, decode_trailer, encode_header, encode_trailer,
 };
 pub use footer::{Footer, PageEntry, Partition, Series, Subject};
 pub use part::{PART_BYTES_MAX, PartError, open_part, put_part};
-pub use record::{RecordError, decode_record, encode_record};
+pub use record::{RecordError, decode_record, encode_record, encode_record_of, window_of_record};
 pub use rows::{Entries, Entry, Rows, put_entry};
 pub use symbols::{decode_symbols, encode_symbols, symbols_bytes_max};
+pub use window::{BadWindow, REPEATED_HEADER, WINDOW_HEADER, WindowId};
 
 pub use crate::series::{Malformed, frame::PageRef};

@@ -11,5 +11,5 @@ mod stacks;
 
 pub use ingest::{BadName, Counted, Named, application, counted, metric_of, parse_instant_ns, parse_name};
 pub use multipart::{BadMultipart, Parts, boundary, parts};
-pub use push::{BadPush, PushSample, decode_push, decode_push_json};
+pub use push::{BadPush, PushSample, decode_push, decode_push_json, encode_push};
 pub use stacks::{BadStacks, TextFormat, read_stacks};

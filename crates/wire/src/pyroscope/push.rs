@@ -11,7 +11,7 @@
 use base64::{Engine as _, engine::general_purpose};
 use serde::Deserialize;
 
-use crate::protobuf::{ProtobufError, Reader};
+use crate::protobuf::{ProtobufError, Reader, put_bytes, put_message, put_text};
 
 /// Profiles of one request; clients send one each.
 const SAMPLES_MAX: usize = 1_000;
@@ -43,6 +43,21 @@ pub struct PushSample {
     pub labels: Vec<(String, String)>,
     /// pprof, with or without gzip.
     pub profile: Vec<u8>,
+}
+
+/// Writes a message with one profile, pprof with or without gzip.
+pub fn encode_push<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>, profile: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_message(1, &mut out, |out| {
+        for (name, value) in labels {
+            put_message(1, out, |out| {
+                put_text(1, name, out);
+                put_text(2, value, out);
+            });
+        }
+        put_message(2, out, |out| put_bytes(1, profile, out));
+    });
+    out
 }
 
 /// Reads the message.
@@ -155,7 +170,14 @@ pub fn decode_push_json(text: &[u8]) -> Result<Vec<PushSample>, BadPush> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protobuf::{put_bytes, put_message, put_text};
+
+    #[test]
+    fn what_is_written_is_read() {
+        let labels = [("__name__", "process_cpu"), ("service_name", "")];
+        let message = encode_push(labels, &[1, 2, 3]);
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        assert_eq!(decode_push(&message).unwrap(), [PushSample { labels, profile: vec![1, 2, 3] }]);
+    }
 
     #[test]
     fn both_forms_say_the_same() {

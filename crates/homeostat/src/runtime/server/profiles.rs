@@ -13,7 +13,7 @@ use homeostat_model::{Labels, TimeMs, error_chain::chain, profile::Profile};
 use homeostat_sense_pprof::{Kind, ProfileSink, PullJob, Pulling, Storing};
 use homeostat_sense_receive::{
     Durable, Intake, NotTaken, Receiver,
-    profiles::{ProfileIntake, ProfileReceiver, ProfileRefused},
+    profiles::{Novelty, ProfileIntake, ProfileReceiver, ProfileRefused},
 };
 use homeostat_sense_scrape::{
     discover::ReadGroups,
@@ -22,7 +22,7 @@ use homeostat_sense_scrape::{
     spec::Job,
 };
 use homeostat_store_objects::{Place, Waits};
-use homeostat_store_profiles::{NotStored, OpenError, ProfileStore, StoreOptions};
+use homeostat_store_profiles::{NotStored, OpenError, ProfileStore, Pushed, StoreOptions, Ticket, WindowId};
 use homeostat_wire::exposition::{Exposition, FamilyKind};
 use tokio::{
     sync::oneshot,
@@ -73,20 +73,42 @@ impl ProfileDoor {
 
 impl ProfileIntake for ProfileDoor {
     fn push_all(&self, profiles: &[(Labels, Profile)], now_ms: TimeMs) -> Result<Durable, ProfileRefused> {
-        let tickets = self.open()?.push_all(profiles, now_ms).map_err(|refused| match refused {
-            NotStored::Busy => ProfileRefused::Later(NotTaken::Busy(refused.to_string())),
-            // The next two hours have room.
-            NotStored::Series { .. } => ProfileRefused::Full(refused.to_string()),
-            NotStored::TooLarge { .. } => ProfileRefused::TooLarge(refused.to_string()),
-            other => ProfileRefused::Bad(other.to_string()),
-        })?;
-        Ok(Box::pin(async move {
-            for ticket in tickets {
-                let _durable = ticket.await.map_err(|error| NotTaken::Broken(chain(&error)))?;
-            }
-            Ok(())
-        }))
+        Ok(all_durable(self.open()?.push_all(profiles, now_ms).map_err(refused)?))
     }
+
+    fn push_once(
+        &self,
+        window: WindowId,
+        labels: &Labels,
+        profile: &Profile,
+        now_ms: TimeMs,
+    ) -> Result<(Durable, Novelty), ProfileRefused> {
+        Ok(match self.open()?.push_once(window, labels, profile, now_ms).map_err(refused)? {
+            Pushed::Taken(ticket) => (all_durable([ticket]), Novelty::New),
+            Pushed::Repeated(ticket) => (all_durable(ticket), Novelty::Repeated),
+        })
+    }
+}
+
+/// What a client is told of a profile that the store does not take.
+fn refused(refused: NotStored) -> ProfileRefused {
+    match refused {
+        NotStored::Busy => ProfileRefused::Later(NotTaken::Busy(refused.to_string())),
+        // The next two hours have room, and senders that end are forgotten.
+        NotStored::Series { .. } | NotStored::Senders { .. } => ProfileRefused::Full(refused.to_string()),
+        NotStored::TooLarge { .. } => ProfileRefused::TooLarge(refused.to_string()),
+        other => ProfileRefused::Bad(other.to_string()),
+    }
+}
+
+fn all_durable(tickets: impl IntoIterator<Item = Ticket, IntoIter: Send + 'static>) -> Durable {
+    let tickets = tickets.into_iter();
+    Box::pin(async move {
+        for ticket in tickets {
+            let _durable = ticket.await.map_err(|error| NotTaken::Broken(chain(&error)))?;
+        }
+        Ok(())
+    })
 }
 
 impl ProfileSink for ProfileDoor {
@@ -126,6 +148,7 @@ impl Profiles {
                 "Memory of profiles that are in no object yet.",
                 stats.head_bytes as u64,
             ),
+            ("homeostat_profile_senders", "Agents whose windows are known.", stats.senders as u64),
             ("homeostat_profile_objects", "Objects with profiles.", stats.blocks as u64),
             ("homeostat_profile_object_bytes", "Bytes of these objects.", stats.block_bytes),
             ("homeostat_profile_log_bytes", "Bytes of the log of profiles.", stats.log_bytes),
@@ -139,6 +162,11 @@ impl Profiles {
         }
         for (name, help, value) in [
             ("homeostat_profile_stored_total", "Profiles taken.", stats.pushed),
+            (
+                "homeostat_profile_repeated_total",
+                "Windows of agents that had been taken before and did not count again.",
+                stats.repeated,
+            ),
             ("homeostat_profile_busy_total", "Profiles refused because there was no room.", stats.busy),
             ("homeostat_profile_objects_written_total", "Objects written.", stats.rolled),
             ("homeostat_profile_objects_expired_total", "Objects removed because they were too old.", stats.expired),
