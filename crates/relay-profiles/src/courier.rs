@@ -1,0 +1,126 @@
+//! The courier: takes windows to the server, one after the other, each until there is an answer that ends it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use homeostat_model::{TimeMs, error_chain::chain};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    carrier::{Answer, Carrier},
+    counters::Dropped,
+    entry::Entry,
+    limits::{BACKOFF_MAX, BACKOFF_MIN, NOT_DURABLE_WAIT, RETRY_AFTER_MAX},
+    queue::{Next, WindowQueue},
+};
+
+impl WindowQueue {
+    /// Ships until `stop`. What is under way then is sent again by the next run, and counts once.
+    pub async fn ship(self: Arc<Self>, carrier: Arc<dyn Carrier>, stop: CancellationToken) {
+        stop.run_until_cancelled(self.ship_all(&*carrier)).await;
+    }
+
+    async fn ship_all(self: &Arc<Self>, carrier: &dyn Carrier) {
+        let mut wait = BACKOFF_MIN;
+        loop {
+            let news = self.news.notified();
+            let queue = Arc::clone(self);
+            let next = tokio::task::spawn_blocking(move || queue.next()).await;
+            match next {
+                Ok(Ok(Next::Batch(batch))) => {
+                    wait = BACKOFF_MIN;
+                    self.ship_batch(batch, carrier).await;
+                }
+                Ok(Ok(Next::NotDurable(ticket))) => {
+                    if ticket.await.is_err() {
+                        sleep(NOT_DURABLE_WAIT).await;
+                    }
+                }
+                Ok(Ok(Next::Nothing)) => news.await,
+                Ok(Err(error)) => {
+                    self.unreadable(&chain(&error), wait).await;
+                    wait = longer(wait);
+                }
+                Err(_panicked) => {
+                    self.unreadable("this is our fault, please report it", wait).await;
+                    wait = longer(wait);
+                }
+            }
+        }
+    }
+
+    async fn unreadable(&self, why: &str, wait: Duration) {
+        if self.counters.trouble(why) {
+            tracing::error!(why, "the queue cannot be read; it is tried again");
+        }
+        sleep(wait).await;
+    }
+
+    async fn ship_batch(self: &Arc<Self>, batch: Vec<(u64, Option<Entry>)>, carrier: &dyn Carrier) {
+        for (number, entry) in batch {
+            match entry {
+                Some(entry) => self.see_through(number, entry, carrier).await,
+                None => self.counters.dropped(Dropped::Unreadable, 1),
+            }
+            let queue = Arc::clone(self);
+            // A panic there is our own mistake; the window is sent again after the next start.
+            drop(tokio::task::spawn_blocking(move || queue.done(number)).await);
+        }
+    }
+
+    /// Sends a window until there is an answer that ends it, or it is of no use any more.
+    async fn see_through(&self, number: u64, entry: Entry, carrier: &dyn Carrier) {
+        let body = Bytes::from(entry.body);
+        let mut wait = BACKOFF_MIN;
+        loop {
+            // The queue was full, and has counted it.
+            let Some(window) = self.take(number) else { return };
+            if self.is_too_old(entry.arrived_ms) {
+                self.counters.dropped(Dropped::TooOld, 1);
+                tracing::warn!(number, "a window is too old to be shipped and is dropped");
+                return;
+            }
+            match carrier.carry(window, body.clone()).await {
+                Answer::Taken { repeated } => {
+                    self.counters.shipped(body.len(), repeated);
+                    if self.counters.trouble("") {
+                        tracing::info!(number, "windows are shipped");
+                    }
+                    return;
+                }
+                Answer::Refused { why } => {
+                    self.counters.dropped(Dropped::Refused, 1);
+                    tracing::error!(number, why, "the server will never take a window; it is dropped");
+                    return;
+                }
+                Answer::Later { after, why } => {
+                    self.counters.retried();
+                    if self.counters.trouble(&why) {
+                        tracing::warn!(why, "windows wait");
+                    }
+                    sleep(wait.max(after.unwrap_or_default()).min(RETRY_AFTER_MAX)).await;
+                    wait = longer(wait);
+                }
+            }
+        }
+    }
+
+    fn is_too_old(&self, arrived_ms: TimeMs) -> bool {
+        let age_max = TimeMs::try_from(self.spec().age_max.as_millis()).unwrap_or(TimeMs::MAX);
+        arrived_ms < now_ms().saturating_sub(age_max)
+    }
+}
+
+fn longer(wait: Duration) -> Duration {
+    (wait * 2).min(BACKOFF_MAX)
+}
+
+/// Milliseconds since 1970 by the wall clock.
+fn now_ms() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimeMs::try_from(since.as_millis()).unwrap_or(TimeMs::MAX)
+}

@@ -1,0 +1,31 @@
+//! Windows of profiles on to a server, through a queue on disk: what an agent has sensed is shipped once, in order, whatever
+//! ends in between.
+//!
+//! ```text
+//! window ─▶ log (numbered, group commit) ─▶ courier ─▶ POST push.v1, `x-homeostat-window: SENDER-NUMBER` ─▶ server
+//!             ▲ full: the oldest segment goes  │
+//!             └──────── `shipped N` ◀── answer ┘
+//! ```
+//!
+//! A window's number is that of its record in the log. It is given once: nothing leaves before it is durable, so a number that
+//! a crash gives again was never seen by anybody. The server takes a number of a sender once, see
+//! `homeostat_wire::profiles::WindowId`; the file `shipped` only saves repetitions.
+//!
+//! Not here: sensing, redaction and HTTP (the binary), what the server does (`store-profiles`). `relay-write` is the same idea
+//! for samples: lanes that send beside each other and a note before each request, for receivers that know no numbers.
+//! Invariants: windows leave in order, one at a time; what is dropped is counted by reason; memory holds a batch and no more.
+//! `docs/format/windows.md` has every byte.
+
+pub mod limits;
+
+mod carrier;
+mod counters;
+mod courier;
+mod entry;
+mod queue;
+
+pub use carrier::{Answer, Carrier, Carrying};
+pub use counters::{Dropped, Tally};
+pub use entry::{BadEntry, Entry};
+pub use homeostat_wire::profiles::WindowId;
+pub use queue::{NotQueued, OpenError, QueueSpec, WindowQueue};

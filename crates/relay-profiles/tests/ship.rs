@@ -1,0 +1,275 @@
+//! The queue and the courier against a server that refuses, forgets to answer and counts, on a disk that fills up and is killed.
+
+#![cfg(test)]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use homeostat_model::{
+    Labels,
+    profile::{Frame, LabelSet, Profile, Stack, Text, ValueType},
+};
+use homeostat_relay_profiles::{
+    Answer, Carrier, Carrying, Dropped, NotQueued, OpenError, QueueSpec, WindowId, WindowQueue, limits::QUEUE_BYTES_MIN,
+};
+use homeostat_store_wal::{SimDisk, Ticket};
+use homeostat_wire::{
+    pprof::{self, PprofLimits},
+    pyroscope::decode_push,
+};
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+const DIR: &str = "/agent/queue";
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// Takes windows as a server does: a number of a sender once.
+#[derive(Clone, Debug, Default)]
+struct Server(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: BTreeMap<u64, u64>,
+    /// Values of the windows that counted, in the order in which they came.
+    taken: Vec<i64>,
+    /// What it says next; afterwards it takes everything.
+    script: VecDeque<Answer>,
+    /// Whether the window counts though the answer is another one: the answer was lost.
+    takes_all_the_same: bool,
+}
+
+impl Server {
+    fn says(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let server = Self::default();
+        server.0.lock().unwrap().script = answers.into_iter().collect();
+        server
+    }
+
+    fn taken(&self) -> Vec<i64> {
+        self.0.lock().unwrap().taken.clone()
+    }
+}
+
+impl Carrier for Server {
+    fn carry(&self, window: WindowId, body: Bytes) -> Carrying {
+        let mut inner = self.0.lock().unwrap();
+        let said = inner.script.pop_front();
+        let last = *inner.last.get(&window.sender).unwrap_or(&0);
+        let repeated = window.number <= last;
+        if !repeated && (said.is_none() || inner.takes_all_the_same) {
+            let sent = decode_push(&body).unwrap();
+            let profile = pprof::read(&sent[0].profile, &PprofLimits::default()).unwrap();
+            inner.last.insert(window.sender, window.number);
+            inner.taken.push(profile.total(0));
+        }
+        let answer = said.unwrap_or(Answer::Taken { repeated });
+        Box::pin(async move { answer })
+    }
+}
+
+fn open(disk: &SimDisk, bytes_max: u64) -> Arc<WindowQueue> {
+    open_with(disk, QueueSpec { bytes_max, ..QueueSpec::default() })
+}
+
+fn open_with(disk: &SimDisk, spec: QueueSpec) -> Arc<WindowQueue> {
+    Arc::new(WindowQueue::open(Path::new(DIR), Arc::new(disk.mounted()), spec).unwrap())
+}
+
+/// A profile that is known by its value; `ballast` bytes of a function's name make it large.
+fn profile(value: i64, ballast: usize) -> Profile {
+    let mut profile = Profile::new(vec![ValueType::new("samples", "count")]);
+    // Does not pack: a sequence without a pattern.
+    let mut state = value as u64 + 1;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(33 + (state >> 33) as u8 % 90)
+    });
+    let function = profile.intern(&noise.take(ballast).collect::<String>());
+    let (file, module) = (Text::EMPTY, Text::EMPTY);
+    let stack = profile.push_frame(Stack::EMPTY, Frame { function, file, line: 0, module, address: 0, inlined: false });
+    profile.add(stack, LabelSet::NONE, &[value]);
+    profile
+}
+
+fn labels() -> Labels {
+    Labels::new([("service_name", "shop")])
+}
+
+fn queue_window(queue: &WindowQueue, value: i64, ballast: usize) -> Result<Ticket, NotQueued> {
+    queue.push(&labels(), &profile(value, ballast), now_ms())
+}
+
+/// Ships until nothing waits.
+async fn ship_all(queue: &Arc<WindowQueue>, server: &Server) {
+    let stop = CancellationToken::new();
+    let shipping = tokio::spawn(Arc::clone(queue).ship(Arc::new(server.clone()), stop.clone()));
+    tokio::time::timeout(PATIENCE, queue.until_empty()).await.expect("everything is shipped in time");
+    stop.cancel();
+    shipping.await.unwrap();
+}
+
+fn dropped(queue: &WindowQueue, why: Dropped) -> u64 {
+    let at = Dropped::ALL.iter().position(|reason| *reason == why).unwrap();
+    queue.tally().dropped[at]
+}
+
+#[tokio::test]
+async fn windows_arrive_in_order_and_once_whatever_the_server_says() {
+    let disk = SimDisk::default();
+    let queue = open(&disk, QUEUE_BYTES_MIN);
+    for value in 1..=5 {
+        queue_window(&queue, value, 10).unwrap();
+    }
+    let later = |after| Answer::Later { after, why: "not now".to_owned() };
+    let server = Server::says([
+        later(None),
+        later(Some(Duration::from_millis(1))),
+        Answer::Refused { why: "bad".to_owned() },
+        later(None),
+    ]);
+    ship_all(&queue, &server).await;
+    assert_eq!(server.taken(), [2, 3, 4, 5], "the first was refused for good");
+    let tally = queue.tally();
+    assert_eq!((tally.queued, tally.shipped, tally.repeated, tally.retried), (5, 4, 0, 3));
+    assert_eq!((dropped(&queue, Dropped::Refused), tally.trouble.as_str(), queue.waiting()), (1, "", 0));
+    // An answer that is lost: the window has arrived, and counts once.
+    queue_window(&queue, 6, 10).unwrap();
+    let lost = Server::says([later(None), later(None)]);
+    lost.0.lock().unwrap().takes_all_the_same = true;
+    ship_all(&queue, &lost).await;
+    assert_eq!((lost.taken(), queue.tally().repeated), (vec![6], 1));
+    assert_eq!(queue.close(PATIENCE), Ok(()));
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_the_oldest_and_counts_them() {
+    let disk = SimDisk::default();
+    let queue = open(&disk, QUEUE_BYTES_MIN);
+    let windows = 60;
+    for value in 0..windows {
+        let ticket = queue_window(&queue, value, 20_000).unwrap();
+        let _durable = ticket.wait(PATIENCE).unwrap();
+    }
+    assert!(queue.health().bytes <= QUEUE_BYTES_MIN);
+    let lost = dropped(&queue, Dropped::QueueFull) as i64;
+    assert!(0 < lost && lost < windows, "{lost}");
+    assert_eq!(queue.waiting() as i64, windows - lost);
+    // What a restart finds is the same.
+    assert_eq!(queue.close(PATIENCE), Ok(()));
+    drop(queue);
+    let (queue, server) = (open(&disk, QUEUE_BYTES_MIN), Server::default());
+    assert_eq!(queue.waiting() as i64, windows - lost);
+    ship_all(&queue, &server).await;
+    assert_eq!(server.taken(), (lost..windows).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_windows_that_are_counted_and_nothing_else() {
+    let disk = SimDisk::default();
+    let queue = open_with(&disk, QueueSpec { unwritten_bytes_max: 128 << 10, ..QueueSpec::default() });
+    let _durable = queue_window(&queue, 0, 10).unwrap().wait(PATIENCE).unwrap();
+    disk.set(|faults| faults.capacity_bytes = Some(64 << 10));
+    let (mut taken, mut refused) = (vec![0], 0);
+    for value in 1..30 {
+        match queue_window(&queue, value, 15_000) {
+            Ok(_ticket) => taken.push(value),
+            Err(NotQueued::Disk(_)) => refused += 1,
+            Err(other) => unreachable!("{other}"),
+        }
+    }
+    assert!(0 < refused && 5 < taken.len(), "memory takes some of them: {refused}");
+    assert_eq!(dropped(&queue, Dropped::DiskFull), refused);
+    disk.set(|faults| faults.capacity_bytes = None);
+    let server = Server::default();
+    ship_all(&queue, &server).await;
+    assert_eq!(server.taken(), taken);
+}
+
+#[tokio::test]
+async fn what_is_too_old_or_too_large_is_dropped_and_counted() {
+    let disk = SimDisk::default();
+    let queue = open_with(&disk, QueueSpec { window_bytes_max: 2_000, ..QueueSpec::default() });
+    queue.push(&labels(), &profile(1, 10), now_ms() - 25 * 3_600_000).unwrap();
+    queue_window(&queue, 2, 10).unwrap();
+    let large = queue_window(&queue, 3, 5_000).unwrap_err();
+    assert!(matches!(large, NotQueued::TooLarge { .. }), "{large}");
+    let server = Server::default();
+    ship_all(&queue, &server).await;
+    assert_eq!(server.taken(), [2]);
+    assert_eq!((dropped(&queue, Dropped::TooOld), dropped(&queue, Dropped::TooLarge)), (1, 1));
+}
+
+#[tokio::test]
+async fn killed_at_every_change_of_the_disk_nothing_durable_is_lost_or_counts_twice() {
+    let mut kill_after = 0;
+    loop {
+        let (disk, server) = (SimDisk::default(), Server::default());
+        disk.set(|faults| faults.kill_after = Some(kill_after));
+        let durable = live(&disk, &server).await;
+        let is_whole = disk.changes() < kill_after;
+        disk.kill();
+        let queue = open(&disk, QUEUE_BYTES_MIN);
+        ship_all(&queue, &server).await;
+        let taken = server.taken();
+        assert!(taken.is_sorted_by(|a, b| a < b), "killed after {kill_after}: {taken:?}");
+        assert!(durable.iter().all(|value| taken.contains(value)), "killed after {kill_after}: {taken:?} {durable:?}");
+        if is_whole {
+            assert_eq!((durable.len(), taken.len()), (4, 4));
+            break;
+        }
+        kill_after += 1;
+    }
+    assert!(20 < kill_after, "a life of four windows changes more than {kill_after} things");
+}
+
+/// One life: four windows come and are shipped, unless the disk ends it before; gives those that were durable.
+async fn live(disk: &SimDisk, server: &Server) -> Vec<i64> {
+    let mut durable = Vec::new();
+    let spec = QueueSpec { bytes_max: QUEUE_BYTES_MIN, ..QueueSpec::default() };
+    let Ok(queue) = WindowQueue::open(Path::new(DIR), Arc::new(disk.mounted()), spec) else { return durable };
+    let (queue, stop) = (Arc::new(queue), CancellationToken::new());
+    let shipping = tokio::spawn(Arc::clone(&queue).ship(Arc::new(server.clone()), stop.clone()));
+    for value in 1..=4 {
+        let Ok(ticket) = queue_window(&queue, value, 10) else { break };
+        if ticket.await.is_err() {
+            break;
+        }
+        durable.push(value);
+    }
+    if durable.len() == 4 {
+        tokio::time::timeout(PATIENCE, queue.until_empty()).await.expect("in time");
+    }
+    stop.cancel();
+    shipping.await.unwrap();
+    durable
+}
+
+#[test]
+fn a_folder_that_is_not_whole_is_told() {
+    let refused = |prepare: &dyn Fn(&SimDisk)| {
+        let disk = SimDisk::default();
+        let queue = open(&disk, QUEUE_BYTES_MIN);
+        let _durable = queue_window(&queue, 1, 10).unwrap().wait(PATIENCE).unwrap();
+        assert_eq!(queue.close(PATIENCE), Ok(()));
+        drop(queue);
+        prepare(&disk);
+        WindowQueue::open(Path::new(DIR), Arc::new(disk.mounted()), QueueSpec::default()).unwrap_err()
+    };
+    let put = |disk: &SimDisk, name: &str, text: &str| {
+        homeostat_store_wal::disk::replace(disk, Path::new(DIR), name, text.as_bytes()).unwrap();
+    };
+    let ahead = refused(&|disk| put(disk, "shipped", "shipped 2\n"));
+    assert!(matches!(ahead, OpenError::Ahead { shipped: 2, last: 1, .. }), "{ahead}");
+    for (name, text) in [("shipped", "2"), ("shipped", "shipped x"), ("ID", "7"), ("ID", "")] {
+        let nonsense = refused(&|disk| put(disk, name, text));
+        assert!(matches!(nonsense, OpenError::Nonsense { .. }), "{nonsense}");
+    }
+}
