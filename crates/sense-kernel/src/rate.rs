@@ -23,6 +23,11 @@ impl SampleRate {
         if (19..=2000).contains(&hz) { Ok(Self(hz)) } else { Err(BadRate(hz.to_string())) }
     }
 
+    /// Half as often, for who has to do with less than it asked for; it may be below what one can ask for.
+    pub const fn halved(self) -> Self {
+        Self(if self.0 < 2 { 1 } else { self.0 / 2 })
+    }
+
     /// Samples per second.
     pub const fn hz(self) -> u32 {
         self.0
@@ -50,6 +55,7 @@ mod tests {
     fn rates_have_a_range() {
         assert_eq!("99".parse(), Ok(SampleRate::DEFAULT));
         assert_eq!(SampleRate::DEFAULT.period_ns(), 10_101_010);
+        assert_eq!(SampleRate::new(19).unwrap().halved().hz(), 9);
         for bad in ["18", "2001", "-1", "often", ""] {
             assert_eq!(bad.parse::<SampleRate>(), Err(BadRate(bad.to_owned())));
         }

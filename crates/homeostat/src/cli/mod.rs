@@ -17,6 +17,7 @@ macro_rules! eprintln {
 }
 
 mod action;
+mod agent;
 mod audit;
 mod break_glass;
 mod case;
@@ -65,6 +66,7 @@ enum Command {
     Simulate(simulate::Args),
     Up(up::Args),
     Server(Box<server::Args>),
+    Agent(Box<agent::Args>),
     Check(check::Args),
     Schema(schema::Args),
     Init(init::Args),
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Up(args) => up::run(args),
         Command::Server(args) => server::run(*args),
+        Command::Agent(args) => agent::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Init(args) => init::run(&args),

@@ -7,6 +7,7 @@
 //! A journal that cannot be opened does not keep the gateway from serving: it starts with every canary at weight 0, and
 //! control begins when the journal does. Nothing acts without a record.
 
+pub mod agent;
 mod backend;
 mod clock;
 mod collector;
@@ -26,6 +27,7 @@ mod metrics_role;
 mod pending;
 mod recovery;
 mod reload;
+mod retry_after;
 pub mod server;
 mod shared;
 mod stop;

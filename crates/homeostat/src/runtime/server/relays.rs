@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::prometheus::Remote;
+use crate::{config::prometheus::Remote, runtime::retry_after::retry_after};
 
 /// Folder of the queues within the data directory.
 const QUEUES_DIR: &str = "relay";
@@ -189,7 +189,7 @@ fn answer(version: Version, status: StatusCode, headers: &HeaderMap, words: Stri
     if status.is_success() {
         Answer::Taken { written: written(version, headers) }
     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(after);
+        let after = retry_after(headers);
         // These two say that nothing was done; a proxy's word or an error in the middle says nothing.
         let undone = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         Answer::Later { after, why, perhaps: !undone }
@@ -210,15 +210,6 @@ fn written(version: Version, headers: &HeaderMap) -> Option<Written> {
             Some(Written { samples: samples.unwrap_or(0), histograms: histograms.unwrap_or(0) })
         }
     }
-}
-
-/// `Retry-After`: seconds, or a date.
-fn after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok()?;
-    Duration::try_from(date.duration_since(jiff::Timestamp::now())).ok()
 }
 
 #[cfg(test)]
@@ -244,9 +235,6 @@ mod tests {
         assert_eq!(of(503, None), Answer::Later { after: None, why: why("503 Service Unavailable"), perhaps: false });
         assert!(matches!(of(502, None), Answer::Later { perhaps: true, .. }));
         assert_eq!(of(404, Some("7")), Answer::Refused { status: 404, why: why("404 Not Found"), written: None });
-        let date = after("Wed, 21 Oct 2065 07:28:00 GMT").unwrap();
-        assert!(date > Duration::from_hours(24 * 365));
-        assert_eq!((after("Wed, 21 Oct 2015 07:28:00 GMT"), after("soon")), (None, None));
         assert_eq!(folder_name("../a b"), "%2e%2e%2fa%20b");
     }
 

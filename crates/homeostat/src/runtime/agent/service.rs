@@ -1,0 +1,106 @@
+//! What an agent senses: services by name, each with where it is seen.
+
+use std::{fmt, str::FromStr};
+
+/// A service, as it was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name: the label `service_name`.
+    pub name: String,
+    /// Where it is seen.
+    pub source: Source,
+}
+
+/// Where a service is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A process, sampled by the kernel.
+    Pid(u32),
+    /// All processes of a command, of a program's file or of a systemd unit with this name, sampled by the kernel.
+    Command(String),
+    /// Every process and the kernel itself, sampled by the kernel.
+    Machine,
+    /// A program that serves `/debug/pprof`: scheme and address.
+    Url(String),
+}
+
+/// A text that names no service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no service: write NAME=pid:4711, NAME=comm:nginx, NAME=machine or NAME=url:http://127.0.0.1:6060")]
+pub struct BadService(String);
+
+impl Source {
+    /// Whether the kernel samples it.
+    pub fn is_sampled(&self) -> bool {
+        !matches!(self, Self::Url(_))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+            Self::Command(name) => write!(f, "comm:{name}"),
+            Self::Machine => f.write_str("machine"),
+            Self::Url(url) => write!(f, "url:{url}"),
+        }
+    }
+}
+
+impl FromStr for ServiceSpec {
+    type Err = BadService;
+
+    fn from_str(text: &str) -> Result<Self, BadService> {
+        let read = || {
+            let (name, source) = text.split_once('=')?;
+            let source = match source.split_once(':') {
+                None if source == "machine" => Source::Machine,
+                Some(("pid", pid)) => Source::Pid(pid.parse().ok().filter(|pid| 0 < *pid)?),
+                Some(("comm", command)) => Source::Command(command.to_owned()),
+                Some(("url", url)) => Source::Url(address(url)?.to_owned()),
+                _ => return None,
+            };
+            let is_named = !name.trim().is_empty() && source != Source::Command(String::new());
+            is_named.then(|| Self { name: name.to_owned(), source })
+        };
+        read().ok_or_else(|| BadService(text.to_owned()))
+    }
+}
+
+/// Scheme and address of a URL; what stands behind is `/debug/pprof` in any case.
+fn address(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let is_whole = 0 < end && rest.get(..end)?.parse::<http::uri::Authority>().is_ok();
+    url.get(..url.len() - rest.len() + end).filter(|_| is_whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read_and_slips_are_told_with_examples() {
+        let read = |text: &str| text.parse::<ServiceSpec>().map(|service| (service.name, service.source));
+        let url = |url: &str| Source::Url(url.to_owned());
+        assert_eq!(read("shop=pid:7"), Ok(("shop".into(), Source::Pid(7))));
+        assert_eq!(read("web=comm:nginx: worker"), Ok(("web".into(), Source::Command("nginx: worker".into()))));
+        assert_eq!(read("all=machine"), Ok(("all".into(), Source::Machine)));
+        assert_eq!(read("a=url:http://[::1]:6060/debug/pprof/"), Ok(("a".into(), url("http://[::1]:6060"))));
+        assert_eq!(read("a=url:https://shop?x=y"), Ok(("a".into(), url("https://shop"))));
+        for bad in [
+            "",
+            "shop",
+            "shop=",
+            "=pid:7",
+            "shop=pid:0",
+            "shop=pid:x",
+            "shop=comm:",
+            "shop=url:shop:80",
+            "shop=url:http://",
+            "shop=host:a",
+        ] {
+            assert!(read(bad).unwrap_err().to_string().contains("NAME=comm:nginx"), "{bad}");
+        }
+    }
+}
