@@ -76,8 +76,8 @@ async fn a_server_that_was_away_for_an_hour_gets_every_window_once() {
     let agent = world.agent(&[]);
     // An hour of windows of 15 s.
     agent.at_least("windows_queued_total", 240.0).await;
-    assert_eq!(agent.metric("server_failing").await, 1.0);
-    assert_eq!(agent.metric("windows_shipped_total").await, 0.0);
+    assert_eq!(agent.count("server_failing").await, 1);
+    assert_eq!(agent.count("windows_shipped_total").await, 0);
     let status = agent.status().await;
     assert!(status["server"]["trouble"].as_str().unwrap().contains("cannot be reached"), "{status}");
     assert_eq!(status["services"][0]["state"], "pulled", "{status}");
@@ -85,8 +85,8 @@ async fn a_server_that_was_away_for_an_hour_gets_every_window_once() {
     let server = world.server();
     agent.until_shipped().await;
     all_once(&server, windows).await;
-    assert_eq!(agent.metric("windows_shipped_total").await, windows as f64);
-    assert_eq!(agent.metric("server_failing").await, 0.0);
+    assert_eq!(agent.count("windows_shipped_total").await, windows);
+    assert_eq!(agent.count("server_failing").await, 0);
     let log = agent.log();
     assert!(log.contains("windows wait") && log.contains("windows are shipped"), "{log}");
     assert_eq!(agent.stop(), Some(0));
@@ -154,8 +154,8 @@ async fn at_its_memory_limit_it_senses_nothing_and_ships_what_waits() {
     agent.until_shipped().await;
     assert_eq!(world.target.given(), given, "nothing was asked for");
     assert!(20 <= found(&server).await.len());
-    assert_eq!(agent.metric(r#"held_back{reason="memory"}"#).await, 1.0);
-    assert_eq!((agent.metric("level").await, agent.metric("memory_stops_total").await), (0.0, 1.0));
+    assert_eq!(agent.count(r#"held_back{reason="memory"}"#).await, 1);
+    assert_eq!((agent.count("level").await, agent.count("memory_stops_total").await), (0, 1));
     assert!(agent.metric("rss_bytes_limit").await < agent.metric("rss_bytes").await);
     assert!(agent.log().contains("memory is at its limit"), "{}", agent.log());
 }
@@ -165,9 +165,9 @@ async fn beyond_its_budget_it_backs_off_step_by_step() {
     let world = World::new().await;
     let server = world.server();
     let agent = world.agent(&["--cpu-budget", "0.0001"]);
-    until("nothing is sensed", async || (agent.metric("level").await == 0.0).then_some(())).await;
-    assert_eq!(agent.metric("back_offs_total").await, 2.0);
-    assert_eq!(agent.metric(r#"held_back{reason="budget"}"#).await, 1.0);
+    until("nothing is sensed", async || (agent.count("level").await == 0).then_some(())).await;
+    assert_eq!(agent.count("back_offs_total").await, 2);
+    assert_eq!(agent.count(r#"held_back{reason="budget"}"#).await, 1);
     assert!(agent.metric("cpu_share_budget").await < agent.metric("cpu_share").await);
     let log = agent.log();
     assert!(log.contains("from=Full to=Half") && log.contains("from=Half to=Off"), "{log}");
@@ -189,8 +189,8 @@ async fn a_target_that_hangs_in_the_middle_holds_nobody_up() {
     .await;
     let before = agent.metric("windows_shipped_total").await;
     agent.at_least("windows_shipped_total", before + 5.0).await;
-    assert_eq!(agent.metric(r#"pull_up{service="shop"}"#).await, 1.0);
-    assert_eq!(agent.metric(r#"pull_up{service="hung"}"#).await, 0.0);
+    assert_eq!(agent.count(r#"pull_up{service="shop"}"#).await, 1);
+    assert_eq!(agent.count(r#"pull_up{service="hung"}"#).await, 0);
     drop(server);
 }
 
@@ -246,7 +246,7 @@ async fn where_the_kernel_refuses_it_says_so_and_goes_on_with_what_works() {
     let why = status["services"][0]["trouble"].as_str().unwrap();
     assert!(why.contains(if cfg!(feature = "bpf") { "CAP_" } else { "--features bpf" }), "{why}");
     assert_eq!(status["services"][1]["state"], "pulled");
-    assert_eq!(agent.metric("sampling_refused").await, 1.0);
+    assert_eq!(agent.count("sampling_refused").await, 1);
     drop(server);
 }
 
@@ -273,11 +273,11 @@ async fn a_full_disk_is_told_and_nothing_is_lost_when_there_is_room_again() {
     let ballast = format!("/proc/{}/root{}/ballast", agent.pid(), data.display());
     let full = fs::write(&ballast, vec![7; 4 << 20]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-    until("the disk fails", async || (agent.metric("disk_failing").await == 1.0).then_some(())).await;
+    until("the disk fails", async || (agent.count("disk_failing").await == 1).then_some(())).await;
     let status = agent.status().await;
     assert!(status["queue"]["disk_trouble"].as_str().unwrap().contains("No space left"), "{status}");
     fs::remove_file(&ballast).unwrap();
-    until("the disk works", async || (agent.metric("disk_failing").await == 0.0).then_some(())).await;
+    until("the disk works", async || (agent.count("disk_failing").await == 0).then_some(())).await;
     let queued = agent.metric("windows_queued_total").await;
     agent.at_least("windows_queued_total", queued + 5.0).await;
     let windows = world.target.close();
@@ -309,8 +309,8 @@ async fn what_the_server_will_never_take_is_dropped_aloud_and_what_it_may_take_w
     world.way.leads_to(Some(server));
     let agent = world.agent(&[]);
     agent.at_least("windows_shipped_total", 3.0).await;
-    assert_eq!(agent.metric(r#"windows_dropped_total{reason="refused"}"#).await, 1.0);
-    assert_eq!(agent.metric("retries_total").await, 3.0);
+    assert_eq!(agent.count(r#"windows_dropped_total{reason="refused"}"#).await, 1);
+    assert_eq!(agent.count("retries_total").await, 3);
     assert_eq!(seen.lock().unwrap()[..6], ["1", "1", "1", "1", "2", "3"]);
     let log = agent.log();
     assert!(log.contains("will never take a window") && log.contains("400 Bad Request: no profile"), "{log}");
@@ -331,8 +331,8 @@ async fn a_full_queue_drops_the_oldest_windows_and_says_so() {
     let args = [&QUICK[..], &WHATEVER, &["--service", &service, "--max-queue", "512KiB"]].concat();
     let agent = Agent::start(&world.data(), &world.way.url(), &args);
     agent.at_least(r#"windows_dropped_total{reason="queue_full"}"#, 3.0).await;
-    let (bytes, limit) = (agent.metric("queue_bytes").await, agent.metric("queue_bytes_limit").await);
-    assert!(limit == f64::from(512 << 10) && bytes <= limit + f64::from(64 << 10), "{bytes}");
+    let (bytes, limit) = (agent.count("queue_bytes").await, agent.count("queue_bytes_limit").await);
+    assert!(limit == 512 << 10 && bytes <= limit + (64 << 10), "{bytes}");
     assert!(agent.log().contains("the queue is full; its oldest windows are dropped"), "{}", agent.log());
 }
 
@@ -435,8 +435,8 @@ async fn the_kernel_samples_services_and_the_machine() {
     assert_eq!(ticks("gone").await, 0);
     assert!(0.0 < agent.metric("samples_total").await);
     assert_eq!(
-        (agent.metric("sampling_hz").await, agent.status().await["services"][0]["state"].as_str()),
-        (99.0, Some("sampled"))
+        (agent.count("sampling_hz").await, agent.status().await["services"][0]["state"].as_str()),
+        (99, Some("sampled"))
     );
     // What was begun is kept at the end, and shipped by the next run.
     assert_eq!(agent.stop(), Some(0));

@@ -372,19 +372,16 @@ fn read_text(disk: &dyn Disk, path: &Path) -> Result<Option<String>, OpenError> 
 /// The sender's number, made when there is none yet.
 fn sender_of(disk: &dyn Disk, dir: &Path) -> Result<u64, OpenError> {
     let path = dir.join(ID);
-    match read_text(disk, &path)? {
-        Some(text) => u64::from_str_radix(&text, 16)
-            .ok()
-            .filter(|_| text.len() == 16)
-            .ok_or_else(|| OpenError::Nonsense { path, text, expected: "a sender's number, 16 hexadecimal digits" }),
-        None => {
-            // The standard library's random state makes the number.
-            let sender = std::hash::RandomState::new().hash_one(0);
-            let text = format!("{sender:016x}\n");
-            replace(disk, dir, ID, text.as_bytes()).map_err(|source| OpenError::File { path, source })?;
-            Ok(sender)
-        }
+    if let Some(text) = read_text(disk, &path)? {
+        let sender = u64::from_str_radix(&text, 16).ok().filter(|_| text.len() == 16);
+        let expected = "a sender's number, 16 hexadecimal digits";
+        return sender.ok_or(OpenError::Nonsense { path, text, expected });
     }
+    // The standard library's random state makes the number.
+    let sender = std::hash::RandomState::new().hash_one(0);
+    let text = format!("{sender:016x}\n");
+    replace(disk, dir, ID, text.as_bytes()).map_err(|source| OpenError::File { path, source })?;
+    Ok(sender)
 }
 
 fn read_shipped(disk: &dyn Disk, dir: &Path) -> Result<u64, OpenError> {

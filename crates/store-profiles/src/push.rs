@@ -66,20 +66,18 @@ impl ProfileStore {
         now_ms: i64,
     ) -> Result<Pushed, NotStored> {
         // A repetition is told as one, though it may be too old by now, before any work.
-        if let Some(repeated) = self.read().senders.repeated(window) {
+        if let Some(before) = self.read().senders.repeated(window) {
             self.count_repeated();
-            return Ok(Pushed::Repeated(repeated));
+            return Ok(Pushed::Repeated(before.ticket));
         }
         let ready = self.ready(Some(window), labels, profile, now_ms)?;
         let mut tickets = self.take(vec![ready], now_ms)?;
-        match tickets.pop() {
-            Some(ticket) => Ok(Pushed::Taken(ticket)),
-            // Somebody else brought it meanwhile.
-            None => {
-                self.count_repeated();
-                Ok(Pushed::Repeated(self.read().senders.repeated(window).flatten()))
-            }
+        if let Some(ticket) = tickets.pop() {
+            return Ok(Pushed::Taken(ticket));
         }
+        // Somebody else brought it meanwhile.
+        self.count_repeated();
+        Ok(Pushed::Repeated(self.read().senders.repeated(window).and_then(|before| before.ticket)))
     }
 
     fn ready(

@@ -34,6 +34,13 @@ struct Known {
     ticket: Option<Ticket>,
 }
 
+/// A window that was taken before.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// When it is durable; `None` when it is.
+    pub(crate) ticket: Option<Ticket>,
+}
+
 /// What is written before the log forgets, and what has to be durable for it to be true.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -42,10 +49,10 @@ pub(crate) struct Snapshot {
 }
 
 impl Senders {
-    /// A window that was taken before, with when it is durable.
-    pub(crate) fn repeated(&self, window: WindowId) -> Option<Option<Ticket>> {
+    /// What is known of a window that was taken before.
+    pub(crate) fn repeated(&self, window: WindowId) -> Option<Before> {
         let known = self.0.get(&window.sender).filter(|known| window.number <= known.number)?;
-        Some(known.ticket.clone())
+        Some(Before { ticket: known.ticket.clone() })
     }
 
     /// Makes room for a sender; false when there is none.

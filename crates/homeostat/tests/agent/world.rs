@@ -250,6 +250,11 @@ impl Agent {
         value_of(&text, &format!("homeostat_agent_{name}")).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
+    /// A metric that counts.
+    pub(crate) async fn count(&self, name: &str) -> u64 {
+        self.metric(name).await as u64
+    }
+
     /// Waits until a metric has at least this value.
     pub(crate) async fn at_least(&self, name: &str, value: f64) {
         until(&format!("{name} is {value}"), async || (value <= self.metric(name).await).then_some(())).await;
@@ -257,7 +262,7 @@ impl Agent {
 
     /// Waits until nothing waits to be shipped.
     pub(crate) async fn until_shipped(&self) {
-        until("everything is shipped", async || (self.metric("queue_windows").await == 0.0).then_some(())).await;
+        until("everything is shipped", async || (self.count("queue_windows").await == 0).then_some(())).await;
     }
 }
 
