@@ -65,6 +65,18 @@ impl Fault {
         }
     }
 
+    /// What it does to a request, for people.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Errors => "a share of requests fails with 500",
+            Self::Lock => "one lock for all requests, held while another server is asked",
+            Self::Log => "a debug log on the hot path, every line synced",
+            Self::Json => "an answer that is parsed and printed anew for each of its elements",
+            Self::Leak => "every request keeps memory and looks through all that was kept",
+            Self::Dependency => "every request asks a server that answers slowly",
+        }
+    }
+
     /// What its strength means. Defaults hurt a canary that gets about a hundred requests a second within a second or
     /// two: they take more than 10 ms of something that only one request can have at a time.
     pub const fn range(self) -> Range {

@@ -22,7 +22,7 @@ use std::{
 use homeostat_api::backend::{Backend, IncidentDetail, OperateError, Operation};
 use homeostat_load::{Load, Mix, RunningLoad, ShopMix};
 use homeostat_model::{Actor, IncidentId, RolloutName, incident::BlackBox, name::NameError, rollout::Verb};
-use homeostat_shop::{Fault, Setting, VERSION_HEADER};
+use homeostat_shop::{Fault, Setting, VERSION_HEADER, fault::Range};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ use homeostat_model::error_chain::chain;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What is wrong with v2: errors, lock, log, json, leak or dependency, each with `=STRENGTH` if wanted
-    #[arg(long, value_name = "NAME[=STRENGTH]", default_value = "errors")]
+    #[arg(long, value_name = "NAME[=STRENGTH]", default_value = "errors", long_help = faults())]
     fault: Setting,
     /// Keep everything running after the story, until Ctrl-C
     #[arg(long)]
@@ -61,6 +61,17 @@ pub(crate) struct Args {
     print_config: bool,
 }
 
+/// The faults, two lines each: what it does, and what its strength means.
+fn faults() -> String {
+    let line = |fault: Fault| {
+        let Range { unit, default, min, max } = fault.range();
+        let strength = format!("strength: {unit}, {min} to {max}, {default} unless given");
+        format!("\n  {:<11} {}\n{:14}{strength}", fault.label(), fault.about(), "")
+    };
+    let lines: String = Fault::ALL.into_iter().map(line).collect();
+    format!("What is wrong with v2:{lines}")
+}
+
 /// Traffic on v1 alone before the release: enough to see that all is well.
 const CALM: Duration = Duration::from_secs(3);
 /// Longest wait for a verdict. Errors take a tenth of a second; a leak needs some seconds to hurt.
@@ -69,6 +80,8 @@ const VERDICT_WITHIN: Duration = Duration::from_mins(2);
 const VERIFIED_WITHIN: Duration = Duration::from_secs(40);
 /// Longest wait for the whole incident at the end.
 const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the cause, which is looked for once the recording of the incident is on disk: some seconds.
+const EXPLAINED_WITHIN: Duration = Duration::from_mins(1);
 /// How often the incident is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often the traffic is told: nothing is silent for longer.
@@ -200,6 +213,7 @@ async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Re
     let ending = scene.play(args.fault.fault).await;
     if let Ok(ending) = &ending {
         scene.close(*ending);
+        scene.wait_for_the_cause().await;
         scene.show(&api.to_string(), args).await;
         if args.keep {
             scene.story.tell("keep", "everything keeps running; Ctrl-C ends it".to_owned());
@@ -326,6 +340,27 @@ impl Scene<'_> {
             "customers",
             format!("{} of {} requests failed or took over 100 ms ({share:.3} %)", harmed.harmed(), harmed.total()),
         );
+    }
+
+    /// Why it happened comes after the rollback: the recording has to be on disk first.
+    async fn wait_for_the_cause(&mut self) {
+        let Some(id) = self.incident else { return };
+        let until = Instant::now() + EXPLAINED_WITHIN;
+        while Instant::now() < until {
+            let known = self.incidents().await;
+            let explanation = known.iter().find(|incident| incident.id == id).and_then(|it| it.explanation.as_ref());
+            if let Some(explanation) = explanation {
+                for cause in &explanation.hypotheses {
+                    self.story.tell("cause", format!("{} ({} %)", cause.title, cause.confidence_percent));
+                }
+                if explanation.hypotheses.is_empty() {
+                    self.story.tell("cause", "not enough evidence to name one".to_owned());
+                }
+                return;
+            }
+            self.traffic_for(TRAFFIC_EVERY).await;
+        }
+        self.story.tell("cause", format!("{id} was not explained within {} s", EXPLAINED_WITHIN.as_secs()));
     }
 
     /// Where the whole story stands while everything keeps running; otherwise the story itself, as nobody can ask later.
