@@ -56,7 +56,8 @@ pub(crate) struct Counted {
 impl Counted {
     /// Samples in all windows.
     pub(crate) fn samples(&self) -> f64 {
-        self.windows.iter().sum()
+        // The sum of nothing is a zero with a sign.
+        self.windows.iter().sum::<f64>() + 0.0
     }
 
     /// Share of all samples under a key, 0 to 1; 0 without samples.
