@@ -172,7 +172,7 @@ async fn beyond_its_budget_it_backs_off_step_by_step() {
     let log = agent.log();
     assert!(log.contains("from=Full to=Half") && log.contains("from=Half to=Off"), "{log}");
     agent.until_shipped().await;
-    assert!(0 < found(&server).await.len());
+    assert!(!found(&server).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

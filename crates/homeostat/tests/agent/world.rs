@@ -203,14 +203,15 @@ impl Agent {
         command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
+        let mut agent = Self { child, own: SocketAddr::from(([0, 0, 0, 0], 0)), log };
         let lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
         for line in lines.map_while(Result::ok) {
             if let Some(address) = line.strip_prefix("homeostat agent tells of itself at http://") {
-                let own = address.trim_end_matches('/').parse().expect("an address");
-                return Self { child, own, log };
+                agent.own = address.trim_end_matches('/').parse().expect("an address");
+                return agent;
             }
         }
-        panic!("it ends: {}", fs::read_to_string(&log).unwrap_or_default());
+        panic!("it ends: {}", agent.log());
     }
 
     /// What it has logged so far.

@@ -60,7 +60,7 @@ mod tests {
         for window in [WindowId { sender: 0, number: 1 }, WindowId { sender: u64::MAX, number: u64::MAX }] {
             assert_eq!(window.to_string().parse(), Ok(window));
         }
-        assert_eq!(WindowId { sender: 0xc0ffee, number: 17 }.to_string(), "0000000000c0ffee-17");
+        assert_eq!(WindowId { sender: 0x00c0_ffee, number: 17 }.to_string(), "0000000000c0ffee-17");
         for bad in [
             "",
             "17",
