@@ -2,11 +2,7 @@
 //!
 //! `fixtures/otlp_profiles/request.*` are one request in both encodings, written by Python's `opentelemetry-proto` 1.45.2
 //! with `make.py`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::needless_raw_string_hashes,
-    reason = "tests stop loudly; expect-test writes hashes"
-)]
+#![expect(clippy::unwrap_used, reason = "tests stop loudly")]
 
 use std::fmt::Write as _;
 

@@ -12,7 +12,7 @@
 //! What was said is in `tests/detectors/said`, written anew with `UPDATE_EXPECT=1`. Whether it may be said is not: that stands
 //! in the case itself.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use expect_test::expect_file;
 
@@ -21,6 +21,26 @@ use crate::{Evidence, Library, Observed, Outcome, Signs, explain, testing::profi
 
 /// Windows of a side; each holds the samples of the script.
 const WINDOWS: usize = 10;
+
+/// What all changes begin with.
+const SERVICE: &str = include_str!("../../tests/detectors/service.txt");
+
+/// The changes of each detector, by its pattern.
+const SCRIPTS: [(&str, &str); 13] = [
+    ("busy_loop", include_str!("../../tests/detectors/busy_loop.txt")),
+    ("connection_churn", include_str!("../../tests/detectors/connection_churn.txt")),
+    ("fsync", include_str!("../../tests/detectors/fsync.txt")),
+    ("gc_pressure", include_str!("../../tests/detectors/gc_pressure.txt")),
+    ("goroutine_leak", include_str!("../../tests/detectors/goroutine_leak.txt")),
+    ("lock_contention", include_str!("../../tests/detectors/lock_contention.txt")),
+    ("map_growth", include_str!("../../tests/detectors/map_growth.txt")),
+    ("n_plus_one", include_str!("../../tests/detectors/n_plus_one.txt")),
+    ("quadratic", include_str!("../../tests/detectors/quadratic.txt")),
+    ("reflection_serialisation", include_str!("../../tests/detectors/reflection_serialisation.txt")),
+    ("regex", include_str!("../../tests/detectors/regex.txt")),
+    ("runqueue_neighbour", include_str!("../../tests/detectors/runqueue_neighbour.txt")),
+    ("sync_logging", include_str!("../../tests/detectors/sync_logging.txt")),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -124,16 +144,15 @@ fn told(detector: &Detector, case: &Case) -> String {
 
 #[test]
 fn detectors_name_what_they_are_for_and_nothing_that_only_looks_like_it() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detectors");
-    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let service = read("service.txt");
     for detector in DETECTORS {
-        let script = format!("{service}\n{}", read(&format!("{}.txt", detector.pattern)));
+        let script = SCRIPTS.iter().find(|(pattern, _)| *pattern == detector.pattern);
+        let (_, script) = script.unwrap_or_else(|| panic!("{} has no script", detector.pattern));
+        let script = format!("{SERVICE}\n{script}");
         let cases = cases(&script);
         for kind in [Kind::Positive, Kind::Negative, Kind::NearMiss] {
             assert!(cases.iter().any(|case| case.kind == kind), "{} has no {kind:?} case", detector.pattern);
         }
         let said: String = cases.iter().map(|case| told(detector, case)).collect();
-        expect_file![dir.join("said").join(format!("{}.txt", detector.pattern))].assert_eq(&said);
+        expect_file![format!("../../tests/detectors/said/{}.txt", detector.pattern)].assert_eq(&said);
     }
 }

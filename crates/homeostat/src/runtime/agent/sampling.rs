@@ -49,7 +49,6 @@ pub(super) struct Sampler {
 
 /// What a window gave.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "bpf"), expect(dead_code, reason = "without programs for the kernel there is none"))]
 struct Window {
     profile: Profile,
     samples: u64,
