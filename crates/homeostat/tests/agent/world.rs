@@ -253,7 +253,9 @@ impl Agent {
 
     /// A metric that counts.
     pub(crate) async fn count(&self, name: &str) -> u64 {
-        self.metric(name).await as u64
+        let value = self.metric(name).await;
+        assert!(value.fract().abs() < f64::EPSILON, "{name} is {value}, which is no count");
+        value as u64
     }
 
     /// Waits until a metric has at least this value.
