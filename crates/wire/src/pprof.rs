@@ -14,6 +14,8 @@ mod decode;
 mod encode;
 mod tables;
 
+pub(crate) use tables::{Function, Mapping};
+
 use homeostat_model::profile::Profile;
 
 pub use self::{

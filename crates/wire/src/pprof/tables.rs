@@ -7,17 +7,17 @@ use crate::protobuf::Reader;
 
 /// A function.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Function {
-    pub(super) name: u64,
-    pub(super) file: u64,
+pub(crate) struct Function {
+    pub(crate) name: u64,
+    pub(crate) file: u64,
 }
 
 /// An executable or library that is mapped into memory.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mapping {
-    pub(super) start: u64,
-    pub(super) file_offset: u64,
-    pub(super) file: u64,
+pub(crate) struct Mapping {
+    pub(crate) start: u64,
+    pub(crate) file_offset: u64,
+    pub(crate) file: u64,
 }
 
 /// A place in the program, with the functions that the compiler inlined there, innermost first.
@@ -81,7 +81,7 @@ impl<'a> Tables<'a> {
                 1 if tables.types.len() == limits.columns_max => {
                     return Err(too_many("columns", limits.columns_max, field.offset));
                 }
-                1 => tables.types.push(value_type(field.message()?)?),
+                1 => tables.types.push(field.message()?.two_numbers()?),
                 2 => tables.samples.push(field.message()?),
                 3 => {
                     let (id, mapping) = mapping(field.message()?)?;
@@ -95,7 +95,7 @@ impl<'a> Tables<'a> {
                 6 => tables.texts.push(field.bytes()?),
                 9 => tables.time_ns = field.uint()? as i64,
                 10 => tables.duration_ns = field.uint()? as i64,
-                11 => tables.period_type = Some(value_type(field.message()?)?),
+                11 => tables.period_type = Some(field.message()?.two_numbers()?),
                 12 => tables.period = field.uint()? as i64,
                 14 => tables.default_type = field.uint()?,
                 _ => {}
@@ -162,18 +162,6 @@ fn put<T>(
     }
 }
 
-fn value_type(mut message: Reader<'_>) -> Result<RawType, PprofError> {
-    let (mut kind, mut unit) = (0, 0);
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => kind = field.uint()?,
-            2 => unit = field.uint()?,
-            _ => {}
-        }
-    }
-    Ok((kind, unit))
-}
-
 fn mapping(mut message: Reader<'_>) -> Result<(u64, Mapping), PprofError> {
     let (mut id, mut mapping) = (0, Mapping::default());
     while let Some(field) = message.field()? {
@@ -197,24 +185,12 @@ fn location(mut message: Reader<'_>, room: &mut Room) -> Result<(u64, Location),
             3 => location.address = field.uint()?,
             4 => {
                 room.take(field.offset)?;
-                location.lines.push(line(field.message()?)?);
+                location.lines.push(field.message()?.two_numbers()?);
             }
             _ => {}
         }
     }
     Ok((id, location))
-}
-
-fn line(mut message: Reader<'_>) -> Result<(u64, u64), PprofError> {
-    let (mut function, mut line) = (0, 0);
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => function = field.uint()?,
-            2 => line = field.uint()?,
-            _ => {}
-        }
-    }
-    Ok((function, line))
 }
 
 fn function(mut message: Reader<'_>) -> Result<(u64, Function), PprofError> {

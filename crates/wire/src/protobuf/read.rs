@@ -74,6 +74,19 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Fields 1 and 2 of a message that holds two numbers; 0 where one is missing.
+    pub(crate) fn two_numbers(mut self) -> Result<(u64, u64), ProtobufError> {
+        let (mut first, mut second) = (0, 0);
+        while let Some(field) = self.field()? {
+            match field.number {
+                1 => first = field.uint()?,
+                2 => second = field.uint()?,
+                _ => {}
+            }
+        }
+        Ok((first, second))
+    }
+
     /// Reads an outermost message.
     pub fn new(message: &'a [u8]) -> Self {
         Self { rest: message, end: message.len() }

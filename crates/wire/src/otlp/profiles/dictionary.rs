@@ -5,26 +5,12 @@ use std::borrow::Cow;
 use super::{ATTRIBUTES_MAX, ExportError, room::Room};
 use crate::{
     otlp::value::{ValueError, as_text},
+    pprof::{Function, Mapping},
     protobuf::{ProtobufError, Reader},
 };
 
 /// Key and value.
 pub(super) type Attribute<'a> = (Cow<'a, str>, Cow<'a, str>);
-
-/// A function.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Function {
-    pub(super) name: u64,
-    pub(super) file: u64,
-}
-
-/// An executable or library that is mapped into memory.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mapping {
-    pub(super) start: u64,
-    pub(super) file_offset: u64,
-    pub(super) file: u64,
-}
 
 /// A place in the program.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,7 +88,7 @@ impl<'a> Dictionary<'a> {
                 2 => location.address = field.uint()?,
                 3 => {
                     room.entry(field.offset)?;
-                    self.lines.push(line(field.message()?)?);
+                    self.lines.push(field.message()?.two_numbers()?);
                 }
                 _ => {}
             }
@@ -209,18 +195,6 @@ fn mapping(mut message: Reader<'_>) -> Result<Mapping, ProtobufError> {
         }
     }
     Ok(mapping)
-}
-
-fn line(mut message: Reader<'_>) -> Result<(u64, u64), ProtobufError> {
-    let (mut function, mut line) = (0, 0);
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => function = field.uint()?,
-            2 => line = field.uint()?,
-            _ => {}
-        }
-    }
-    Ok((function, line))
 }
 
 fn function(mut message: Reader<'_>) -> Result<Function, ProtobufError> {

@@ -143,10 +143,10 @@ impl Head {
         let mut head = Self::default();
         while let Some(field) = message.field()? {
             match field.number {
-                1 => head.sample_type = value_type(field.message()?)?,
+                1 => head.sample_type = field.message()?.two_numbers()?,
                 3 => head.started_ns = field.fixed64()?,
                 4 => head.duration_ns = field.uint()?,
-                5 => head.period_type = value_type(field.message()?)?,
+                5 => head.period_type = field.message()?.two_numbers()?,
                 6 => head.period = field.uint()? as i64,
                 11 => indices(&mut head.attributes, |push| field.uints(push))?,
                 _ => {}
@@ -154,18 +154,6 @@ impl Head {
         }
         Ok(head)
     }
-}
-
-fn value_type(mut message: Reader<'_>) -> Result<(u64, u64), ProtobufError> {
-    let (mut kind, mut unit) = (0, 0);
-    while let Some(field) = message.field()? {
-        match field.number {
-            1 => kind = field.uint()?,
-            2 => unit = field.uint()?,
-            _ => {}
-        }
-    }
-    Ok((kind, unit))
 }
 
 /// Reads the places of attributes; more than [`ATTRIBUTES_MAX`] are refused.
