@@ -5,10 +5,7 @@
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
 #include "histogram.h"
-
-struct settings {
-	u32 only_targets; /* Processes that are not in `targets` are left out. */
-};
+#include "targets.h"
 
 struct waiting {
 	u64 since; /* 0 when it does not wait. */
@@ -18,20 +15,6 @@ struct waits {
 	u64 slots[SLOTS]; /* By wait in microseconds of 1024 ns. */
 	u64 sum_ns;
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, u32);
-	__type(value, u32);
-} targets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -47,17 +30,15 @@ struct {
 	__type(value, struct waits);
 } waits SEC(".maps");
 
-static __always_inline bool is_wanted(u32 tgid)
+/* What runs when nobody wants to, is process 0. */
+static __always_inline bool is_counted(u32 tgid)
 {
-	u32 zero = 0;
-	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
-	/* What runs when nobody wants to, is process 0. */
-	return now && tgid && (!now->only_targets || bpf_map_lookup_elem(&targets, &tgid));
+	return tgid && is_wanted(tgid);
 }
 
 static __always_inline void begin(struct task_struct *task)
 {
-	if (!is_wanted(task->tgid))
+	if (!is_counted(task->tgid))
 		return;
 	struct waiting *wait = bpf_task_storage_get(&waiting, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (wait)

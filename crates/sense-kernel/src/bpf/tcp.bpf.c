@@ -6,6 +6,7 @@
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
 #include "histogram.h"
+#include "targets.h"
 
 enum state {
 	ESTABLISHED = 1,
@@ -15,10 +16,6 @@ enum state {
 	CLOSED = 7,
 	LAST_ACK = 9,
 	LISTENING = 10,
-};
-
-struct settings {
-	u32 only_targets; /* Processes that are not in `targets` are left out. */
 };
 
 struct connections {
@@ -31,20 +28,6 @@ struct connections {
 	u64 round_trip_us;     /* Smoothed, summed over those that have ended. */
 	u64 round_trips[SLOTS]; /* The same by microseconds. */
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, u32);
-	__type(value, u32);
-} targets SEC(".maps");
 
 /* By local port. */
 struct {
@@ -79,9 +62,7 @@ static __always_inline u32 owner_of(u64 connection, u32 port)
 
 static __always_inline struct connections *of_process(u32 tgid)
 {
-	u32 zero = 0;
-	struct settings *now = bpf_map_lookup_elem(&settings, &zero);
-	if (!now || (now->only_targets && !bpf_map_lookup_elem(&targets, &tgid)))
+	if (!is_wanted(tgid))
 		return 0;
 	struct connections *of = bpf_map_lookup_elem(&connections, &tgid);
 	if (of)
