@@ -11,8 +11,8 @@ mod giving;
 mod shared;
 
 use self::{
-    asking::{Asker, Question},
-    giving::{Giver, OneByOne},
+    asking::{Asker, Asking, Question},
+    giving::Giver,
 };
 use super::{
     columns::{Columns, Visitor, Windows},
@@ -122,8 +122,7 @@ fn called(
     if let ExprKind::Matrix(matrix) = &range.unwrap_parens().kind {
         return shared::rows(ev, matrix, &question, &mut giver);
     }
-    let mut one_by_one = OneByOne { asker: Asker::new(&question, function), giver: &mut giver };
-    visit(ev, range, &mut one_by_one)
+    visit(ev, range, &mut Asking::new(Asker::new(&question, function), &mut giver))
 }
 
 fn check_extend(name: &str, range: &Expr) -> Result<(), EvalError> {

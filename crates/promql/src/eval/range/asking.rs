@@ -3,6 +3,7 @@
 use crate::{
     ast::ByteSpan,
     eval::{
+        columns::Visitor,
         error::{EvalError, execution},
         range_functions::RangeFunction,
         scalar::Scalar,
@@ -69,7 +70,7 @@ impl<'a> Asker<'a> {
         }
     }
 
-    pub(super) fn begin(&mut self, series: &Series) {
+    fn begin(&mut self, series: &Series) {
         self.metric.clear();
         self.metric.push_str(series.labels.metric().unwrap_or_default());
         self.result.clear();
@@ -79,7 +80,7 @@ impl<'a> Asker<'a> {
     }
 
     #[inline]
-    pub(super) fn ask(&mut self, step: usize, window: &Window<'_>) {
+    fn ask(&mut self, step: usize, window: &Window<'_>) {
         self.asked = true;
         if self.question.varies {
             for (cell, param) in self.params.iter_mut().zip(&self.question.params) {
@@ -93,10 +94,44 @@ impl<'a> Asker<'a> {
     }
 
     /// An error when the function could not be asked.
-    pub(super) fn end(&self) -> Result<(), EvalError> {
+    fn end(&self) -> Result<(), EvalError> {
         match &self.question.refusal {
             Some(why) if self.asked => Err(execution(why.clone())),
             _ => Ok(()),
         }
+    }
+}
+
+/// Takes the answers about a series, when it was asked about.
+pub(super) trait Taker {
+    /// The series and its answers are those of the asker.
+    fn take(&mut self, asker: &mut Asker<'_>) -> Result<(), EvalError>;
+}
+
+/// Asks about the windows of each series, and has the answers taken.
+pub(super) struct Asking<'a, T> {
+    asker: Asker<'a>,
+    pub(super) taker: T,
+}
+
+impl<'a, T: Taker> Asking<'a, T> {
+    pub(super) fn new(asker: Asker<'a>, taker: T) -> Self {
+        Self { asker, taker }
+    }
+}
+
+impl<T: Taker> Visitor for Asking<'_, T> {
+    fn begin(&mut self, series: &Series) {
+        self.asker.begin(series);
+    }
+
+    #[inline]
+    fn visit(&mut self, step: usize, window: &Window<'_>) {
+        self.asker.ask(step, window);
+    }
+
+    fn end(&mut self) -> Result<(), EvalError> {
+        self.asker.end()?;
+        self.taker.take(&mut self.asker)
     }
 }

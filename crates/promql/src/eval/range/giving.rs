@@ -2,14 +2,12 @@
 
 use homeostat_model::Labels;
 
-use super::asking::{Asker, Question};
+use super::asking::{Asker, Question, Taker};
 use crate::{
     eval::{
-        columns::Visitor,
         error::{EvalError, same_labels},
         evaluator::{Evaluator, Sink},
         series::{Series, is_metadata},
-        window::Window,
     },
     map::HashSet,
     note::Notes,
@@ -101,25 +99,9 @@ fn has_numbers(series: &Series) -> bool {
     !series.has_histograms() || series.present().any(|step| series.float(step).is_some())
 }
 
-/// Asks about a series and hands it on before the next.
-pub(super) struct OneByOne<'o, 'g, 's, 'q> {
-    pub(super) asker: Asker<'o>,
-    pub(super) giver: &'o mut Giver<'g, 's, 'q>,
-}
-
-impl Visitor for OneByOne<'_, '_, '_, '_> {
-    fn begin(&mut self, series: &Series) {
-        self.asker.begin(series);
-    }
-
-    #[inline]
-    fn visit(&mut self, step: usize, window: &Window<'_>) {
-        self.asker.ask(step, window);
-    }
-
-    fn end(&mut self) -> Result<(), EvalError> {
-        self.asker.end()?;
-        self.giver.tell(&mut self.asker.notes);
-        self.giver.give(&mut self.asker.result)
+impl Taker for &mut Giver<'_, '_, '_> {
+    fn take(&mut self, asker: &mut Asker<'_>) -> Result<(), EvalError> {
+        self.tell(&mut asker.notes);
+        self.give(&mut asker.result)
     }
 }

@@ -26,8 +26,8 @@ use std::{
 use homeostat_model::{Histogram, Labels};
 
 use super::{
-    asking::{Asker, Question},
-    giving::{Giver, OneByOne},
+    asking::{Asker, Asking, Question, Taker},
+    giving::Giver,
     selected_windows,
 };
 use crate::{
@@ -41,7 +41,6 @@ use crate::{
         range_functions::RangeFunction,
         series::Series,
         spared::Buckets,
-        window::Window,
     },
     note::Notes,
     source::SelectedSeries,
@@ -71,7 +70,7 @@ pub(super) fn rows(
     let work = Work { ev: Shared::of(ev), question, windows, turn: Mutex::default(), width };
     if width < 2 || selected.len() < WORTH_SHARING {
         let mut columns = Columns::new(ev.query);
-        return work.through(selected, &mut columns, &mut OneByOne { asker: work.asker()?, giver });
+        return work.through(selected, &mut columns, &mut Asking::new(work.asker()?, giver));
     }
     let line = Line::new(selected, ev.steps.count, width);
     let mut outcome = Err(execution("nobody worked on the query"));
@@ -336,14 +335,15 @@ impl<'w> Work<'w> {
     fn answers<'l>(&self, handful: Vec<SelectedSeries<'l>>, line: &Line<'_>) -> Result<Answered<'l>, EvalError> {
         let mut columns = self.columns();
         let rows = Vec::with_capacity(handful.len());
-        let mut keeper = Keeper { asker: self.asker()?, rows, cells: Vec::new(), bytes: 0 };
+        let kept =
+            Answered { rows, cells: Vec::new(), notes: Notes::default(), bytes: 0, then: Ok(()), rest: Vec::new() };
+        let mut asking = Asking::new(self.asker()?, kept);
         let (mut handful, mut then) = (handful.into_iter(), Ok(()));
-        while then.is_ok() && keeper.bytes < line.part_bytes_max && !line.is_over() {
+        while then.is_ok() && asking.taker.bytes < line.part_bytes_max && !line.is_over() {
             let Some(series) = handful.next() else { break };
-            then = self.visit(series, &mut columns, &mut keeper);
+            then = self.visit(series, &mut columns, &mut asking);
         }
-        let Keeper { asker, rows, cells, bytes } = keeper;
-        Ok(Answered { rows, cells, notes: asker.notes, bytes, then, rest: handful.collect() })
+        Ok(Answered { then, rest: handful.collect(), ..asking.taker })
     }
 }
 
@@ -380,32 +380,14 @@ impl Answered<'_> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        work.through(self.rest, &mut work.columns(), &mut OneByOne { asker: work.asker()?, giver })
+        work.through(self.rest, &mut work.columns(), &mut Asking::new(work.asker()?, giver))
     }
 }
 
-/// Asks about series and keeps the answers.
-struct Keeper<'k> {
-    asker: Asker<'k>,
-    rows: Vec<Row>,
-    cells: Vec<f64>,
-    /// What the answers take, about.
-    bytes: usize,
-}
-
-impl Visitor for Keeper<'_> {
-    fn begin(&mut self, series: &Series) {
-        self.asker.begin(series);
-    }
-
-    #[inline]
-    fn visit(&mut self, step: usize, window: &Window<'_>) {
-        self.asker.ask(step, window);
-    }
-
-    fn end(&mut self) -> Result<(), EvalError> {
-        self.asker.end()?;
-        let series = &mut self.asker.result;
+impl Taker for Answered<'_> {
+    fn take(&mut self, asker: &mut Asker<'_>) -> Result<(), EvalError> {
+        self.notes.merge(std::mem::take(&mut asker.notes));
+        let series = &mut asker.result;
         if series.is_empty() {
             return Ok(());
         }
