@@ -13,8 +13,8 @@ use homeostat_sense_pprof::Kind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    log,
     quantity::{Bytes, Time, parse_bytes, parse_time},
+    serving,
     up::{LogFormat, raise_file_limit},
 };
 use crate::runtime::agent::{
@@ -189,29 +189,8 @@ impl Args {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Err(problem) = log::install(&args.log, args.log_format) {
-        eprintln!("homeostat: {problem}");
-        return ExitCode::from(2);
-    }
-    let options = match args.options() {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("homeostat: {problem}");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            eprintln!("homeostat: cannot start threads: {problem}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = runtime.block_on(serve(options));
-    // A disk that hangs must not hold the exit up.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    let (log, format) = (args.log.clone(), args.log_format);
+    serving::run(&log, format, THREADS, || Ok(serve(args.options()?)))
 }
 
 async fn serve(options: AgentOptions) -> ExitCode {

@@ -42,6 +42,7 @@ mod say;
 mod schema;
 mod series;
 mod server;
+mod serving;
 mod shop;
 mod simulate;
 mod status;

@@ -1,6 +1,6 @@
 //! `homeostat server`: a metrics server that speaks Prometheus, until it is asked to stop.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::ValueEnum;
 use homeostat_api::prometheus::About;
@@ -12,8 +12,8 @@ use homeostat_store_series::Durability;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    log,
     quantity::{Bytes, Time, count, parse_bytes, parse_count, parse_time},
+    serving,
     up::{LogFormat, raise_file_limit},
 };
 use crate::{
@@ -179,29 +179,8 @@ fn enable_help() -> String {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Err(problem) = log::install(&args.log, args.log_format) {
-        eprintln!("homeostat: {problem}");
-        return ExitCode::from(2);
-    }
-    let options = match args.options() {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("homeostat: {problem}");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(SOCKET_THREADS).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(problem) => {
-            eprintln!("homeostat: cannot start threads: {problem}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = runtime.block_on(serve(options));
-    // A query that hangs in the disk must not hold the exit up.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    let (log, format) = (args.log.clone(), args.log_format);
+    serving::run(&log, format, SOCKET_THREADS, || Ok(serve(args.options()?)))
 }
 
 async fn serve(options: ServerOptions) -> ExitCode {

@@ -1,13 +1,13 @@
 //! `homeostat up`: every role in one process, until it is asked to stop.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::ValueEnum;
 use homeostat_model::Actor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::log;
+use super::serving;
 use crate::runtime::{self, Options, StartError};
 use homeostat_model::error_chain::chain;
 
@@ -40,22 +40,8 @@ pub(crate) enum LogFormat {
 const CONTROL_PLANE_THREADS: usize = 2;
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Err(problem) = log::install(&args.log, args.log_format) {
-        eprintln!("homeostat: {problem}");
-        return ExitCode::from(2);
-    }
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_PLANE_THREADS).enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(problem) => {
-                eprintln!("homeostat: cannot start threads: {problem}");
-                return ExitCode::FAILURE;
-            }
-        };
-    let code = runtime.block_on(serve(args));
-    // Nothing of ours is left on it; a hung resolver thread of the system must not hold the exit up.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    let (log, format) = (args.log.clone(), args.log_format);
+    serving::run(&log, format, CONTROL_PLANE_THREADS, || Ok(serve(args)))
 }
 
 async fn serve(args: Args) -> ExitCode {

@@ -182,36 +182,21 @@ fn kept(version: &VersionName, strip: &[Second], siblings: &BTreeMap<Timestamp, 
 
 #[cfg(test)]
 mod tests {
-    use homeostat_model::{IncidentId, incident::Stage, objective::Severity};
     use homeostat_sense_kernel::Activity;
 
-    use super::*;
+    use super::{
+        super::testing::{about, burning},
+        *,
+    };
 
     const BEGAN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
     fn incident(subject: Subject) -> Incident {
-        Incident {
-            id: IncidentId(1),
-            title: String::new(),
-            service: "shop".parse().unwrap(),
-            subject,
-            severity: Severity::Page,
-            stage: Stage::Judged,
-            began_at: BEGAN,
-            opened_at: BEGAN,
-            closed_at: None,
-            evidence: Vec::new(),
-            requests_harmed: 0,
-            requests_total: 0,
-            actions: Vec::new(),
-            changes: Vec::new(),
-            milestones: Vec::new(),
-            explanation: None,
-        }
+        about("shop", subject, BEGAN)
     }
 
     fn objective() -> Incident {
-        incident(Subject::Objective { objective: "shop-latency".parse().unwrap() })
+        burning("shop", "shop-latency", BEGAN)
     }
 
     fn canary() -> Incident {
