@@ -12,8 +12,10 @@
 
 mod decode;
 mod encode;
+mod place;
 mod tables;
 
+pub(crate) use place::{Place, push_place};
 pub(crate) use tables::{Function, Mapping};
 
 use homeostat_model::profile::Profile;

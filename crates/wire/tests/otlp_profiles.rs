@@ -10,11 +10,11 @@ use expect_test::expect;
 use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack};
 use homeostat_wire::{
     otlp::profiles::{
-        ExportError, Exported, ProfilesVersion, decode_profiles, profiles_protobuf_of_json, profiles_response,
-        profiles_response_json,
+        ExportError, Exported, PROFILES_MAX, ProfilesVersion, decode_profiles, profiles_protobuf_of_json,
+        profiles_response, profiles_response_json,
     },
     pprof::PprofLimits,
-    protobuf::{put_message, put_packed_uints, put_text, put_uint},
+    protobuf::{put_bytes, put_message, put_packed_uints, put_text, put_uint},
 };
 use proptest::prelude::*;
 
@@ -113,9 +113,19 @@ fn an_older_state_of_the_protocol_is_told_as_that() {
 
 /// A request with these tables and this profile.
 fn request(dictionary: impl FnOnce(&mut Vec<u8>), profiles: usize, profile: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    request_of(dictionary, |_| {}, profiles, profile)
+}
+
+fn request_of(
+    dictionary: impl FnOnce(&mut Vec<u8>),
+    resource: impl FnOnce(&mut Vec<u8>),
+    profiles: usize,
+    profile: impl Fn(&mut Vec<u8>),
+) -> Vec<u8> {
     let mut body = Vec::new();
     put_message(2, &mut body, dictionary);
     put_message(1, &mut body, |out| {
+        put_message(1, out, resource);
         put_message(2, out, |out| {
             for _ in 0..profiles {
                 put_message(2, out, |out| {
@@ -171,6 +181,92 @@ fn one_text_does_not_fill_memory_by_being_pointed_to() {
     let error = decode_profiles(VERSION, &body, &limits).unwrap_err();
     assert!(matches!(error, ExportError::TooMany { what: "bytes in the texts of all profiles", .. }), "{error}");
     assert!(decode_profiles(VERSION, &request(texts, 10, |_| {}), &limits).is_ok());
+}
+
+/// What there is too much of in a request.
+fn too_many(body: &[u8], limits: &PprofLimits) -> &'static str {
+    match decode_profiles(VERSION, body, limits) {
+        Err(ExportError::TooMany { what, .. }) => what,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn copies_are_charged_before_they_are_made() {
+    let limits = PprofLimits { bytes_max: 1 << 20, ..PprofLimits::default() };
+    // Nothing of it is kept: the only profile does not say what it counts.
+    let nobody = |out: &mut Vec<u8>| put_message(1, out, |out| put_uint(1, 0, out));
+    let pointing = |times: usize| {
+        move |out: &mut Vec<u8>| {
+            for _ in 0..times {
+                put_message(1, out, |out| {
+                    put_uint(3, 1, out);
+                    put_message(2, out, |out| put_uint(8, 1, out));
+                });
+            }
+        }
+    };
+    // No byte of it is UTF-8, so each becomes three.
+    let bad_text = |len: usize| {
+        move |out: &mut Vec<u8>| {
+            put_text(5, "", out);
+            put_bytes(5, &vec![0xff; len], out);
+        }
+    };
+    assert_eq!(too_many(&request_of(bad_text(70_000), pointing(0), 1, nobody), &limits), "bytes in a text");
+    assert_eq!(too_many(&request_of(bad_text(60_000), pointing(1), 1, nobody), &limits), "bytes in a text");
+    let all = too_many(&request_of(bad_text(20_000), pointing(9), 1, nobody), &limits);
+    assert_eq!(all, "bytes in the texts of all profiles", "9 keys and 9 values of 60 kB");
+    assert!(decode_profiles(VERSION, &request_of(bad_text(20_000), pointing(8), 1, nobody), &limits).is_ok());
+}
+
+#[test]
+fn values_of_attributes_are_as_long_as_texts_at_most() {
+    let value = |len: usize| {
+        move |out: &mut Vec<u8>| {
+            put_text(5, "", out);
+            // Fields that mean nothing, and at last a text.
+            put_message(6, out, |out| {
+                put_message(2, out, |out| {
+                    (0..len / 2).for_each(|_| put_uint(15, 1, out));
+                    put_text(1, "web-1", out);
+                });
+            });
+        }
+    };
+    assert_eq!(too_many(&request(value(70_000), 1, |_| {}), &PprofLimits::default()), "bytes in a text");
+    assert!(decode(&request(value(60_000), 1, |_| {})).is_ok());
+}
+
+#[test]
+fn what_many_profiles_share_is_charged_for_each() {
+    let texts = |out: &mut Vec<u8>| {
+        put_text(5, "", out);
+        put_text(5, "wall", out);
+        put_message(7, out, |_| {});
+        // Ten fields that mean nothing.
+        put_message(7, out, |out| (0..10).for_each(|_| put_uint(9, 1, out)));
+    };
+    let fine = PprofLimits::default();
+    assert_eq!(decode(&request(texts, PROFILES_MAX, |_| {})).unwrap().profiles.len(), PROFILES_MAX);
+    assert_eq!(too_many(&request(texts, PROFILES_MAX + 1, |_| {}), &fine), "profiles");
+    let twenty = |out: &mut Vec<u8>| {
+        for _ in 0..20 {
+            put_message(1, out, |out| put_text(1, "zone", out));
+        }
+    };
+    let limits = PprofLimits { entries_max: 100, ..fine };
+    assert_eq!(too_many(&request_of(texts, twenty, 5, |_| {}), &limits), "entries of all tables");
+    assert!(decode_profiles(VERSION, &request_of(texts, twenty, 4, |_| {}), &limits).is_ok());
+    let sample = |out: &mut Vec<u8>| {
+        put_message(2, out, |out| {
+            put_uint(1, 1, out);
+            put_uint(4, 1, out);
+        });
+    };
+    let limits = PprofLimits { frames_walked_max: 40, ..fine };
+    assert_eq!(too_many(&request(texts, 5, sample), &limits), "frames in all stacks");
+    assert!(decode_profiles(VERSION, &request(texts, 4, sample), &limits).is_ok());
 }
 
 #[test]

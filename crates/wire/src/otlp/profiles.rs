@@ -30,6 +30,10 @@ use crate::{
 /// Attributes of one resource, profile or sample at most; senders have some twenty.
 pub const ATTRIBUTES_MAX: usize = 256;
 
+/// Profiles of one request at most. An empty one is six bytes in the message and about a KiB in memory, so they are ten MiB; a
+/// collector of a hundred machines with ten services and kinds each fits.
+pub const PROFILES_MAX: usize = 10_000;
+
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProfilesVersion {

@@ -6,6 +6,7 @@ use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text
 
 use super::{
     PprofError, PprofLimits,
+    place::{Place, push_place},
     tables::{Location, RawType, Tables, too_many},
 };
 use crate::{gzip::GzipError, protobuf::Reader};
@@ -99,28 +100,14 @@ impl Places {
         let Location { mapping, address, lines, offset } = location;
         let mapping = texts.tables.mapping(*mapping, *offset)?;
         let module = texts.get(mapping.file, *offset, profile)?;
-        let place = address.wrapping_sub(mapping.start).wrapping_add(mapping.file_offset);
-        let unknown =
-            Frame { function: Text::EMPTY, file: Text::EMPTY, line: 0, module, address: place, inlined: false };
-        if lines.is_empty() {
-            self.frames.push(unknown);
-        }
-        // The innermost function comes first in the message; all but the last are inlined into their successor.
-        for (index, (function, line)) in lines.iter().enumerate().rev() {
-            let function = texts.tables.function(*function, *offset)?;
+        let place = Place { module, address: mapping.place_of(*address), lines };
+        let named = |index| {
+            let function = texts.tables.function(index, *offset)?;
             let name = texts.get(function.name, *offset, profile)?;
-            let inlined = index + 1 < lines.len();
-            if name == Text::EMPTY {
-                // Which of several functions the address belongs to, nobody knows.
-                let address = if lines.len() == 1 { place } else { 0 };
-                self.frames.push(Frame { inlined, address, ..unknown });
-                continue;
-            }
-            let file = texts.get(function.file, *offset, profile)?;
-            let line = u32::try_from(*line).unwrap_or(0);
-            self.frames.push(Frame { function: name, file, line, module, address: 0, inlined });
-        }
-        Ok(())
+            let file = if name == Text::EMPTY { name } else { texts.get(function.file, *offset, profile)? };
+            Ok((name, file))
+        };
+        push_place(place, named, &mut self.frames)
     }
 
     fn get(&self, id: u64, offset: usize) -> Result<&[Frame], PprofError> {

@@ -1,4 +1,7 @@
 //! The tables of a request, which all its profiles point into by place. Place 0 means "none" in each.
+//!
+//! Invariant: what an entry costs is charged before a copy of it is made, and again for each profile that looks at it; values
+//! of attributes are read once.
 
 use std::borrow::Cow;
 
@@ -23,11 +26,22 @@ pub(super) struct Location {
 }
 
 /// A key, a value and its unit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RawAttribute<'a> {
     pub(super) key: u64,
-    pub(super) value: Reader<'a>,
+    pub(super) value: RawValue<'a>,
     pub(super) unit: u64,
+}
+
+/// What an attribute says.
+#[derive(Clone, Debug)]
+pub(super) enum RawValue<'a> {
+    /// A whole number.
+    Number(i64),
+    /// A text of the dictionary.
+    Text(u64),
+    /// Everything else, as text.
+    Own(Cow<'a, str>),
 }
 
 /// All tables.
@@ -52,8 +66,8 @@ pub(super) struct Dangling {
     index: u64,
 }
 
-fn at<T: Copy>(table: &[T], what: &'static str, index: u64) -> Result<T, Dangling> {
-    let found = usize::try_from(index).ok().and_then(|at| table.get(at)).copied();
+fn at<'t, T>(table: &'t [T], what: &'static str, index: u64) -> Result<&'t T, Dangling> {
+    let found = usize::try_from(index).ok().and_then(|at| table.get(at));
     found.ok_or(Dangling { what, index })
 }
 
@@ -71,8 +85,12 @@ impl<'a> Dictionary<'a> {
                     tables.locations.push(location);
                 }
                 3 => tables.functions.push(function(field.message()?)?),
-                5 => tables.texts.push(field.bytes()?),
-                6 => tables.attributes.push(attribute(field.message()?)?),
+                5 => {
+                    let text = field.bytes()?;
+                    room.text_len(text.len(), field.offset)?;
+                    tables.texts.push(text);
+                }
+                6 => tables.attributes.push(attribute(field.message()?, room)?),
                 7 => tables.stacks.push(field.message()?),
                 _ => {}
             }
@@ -97,24 +115,24 @@ impl<'a> Dictionary<'a> {
         Ok(location)
     }
 
-    /// A text; what is no UTF-8 in it is replaced.
+    /// A text; what is no UTF-8 in it is replaced, so it has up to three times the bytes of a text of the message.
     pub(super) fn text(&self, index: u64) -> Result<Cow<'a, str>, Dangling> {
         if index == 0 {
             return Ok(Cow::Borrowed(""));
         }
-        at(&self.texts, "text", index).map(String::from_utf8_lossy)
+        at(&self.texts, "text", index).map(|text| String::from_utf8_lossy(text))
     }
 
     pub(super) fn function(&self, index: u64) -> Result<Function, Dangling> {
-        if index == 0 { Ok(Function::default()) } else { at(&self.functions, "function", index) }
+        if index == 0 { Ok(Function::default()) } else { at(&self.functions, "function", index).copied() }
     }
 
     pub(super) fn mapping(&self, index: u64) -> Result<Mapping, Dangling> {
-        if index == 0 { Ok(Mapping::default()) } else { at(&self.mappings, "mapping", index) }
+        if index == 0 { Ok(Mapping::default()) } else { at(&self.mappings, "mapping", index).copied() }
     }
 
     pub(super) fn location_at(&self, index: u64) -> Result<Location, Dangling> {
-        at(&self.locations, "location", index)
+        at(&self.locations, "location", index).copied()
     }
 
     /// Function and line of a location, innermost first.
@@ -124,29 +142,24 @@ impl<'a> Dictionary<'a> {
 
     /// The message with a stack's locations; none for the stack that nobody knows.
     pub(super) fn stack(&self, index: u64) -> Result<Option<Reader<'a>>, Dangling> {
-        if index == 0 { Ok(None) } else { at(&self.stacks, "stack", index).map(Some) }
+        if index == 0 { Ok(None) } else { at(&self.stacks, "stack", index).copied().map(Some) }
     }
 
-    pub(super) fn attribute(&self, index: u64) -> Result<RawAttribute<'a>, Dangling> {
+    pub(super) fn attribute(&self, index: u64) -> Result<&RawAttribute<'a>, Dangling> {
         at(&self.attributes, "attribute", index)
     }
 
-    /// A value as text: one of the dictionary's, or what it says itself.
-    pub(super) fn value(&self, value: Reader<'a>) -> Result<Cow<'a, str>, ExportError> {
-        let (mut rest, mut last) = (value, None);
-        while let Some(field) = rest.field()? {
-            last = Some(field);
-        }
-        match last {
-            Some(field) if field.number == 8 => {
-                self.text(field.uint()?).map_err(|dangling| ExportError::Attribute(dangling.to_string()))
-            }
-            _ => as_text(value, 0).map_err(of_value),
+    /// A value as text.
+    pub(super) fn value_text<'v>(&self, value: &'v RawValue<'a>) -> Result<Cow<'v, str>, Dangling> {
+        match value {
+            RawValue::Number(number) => Ok(number.to_string().into()),
+            RawValue::Text(index) => self.text(*index),
+            RawValue::Own(text) => Ok(Cow::Borrowed(text)),
         }
     }
 
     /// Attributes of a resource, each with its key and its value as text.
-    pub(super) fn resource(&self, mut message: Reader<'a>) -> Result<Vec<Attribute<'a>>, ExportError> {
+    pub(super) fn resource(&self, mut message: Reader<'a>, room: &mut Room) -> Result<Vec<Attribute<'a>>, ExportError> {
         let mut attributes = Vec::new();
         while let Some(field) = message.field()? {
             if field.number == 1 {
@@ -154,26 +167,55 @@ impl<'a> Dictionary<'a> {
                     let what = "attributes of a resource";
                     return Err(ExportError::TooMany { what, limit: ATTRIBUTES_MAX as u64, offset: field.offset });
                 }
-                attributes.push(self.key_value(field.message()?)?);
+                attributes.push(self.key_value(field.message()?, room)?);
             }
         }
         Ok(attributes)
     }
 
-    fn key_value(&self, mut message: Reader<'a>) -> Result<Attribute<'a>, ExportError> {
-        let (mut key, mut value) = (Cow::Borrowed(""), Cow::Borrowed(""));
+    /// Of a key or value that comes several times the last one counts, and one copy at a time is made.
+    fn key_value(&self, mut message: Reader<'a>, room: &mut Room) -> Result<Attribute<'a>, ExportError> {
+        let offset = message.offset();
+        let (mut key, mut value) = (RawValue::Own(Cow::Borrowed("")), Reader::new(&[]));
         while let Some(field) = message.field()? {
             match field.number {
-                1 => key = String::from_utf8_lossy(field.bytes()?),
-                2 => value = self.value(field.message()?)?,
-                3 => {
-                    let text = self.text(field.uint()?);
-                    key = text.map_err(|dangling| ExportError::Attribute(dangling.to_string()))?;
+                1 => {
+                    let text = field.bytes()?;
+                    room.text_len(text.len(), field.offset)?;
+                    key = RawValue::Own(String::from_utf8_lossy(text));
                 }
+                2 => value = field.message()?,
+                3 => key = RawValue::Text(field.uint()?),
                 _ => {}
             }
         }
-        Ok((key, value))
+        let value = read_value(value, room)?;
+        let mut text = |value: RawValue<'a>| -> Result<Cow<'a, str>, ExportError> {
+            let text = match value {
+                RawValue::Number(number) => Cow::Owned(number.to_string()),
+                RawValue::Text(index) => {
+                    self.text(index).map_err(|dangling| ExportError::Attribute(dangling.to_string()))?
+                }
+                RawValue::Own(text) => text,
+            };
+            room.text(text.len(), offset)?;
+            Ok(text)
+        };
+        Ok((text(key)?, text(value)?))
+    }
+}
+
+/// Reads an `AnyValue`. It is as long as a text may be at most, so that what is made of it is some times that.
+fn read_value<'a>(value: Reader<'a>, room: &Room) -> Result<RawValue<'a>, ExportError> {
+    room.text_len(value.as_bytes().len(), value.offset())?;
+    let (mut rest, mut last) = (value, None);
+    while let Some(field) = rest.field()? {
+        last = Some(field);
+    }
+    match last {
+        Some(field) if field.number == 3 => Ok(RawValue::Number(field.uint()? as i64)),
+        Some(field) if field.number == 8 => Ok(RawValue::Text(field.uint()?)),
+        _ => Ok(RawValue::Own(as_text(value, 0).map_err(of_value)?)),
     }
 }
 
@@ -213,15 +255,20 @@ fn function(mut message: Reader<'_>) -> Result<Function, ProtobufError> {
     Ok(function)
 }
 
-fn attribute(mut message: Reader<'_>) -> Result<RawAttribute<'_>, ProtobufError> {
-    let mut attribute = RawAttribute { key: 0, value: Reader::new(&[]), unit: 0 };
+fn attribute<'a>(mut message: Reader<'a>, room: &mut Room) -> Result<RawAttribute<'a>, ExportError> {
+    let (mut key, mut value, mut unit) = (0, Reader::new(&[]), 0);
     while let Some(field) = message.field()? {
         match field.number {
-            1 => attribute.key = field.uint()?,
-            2 => attribute.value = field.message()?,
-            3 => attribute.unit = field.uint()?,
+            1 => key = field.uint()?,
+            2 => value = field.message()?,
+            3 => unit = field.uint()?,
             _ => {}
         }
     }
-    Ok(attribute)
+    let offset = value.offset();
+    let value = read_value(value, room)?;
+    if let RawValue::Own(text) = &value {
+        room.text(text.len(), offset)?;
+    }
+    Ok(RawAttribute { key, value, unit })
 }

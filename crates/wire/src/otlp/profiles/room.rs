@@ -1,7 +1,7 @@
 //! How much a request may still bring. Its profiles share one dictionary, so what one text costs is counted for each
 //! profile that keeps it: otherwise a short request would fill memory by pointing to one long text again and again.
 
-use super::ExportError;
+use super::{ExportError, PROFILES_MAX};
 use crate::pprof::PprofLimits;
 
 /// What is left of each limit, for all profiles of a request together.
@@ -9,6 +9,7 @@ use crate::pprof::PprofLimits;
 pub(super) struct Room {
     limits: PprofLimits,
     entries: usize,
+    profiles: usize,
     text_bytes: usize,
     stacks: usize,
     frames: u64,
@@ -19,13 +20,14 @@ impl Room {
         Self {
             limits: *limits,
             entries: limits.entries_max,
+            profiles: PROFILES_MAX,
             text_bytes: limits.bytes_max,
             stacks: limits.stacks_max,
             frames: limits.frames_walked_max,
         }
     }
 
-    /// An entry of a table, a profile, a sample, or an attribute of one.
+    /// An entry of a table, a profile, a sample, an attribute of one, or a label of a profile.
     pub(super) fn entry(&mut self, offset: usize) -> Result<(), ExportError> {
         let limit = self.limits.entries_max as u64;
         let left = self.entries.checked_sub(1);
@@ -33,12 +35,26 @@ impl Room {
         Ok(())
     }
 
-    /// A text of so many bytes that a profile keeps.
-    pub(super) fn text(&mut self, bytes: usize, offset: usize) -> Result<(), ExportError> {
+    /// A profile, which is an entry as well.
+    pub(super) fn profile(&mut self, offset: usize) -> Result<(), ExportError> {
+        let limit = PROFILES_MAX as u64;
+        let left = self.profiles.checked_sub(1);
+        self.profiles = left.ok_or(ExportError::TooMany { what: "profiles", limit, offset })?;
+        self.entry(offset)
+    }
+
+    /// Says whether a text may have so many bytes.
+    pub(super) fn text_len(&self, bytes: usize, offset: usize) -> Result<(), ExportError> {
         let limit = self.limits.text_bytes_max;
         if limit < bytes {
             return Err(ExportError::TooMany { what: "bytes in a text", limit: limit as u64, offset });
         }
+        Ok(())
+    }
+
+    /// A text of so many bytes that is kept, by a profile or by what its profiles share.
+    pub(super) fn text(&mut self, bytes: usize, offset: usize) -> Result<(), ExportError> {
+        self.text_len(bytes, offset)?;
         let limit = self.limits.bytes_max as u64;
         let left = self.text_bytes.checked_sub(bytes);
         self.text_bytes =
@@ -46,7 +62,7 @@ impl Room {
         Ok(())
     }
 
-    /// Frames that are looked at.
+    /// Frames that are looked at, and fields of a stack.
     pub(super) fn walk(&mut self, frames: usize, offset: usize) -> Result<(), ExportError> {
         let limit = self.limits.frames_walked_max;
         let left = self.frames.checked_sub(frames as u64);

@@ -17,12 +17,12 @@ use homeostat_model::{
 
 use super::{
     ATTRIBUTES_MAX, ExportError, Exported,
-    dictionary::{Attribute, Dangling, Dictionary},
+    dictionary::{Attribute, Dangling, Dictionary, RawValue},
     room::Room,
 };
 use crate::{
     otlp::name::{LabelNaming, Strategy, label_name},
-    pprof::PprofLimits,
+    pprof::{Place, PprofLimits, push_place},
     protobuf::{ProtobufError, Reader},
 };
 
@@ -85,7 +85,7 @@ fn read_resource<'a>(
             1 => resource = Some(message),
             2 => for_each(message, |number, profile| {
                 if number == 2 {
-                    room.entry(profile.offset())?;
+                    room.profile(profile.offset())?;
                     profiles.push(profile);
                 }
                 Ok(())
@@ -98,7 +98,7 @@ fn read_resource<'a>(
         return Ok(());
     }
     let dictionary = dictionary.ok_or(ExportError::NoDictionary)?;
-    let attributes = resource.map_or(Ok(Vec::new()), |resource| dictionary.resource(resource))?;
+    let attributes = resource.map_or(Ok(Vec::new()), |resource| dictionary.resource(resource, room))?;
     for profile in profiles {
         match Reading::new(dictionary, room).read(profile, &attributes) {
             Ok(read) => exported.profiles.push(read),
@@ -253,13 +253,14 @@ impl<'d, 'a> Reading<'d, 'a> {
         }
         for index in own {
             let attribute = self.dictionary.attribute(*index)?;
-            let (key, value) = (self.dictionary.text(attribute.key)?, self.dictionary.value(attribute.value)?);
+            let (key, value) = (self.dictionary.text(attribute.key)?, self.dictionary.value_text(&attribute.value)?);
             self.series_label(&mut labels, &key, &value, offset)?;
         }
         Ok(labels)
     }
 
     fn series_label(&mut self, labels: &mut LabelsBuilder, key: &str, value: &str, offset: usize) -> Result<(), Wrong> {
+        self.room.entry(offset)?;
         self.room.text(key.len() + value.len(), offset)?;
         let name = label_name(key, Strategy::default(), LabelNaming::default());
         // What a series is called follows from what is counted.
@@ -322,19 +323,16 @@ impl<'d, 'a> Reading<'d, 'a> {
         if let Some(label) = self.labels.get(&index) {
             return Ok(*label);
         }
-        let attribute = self.dictionary.attribute(index)?;
+        let dictionary = self.dictionary;
+        let attribute = dictionary.attribute(index)?;
         let key = self.text(attribute.key, offset)?;
-        let mut value = attribute.value;
-        let mut number = None;
-        while let Some(field) = value.field()? {
-            number = if field.number == 3 { Some(field.uint()? as i64) } else { None };
-        }
-        let value = if let Some(value) = number {
-            LabelValue::Number { value, unit: self.text(attribute.unit, offset)? }
-        } else {
-            let text = self.dictionary.value(attribute.value)?;
-            self.room.text(text.len(), offset)?;
-            LabelValue::Text(self.profile.intern(&text))
+        let value = match &attribute.value {
+            RawValue::Number(value) => LabelValue::Number { value: *value, unit: self.text(attribute.unit, offset)? },
+            RawValue::Text(text) => LabelValue::Text(self.text(*text, offset)?),
+            RawValue::Own(text) => {
+                self.room.text(text.len(), offset)?;
+                LabelValue::Text(self.profile.intern(text))
+            }
         };
         self.labels.insert(index, (key, value));
         Ok((key, value))
@@ -359,6 +357,8 @@ impl<'d, 'a> Reading<'d, 'a> {
         let mut locations = Vec::new();
         if let Some(mut message) = self.dictionary.stack(index)? {
             while let Some(field) = message.field()? {
+                // One that means nothing is looked at as well, again by each profile that has the stack.
+                self.room.walk(1, field.offset)?;
                 if field.number == 1 {
                     let mut all = 0;
                     field.uints(|location| {
@@ -399,28 +399,18 @@ impl<'d, 'a> Reading<'d, 'a> {
         let location = dictionary.location_at(index)?;
         let mapping = dictionary.mapping(location.mapping)?;
         let module = self.text(mapping.file, offset)?;
-        let address = location.address.wrapping_sub(mapping.start).wrapping_add(mapping.file_offset);
-        let unknown = Frame { function: Text::EMPTY, file: Text::EMPTY, line: 0, module, address, inlined: false };
         let (lines, from) = (dictionary.lines(location), self.frames.len());
         self.room.stack(lines.len(), offset)?;
         self.room.walk(lines.len(), offset)?;
-        if lines.is_empty() {
-            self.frames.push(unknown);
-        }
-        // All but the last are inlined into their successor.
-        for (at, (function, line)) in lines.iter().enumerate().rev() {
-            let function = dictionary.function(*function)?;
-            let (name, inlined) = (self.text(function.name, offset)?, at + 1 < lines.len());
-            if name == Text::EMPTY {
-                // Which of several functions the address belongs to, nobody knows.
-                let address = if lines.len() == 1 { address } else { 0 };
-                self.frames.push(Frame { inlined, address, ..unknown });
-                continue;
-            }
-            let file = self.text(function.file, offset)?;
-            let line = u32::try_from(*line).unwrap_or(0);
-            self.frames.push(Frame { function: name, file, line, module, address: 0, inlined });
-        }
+        // Taken out for as long as texts are looked up.
+        let mut frames = std::mem::take(&mut self.frames);
+        let named = |index| {
+            let function = dictionary.function(index)?;
+            let name = self.text(function.name, offset)?;
+            Ok::<_, Wrong>((name, if name == Text::EMPTY { name } else { self.text(function.file, offset)? }))
+        };
+        push_place(Place { module, address: mapping.place_of(location.address), lines }, named, &mut frames)?;
+        self.frames = frames;
         let range = from..self.frames.len();
         self.places.insert(index, range.clone());
         Ok(range)
