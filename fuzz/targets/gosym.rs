@@ -9,5 +9,8 @@ libfuzzer_sys::fuzz_target!(|file: &[u8]| {
     for address in known.into_iter().chain([0, 0x40_1014, u64::MAX]) {
         let _ = symbols.frames(address);
     }
+    for function in symbols.functions().take(64) {
+        let _ = symbols.probe_site(&function);
+    }
     let _ = symbols.elf().build_id(symbols.source());
 });

@@ -19,10 +19,12 @@ mod inlines;
 pub mod little_endian;
 mod module_data;
 mod pc_values;
+mod probe_site;
 mod read_at;
 mod symbols;
 
 pub use functions::Function;
 pub use header::Layout;
+pub use probe_site::{ProbeSite, SiteInstruction};
 pub use read_at::ReadAt;
 pub use symbols::{Frame, NotGo, Symbols, TABLE_SECTIONS};

@@ -12,6 +12,7 @@ use crate::{
     inlines::Trees,
     module_data::ModuleData,
     pc_values::value_at,
+    probe_site::{ProbeSite, probe_site},
     read_at::ReadAt,
 };
 
@@ -154,6 +155,12 @@ impl<S: ReadAt> Symbols<S> {
     pub fn goroutine_lists(&self) -> Vec<u64> {
         let adder = self.function("runtime.allgadd");
         adder.map(|adder| all_goroutines::candidates(&adder, &self.elf, &self.source)).unwrap_or_default()
+    }
+
+    /// Where a probe on a function costs one trap, and each call is seen once; `None` when its beginning is not understood.
+    /// x86-64 only.
+    pub fn probe_site(&self, function: &Function<'_>) -> Option<ProbeSite> {
+        probe_site(function, &self.elf, &self.source)
     }
 
     /// Whether inlined calls can be told.

@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use homeostat_gosym::{Layout, NotGo, Symbols};
+use homeostat_gosym::{Layout, NotGo, SiteInstruction, Symbols};
 
 /// Builds the program beside this test; `None`, said aloud, without Go.
 fn build(dir: &Path, options: &[&str]) -> Option<PathBuf> {
@@ -163,6 +163,13 @@ fn the_servers_of_the_distribution_have_all_their_names() {
         }
         for known in ["runtime.main", "main.main", "runtime.mallocgc", "net/http.(*conn).serve"] {
             assert!(symbols.function(known).is_some(), "{name} has {known}");
+        }
+        if cfg!(target_arch = "x86_64") {
+            for probed in ["stopTheWorldWithSema", "startTheWorldWithSema", "gcStart", "gcMarkTermination"] {
+                let function = symbols.function(&format!("runtime.{probed}")).expect("every program has it");
+                let site = symbols.probe_site(&function).expect("its beginning is understood");
+                assert_eq!(site.instruction, SiteInstruction::StackCheck, "{name}: {probed}");
+            }
         }
         println!("{name}: {functions} functions, {nowhere} without a file, {deepest} deep");
     }

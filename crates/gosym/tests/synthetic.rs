@@ -88,7 +88,10 @@ fn explore(bytes: &[u8]) {
     for address in (TEXT - 8..TEXT + 0x80).step_by(3).chain([0, u64::MAX]) {
         let _ = symbols.frames(address);
     }
-    let _ = (symbols.functions().take(100).count(), symbols.elf().build_id(symbols.source()));
+    for function in symbols.functions().take(100) {
+        let _ = symbols.probe_site(&function);
+    }
+    let _ = symbols.elf().build_id(symbols.source());
 }
 
 proptest! {
