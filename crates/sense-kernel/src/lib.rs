@@ -7,6 +7,8 @@
 //!
 //! Other programs count by process how long it waits for a CPU and what becomes of its TCP connections, see [`KernelWatch`].
 //!
+//! Probes on Go's runtime count collections and how long the world is stopped, see [`GoWatch`].
+//!
 //! Kernels differ in what they allow. Each program is tried alone, and is there or is refused with a reason, see
 //! [`examine`]; one refusal never takes the others with it.
 //!
@@ -21,6 +23,7 @@
 mod activity;
 mod census;
 mod file_bytes;
+mod go_activity;
 mod histogram;
 mod listening;
 mod machine;
@@ -33,6 +36,13 @@ mod rate;
 mod cpu_capture;
 #[cfg(feature = "bpf")]
 mod cpu_sampler;
+#[cfg(feature = "bpf")]
+mod go_sites;
+#[cfg(feature = "bpf")]
+mod go_watch;
+#[cfg(not(feature = "bpf"))]
+#[path = "go_watch_absent.rs"]
+mod go_watch;
 #[cfg(feature = "bpf")]
 mod kernel_program;
 #[cfg(feature = "bpf")]
@@ -63,6 +73,8 @@ pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 pub use cpu_capture::{CaptureStats, CpuCapture};
 #[cfg(feature = "bpf")]
 pub use cpu_sampler::Unwind;
+pub use go_activity::{GoActivity, PAUSED_THE_WORLD, PauseRule};
+pub use go_watch::GoWatch;
 pub use histogram::Histogram;
 pub use kernel_watch::KernelWatch;
 pub use listening::{Listening, is_here, listening, processes_at};

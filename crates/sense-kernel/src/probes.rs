@@ -57,33 +57,35 @@ pub fn examine() -> Vec<Probe> {
     trials().into_iter().map(|(name, gives, try_it)| Probe { name, gives, state: state(try_it) }).collect()
 }
 
-fn trials() -> [Trial; 6] {
-    let [clock, copies, run_queue, tcp, kernel] = in_kernel();
+fn trials() -> [Trial; 7] {
+    let [clock, copies, run_queue, tcp, kernel, go_runtime] = in_kernel();
     [
         ("cpu", "CPU profiles, stacks by frame pointers", clock),
         ("cpu-copies", "CPU profiles of programs without frame pointers", copies),
         ("run-queue", "how long processes wait for a CPU", run_queue),
         ("tcp", "TCP connections by process: begun, failed, ended, segments sent again, round-trip times", tcp),
         ("kernel-symbols", "names of the kernel's functions", kernel),
+        ("go-runtime", "collections and stops of Go programs, by probes on their runtime", go_runtime),
         ("goroutines", "goroutines of Go programs, by reading their memory", Some(crate::census::try_memory)),
     ]
 }
 
 #[cfg(feature = "bpf")]
-fn in_kernel() -> [Option<Try>; 5] {
-    use crate::{cpu_sampler, kernel_watch, native_symbols};
+fn in_kernel() -> [Option<Try>; 6] {
+    use crate::{cpu_sampler, go_watch, kernel_watch, native_symbols};
     [
         Some(cpu_sampler::try_clock),
         Some(cpu_sampler::try_copies),
         Some(kernel_watch::try_run_queue),
         Some(kernel_watch::try_tcp),
         Some(native_symbols::try_kernel),
+        Some(go_watch::try_probes),
     ]
 }
 
 #[cfg(not(feature = "bpf"))]
-fn in_kernel() -> [Option<Try>; 5] {
-    [None; 5]
+fn in_kernel() -> [Option<Try>; 6] {
+    [None; 6]
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
     fn everything_is_tried_and_says_why_it_does_not_work() {
         let probes = examine();
         let names: Vec<_> = probes.iter().map(|probe| probe.name).collect();
-        assert_eq!(names, ["cpu", "cpu-copies", "run-queue", "tcp", "kernel-symbols", "goroutines"]);
+        assert_eq!(names, ["cpu", "cpu-copies", "run-queue", "tcp", "kernel-symbols", "go-runtime", "goroutines"]);
         for probe in probes {
             let is_built = crate::HAS_PROGRAMS || probe.name == "goroutines";
             assert_eq!(probe.state == ProbeState::NotBuilt, !is_built, "{probe:?}");

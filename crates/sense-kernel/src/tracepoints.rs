@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, os::fd::AsFd as _, time::Duration};
 
 use homeostat_gosym::little_endian::u32_at;
-use libbpf_rs::{Link, MapCore as _, MapFlags};
+use libbpf_rs::{Link, Map, MapCore as _, MapFlags, ProgramMut};
 
 use crate::{
     kernel_program::{KernelProgram, refused},
@@ -71,6 +71,16 @@ impl Tracepoints {
             let _gone = map.delete(&gone.to_ne_bytes());
         }
         pids.iter().try_for_each(|pid| self.put("targets", *pid, 1))
+    }
+
+    /// A program, for who attaches it elsewhere than at the tracepoint that it names.
+    pub(crate) fn program(&self, name: &str) -> Result<ProgramMut<'_>, Refused> {
+        self.program.program(name)
+    }
+
+    /// A map besides the one that counts.
+    pub(crate) fn map(&self, name: &str) -> Result<Map<'_>, Refused> {
+        self.program.map(name)
     }
 
     /// Writes one number of a map of numbers.

@@ -60,16 +60,21 @@ struct pt_regs {
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_FP(r) ((r)->regs[29])
 #define REGISTER_LR(r) ((r)->regs[30])
+/* An instruction of the other processor. */
+#define JUMPS_IF_BELOW_OR_EQUAL(r) ((void)(r), false)
 #else
 struct pt_regs {
 	unsigned long bp;
 	unsigned long ip;
+	unsigned long flags;
 	unsigned long sp;
 } __attribute__((preserve_access_index));
 #define REGISTER_IP(r) ((r)->ip)
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_FP(r) ((r)->bp)
 #define REGISTER_LR(r) ((r)->ip)
+/* Whether a jump if below or equal is taken: the carry or the zero flag is set. */
+#define JUMPS_IF_BELOW_OR_EQUAL(r) ((r)->flags & 0x41)
 #endif
 
 struct task_struct {
