@@ -41,6 +41,14 @@ impl Process {
         self.child.id().ok_or_else(|| format!("a process has ended early:{}", self.last_words()).into())
     }
 
+    /// A failure with its last words when it runs no more.
+    pub(crate) fn running(&mut self) -> Result<(), Failed> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("a process has ended early ({status}):{}", self.last_words()).into()),
+        }
+    }
+
     /// Kills it and waits until it is gone.
     pub(crate) async fn end(mut self) -> io::Result<()> {
         self.child.kill().await

@@ -2,7 +2,8 @@
 //!
 //! `reaction`: from the first bad response of a bad release to traffic moved away and to the webhook, beside Prometheus
 //! with Alertmanager. `gateway`: CPU of one request beside nginx. `series`: the metrics store beside Prometheus and VictoriaMetrics.
-//! `explain`: how often the named cause of a change is right, beside the classical pipeline. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
+//! `profiles`: a service's profile on disk beside gzip pprof. `explain`: how often the named cause of a change is right, beside
+//! the classical pipeline. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
 //!
 //! Not here: benchmarks of single functions; those sit beside the code they measure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program speaks to a terminal")]
@@ -13,6 +14,7 @@ mod explain;
 mod figures;
 mod gateway;
 mod machine;
+mod profiles;
 mod reaction;
 mod series;
 mod webhook;
@@ -41,6 +43,8 @@ enum Command {
     Gateway(gateway::Args),
     /// Metrics: intake, memory, disk and queries beside Prometheus and VictoriaMetrics.
     Series(series::Args),
+    /// An hour of one service's profile: bytes beside gzip pprof, and the time to add it up.
+    Profiles(profiles::Args),
     /// Names of causes against a corpus of programs with faults, known programs and unknown ones apart.
     Explain(explain::Args),
     /// One shop process, started by the measurements.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Reaction(args) => reaction::run(&args),
         Command::Gateway(args) => gateway::run(&args),
         Command::Series(args) => series::run(&args),
+        Command::Profiles(args) => profiles::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Shop(args) => homeostat_shop::args::run(args, CancellationToken::new()).map_err(Into::into),
     };
