@@ -42,6 +42,8 @@ struct Inner {
     taken: Vec<i64>,
     /// What it says next; afterwards it takes everything.
     script: VecDeque<Answer>,
+    /// It answers nothing else.
+    is_away: bool,
     /// Whether the window counts though the answer is another one: the answer was lost.
     takes_all_the_same: bool,
 }
@@ -61,7 +63,8 @@ impl Server {
 impl Carrier for Server {
     fn carry(&self, window: WindowId, body: Bytes) -> Carrying {
         let mut inner = self.0.lock().unwrap();
-        let said = inner.script.pop_front();
+        let away = Answer::Later { after: None, why: "nobody answers".to_owned() };
+        let said = if inner.is_away { Some(away) } else { inner.script.pop_front() };
         let last = *inner.last.get(&window.sender).unwrap_or(&0);
         let repeated = window.number <= last;
         if !repeated && (said.is_none() || inner.takes_all_the_same) {
@@ -169,6 +172,42 @@ async fn a_full_queue_drops_the_oldest_and_counts_them() {
     assert_eq!(queue.waiting() as i64, windows - lost);
     ship_all(&queue, &server).await;
     assert_eq!(server.taken(), (lost..windows).collect::<Vec<_>>());
+}
+
+/// A service with windows of 15 s and some 10 KiB: 2.4 MiB an hour.
+const HOUR_WINDOWS: i64 = 240;
+const WINDOW_BYTES: usize = 12_000;
+/// Not half of it.
+const SHORT_BYTES: u64 = 1 << 20;
+
+/// Time is tokio's: it jumps whenever all wait for it.
+#[tokio::test(start_paused = true)]
+async fn of_an_hour_without_a_server_that_does_not_fit_the_newest_windows_are_kept_in_order() {
+    let (queue, server) = (open(&SimDisk::default(), SHORT_BYTES), Server::default());
+    server.0.lock().unwrap().is_away = true;
+    let stop = CancellationToken::new();
+    let shipping = tokio::spawn(Arc::clone(&queue).ship(Arc::new(server.clone()), stop.clone()));
+    for value in 0..HOUR_WINDOWS {
+        let _durable = queue_window(&queue, value, WINDOW_BYTES).unwrap().wait(PATIENCE).unwrap();
+        // The first one is on its way from the beginning, again and again.
+        while queue.tally().retried == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(queue.health().bytes <= SHORT_BYTES, "{}", queue.health().bytes);
+    assert_eq!(server.taken(), Vec::<i64>::new(), "nothing was taken while it was away");
+    let lost = dropped(&queue, Dropped::QueueFull) as i64;
+    // A segment, an eighth, may just have gone.
+    assert!((HOUR_WINDOWS / 2..HOUR_WINDOWS * 3 / 4).contains(&lost), "{lost}");
+    assert_eq!(queue.waiting() as i64, HOUR_WINDOWS - lost - 1, "and the one on its way, which is in memory only");
+
+    server.0.lock().unwrap().is_away = false;
+    tokio::time::timeout(Duration::from_hours(1), queue.until_empty()).await.expect("everything is shipped");
+    stop.cancel();
+    shipping.await.unwrap();
+    let kept: Vec<i64> = std::iter::once(0).chain(lost + 1..HOUR_WINDOWS).collect();
+    assert_eq!(server.taken(), kept);
+    assert_eq!(dropped(&queue, Dropped::QueueFull) as i64, lost, "nothing more was lost");
 }
 
 #[tokio::test]
