@@ -25,6 +25,8 @@ use crate::{
 
 /// The label that says whose profile it is.
 const SERVICE: &str = "service_name";
+/// The label that says it where that one does not.
+const JOB: &str = "job";
 /// Intervals that a kind is left alone at most after refusals: at fifteen seconds, eight minutes.
 const LEFT_ALONE_MAX: u32 = 32;
 /// Longest CPU measurement of an interval.
@@ -86,16 +88,21 @@ struct Puller<S> {
 }
 
 /// What stands before `/debug/pprof`: scheme and address of a target.
-fn base_of(url: &str) -> String {
+pub fn base_of(url: &str) -> String {
     let after = url.find("://").map_or(0, |at| at + 3);
     let end = url.get(after..).and_then(|rest| rest.find(['/', '?'])).map_or(url.len(), |at| after + at);
     url.get(..end).unwrap_or(url).to_owned()
 }
 
-/// A target's labels with the name of its service, which is its job unless it says its own.
+/// The name of a target's service, which is its job unless it says its own.
+pub fn service_of(target: &Labels) -> &str {
+    let own = target.value(SERVICE);
+    if own.is_empty() { target.value(JOB) } else { own }
+}
+
+/// A target's labels with the name of its service.
 fn labels_of(target: &Labels, kind: Kind) -> Labels {
-    let labels = target.with(METRIC_NAME, kind.metric());
-    if labels.value(SERVICE).is_empty() { labels.with(SERVICE, target.value("job")) } else { labels }
+    target.with(METRIC_NAME, kind.metric()).with(SERVICE, service_of(target))
 }
 
 impl<S: ProfileSink> Puller<S> {

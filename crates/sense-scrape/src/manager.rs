@@ -30,7 +30,7 @@ use crate::{
     fetch::Fetcher,
     scraper::{Scraper, SharedStatus, Status},
     sink::Sink,
-    spec::{Discovery, Job},
+    spec::{Discovery, HttpSpec, Job},
     target::{Found, Target, targets_of},
     tls::TlsError,
 };
@@ -67,6 +67,8 @@ pub struct JobView {
     pub panics: u64,
     /// How often a source of targets did.
     pub source_panics: u64,
+    /// How its targets are spoken to.
+    pub http: Arc<HttpSpec>,
 }
 
 /// The state of all jobs, shared with the API.
@@ -81,6 +83,7 @@ struct Shown {
     troubles: Vec<String>,
     panics: u64,
     source_panics: Arc<AtomicU64>,
+    http: Arc<HttpSpec>,
 }
 
 impl Targets {
@@ -102,6 +105,7 @@ impl Targets {
                     troubles: shown.troubles.clone(),
                     panics: shown.panics,
                     source_panics: shown.source_panics.load(Ordering::Relaxed),
+                    http: Arc::clone(&shown.http),
                 };
                 (name.clone(), view)
             })
@@ -152,6 +156,7 @@ impl<S: Sink + fmt::Debug> Workers for Scrapers<S> {
 #[derive(Debug)]
 struct JobTask<W> {
     job: Arc<Job>,
+    http: Arc<HttpSpec>,
     fetcher: Fetcher,
     workers: Arc<W>,
     targets: Targets,
@@ -191,11 +196,13 @@ pub async fn run_job<W: Workers>(
     stop: CancellationToken,
     retire: CancellationToken,
 ) -> Result<(), TlsError> {
-    let fetcher = Fetcher::new(Arc::new(job.http.clone()))?;
+    let http = Arc::new(job.http.clone());
+    let fetcher = Fetcher::new(Arc::clone(&http))?;
     let name = job.name.clone();
     let (running, scrapers) = (HashMap::new(), JoinSet::new());
     let source_panics = Arc::default();
-    let mut task = JobTask { job, fetcher, workers, targets, retire, running, scrapers, panics: 0, source_panics };
+    let mut task =
+        JobTask { job, http, fetcher, workers, targets, retire, running, scrapers, panics: 0, source_panics };
     task.follow(read, &stop).await;
     while let Some(ended) = task.scrapers.join_next_with_id().await {
         task.note_end(ended);
@@ -270,7 +277,8 @@ impl<W: Workers> JobTask<W> {
     /// Starts what is new and stops what is gone.
     fn settle(&mut self, found: &[watch::Receiver<Discovered>], stop: &CancellationToken) {
         let source_panics = Arc::clone(&self.source_panics);
-        let mut shown = Shown { panics: self.panics, source_panics, ..Shown::default() };
+        let http = Arc::clone(&self.http);
+        let mut shown = Shown { panics: self.panics, source_panics, http, ..Shown::default() };
         let mut wanted = HashMap::new();
         for source in found {
             let source = source.borrow();
