@@ -16,17 +16,20 @@ use crate::{
 
 /// Explains an incident. `at` is when.
 pub fn explain(evidence: &CauseEvidence, at: Timestamp) -> Explanation {
-    let suspects = suspects(evidence);
-    let mut judged: Vec<(f64, &Suspect)> =
-        suspects.iter().map(|suspect| (share(suspect, &suspects), suspect)).collect();
+    let hypotheses = named(&suspects(evidence));
+    Explanation { at, missing: missing(evidence, hypotheses.is_empty()), hypotheses, ..Explanation::default() }
+}
+
+/// Those that are worth being told, the likeliest first.
+pub(crate) fn named(suspects: &[Suspect]) -> Vec<Hypothesis> {
+    let mut judged: Vec<(f64, &Suspect)> = suspects.iter().map(|suspect| (share(suspect, suspects), suspect)).collect();
     judged.sort_by(|(share, a), (other, b)| {
         let by_share = other.partial_cmp(share).unwrap_or(Ordering::Equal);
         by_share.then_with(|| (a.kind, &a.subject).cmp(&(b.kind, &b.subject)))
     });
     let told = judged.first().is_some_and(|(share, _)| FIRST_MIN <= *share);
     let worth = judged.into_iter().take_while(|(share, _)| told && NAMED_MIN <= *share).take(HYPOTHESES_MAX);
-    let hypotheses: Vec<_> = worth.map(|(share, suspect)| hypothesis(suspect, share)).collect();
-    Explanation { at, missing: missing(evidence, hypotheses.is_empty()), hypotheses, ..Explanation::default() }
+    worth.map(|(share, suspect)| hypothesis(suspect, share)).collect()
 }
 
 /// Its odds among all that it competes with, and "something else", whose odds are one.

@@ -53,7 +53,7 @@ weights! {
     CHANGE_BROUGHT_THE_PATTERN = POSITIVE, "the profiles of its version hold a known pattern that the other side lacks";
 
     // Patterns of profiles.
-    PATTERN_SURE = STRONG, "its score is nine in ten or more; whatever its score, the first name is right about nine times in ten for programs left out (docs/explain.md)";
+    PATTERN_SURE = STRONG, "its score is nine in ten or more; of faults named as `up` sees them, nine in ten are right for programs left out (docs/explain.md), and that a program is at fault at all is the prior's part";
     PATTERN_LIKELY = CLEAR, "the finder's score is well above one half, where it just speaks";
     PATTERN_WEAK = 0.0, "the finder has seen it, and would not bet on it";
     PATTERN_FEW_SAMPLES = -CLEAR, "there are too few samples on a side: differences of that size come by chance";
@@ -104,6 +104,8 @@ pub const LOAD_RATIO: f64 = 1.5;
 pub const SIGNAL_RATIO: f64 = 3.0;
 /// Processor time has risen when it is this many times as large.
 pub const CPU_RATIO: f64 = 1.3;
+/// Others work more only when it is a fifth of a processor at least, in milliseconds a second: we work more ourselves while there is an incident.
+pub const OTHERS_BUSY_MS_PER_S: f64 = 200.0;
 /// Waiting for a processor that is shorter harms nobody, in milliseconds.
 pub const RUN_QUEUE_HARMFUL_MS: f64 = 5.0;
 /// Lost segments below this share are weather, per thousand.

@@ -7,7 +7,8 @@ use crate::{
     evidence::{CauseEvidence, Signal},
     weights::{
         CPU_RATIO, NEIGHBOUR_ONE_VERSION, NEIGHBOUR_OTHERS_BUSY, NEIGHBOUR_OWN_BUSY, NEIGHBOUR_QUEUES,
-        NETWORK_RETRANSMITS, PRIOR_NEIGHBOUR, RETRANSMITS_HARMFUL, RUN_QUEUE_HARMFUL_MS, SIGNAL_RATIO,
+        NETWORK_RETRANSMITS, OTHERS_BUSY_MS_PER_S, PRIOR_NEIGHBOUR, RETRANSMITS_HARMFUL, RUN_QUEUE_HARMFUL_MS,
+        SIGNAL_RATIO,
     },
 };
 
@@ -24,12 +25,23 @@ fn neighbour(evidence: &CauseEvidence) -> Option<Suspect> {
     "Other programs on the machine take its processors".clone_into(&mut suspect.title);
     "see who runs on the machine (`homeostat profile cpu` without a target), and move one of the two"
         .clone_into(&mut suspect.next_check);
-    suspect.because(&NEIGHBOUR_QUEUES, format!("threads wait {bad:.1} ms for a processor (p99), {good:.1} before"));
-    if let Some((was, is)) = signal(evidence, Signal::OthersCpuMsPerS).filter(|(was, is)| CPU_RATIO * was <= *is) {
-        suspect.because(&NEIGHBOUR_OTHERS_BUSY, format!("other programs work {is:.0} ms a second, {was:.0} before"));
+    suspect.because(
+        &NEIGHBOUR_QUEUES,
+        format!("threads wait {bad:.1} ms for a processor (p99), {good:.1} on the good side"),
+    );
+    if let Some((was, is)) = signal(evidence, Signal::OthersCpuMsPerS)
+        .filter(|(was, is)| CPU_RATIO * was <= *is && OTHERS_BUSY_MS_PER_S <= is - was)
+    {
+        suspect.because(
+            &NEIGHBOUR_OTHERS_BUSY,
+            format!("other programs work {is:.0} ms a second, {was:.0} on the good side"),
+        );
     }
     if let Some((true, was, is)) = cpu_grew(evidence) {
-        suspect.because(&NEIGHBOUR_OWN_BUSY, format!("the program itself works {is:.0} ms a second, {was:.0} before"));
+        suspect.because(
+            &NEIGHBOUR_OWN_BUSY,
+            format!("the program itself works {is:.0} ms a second, {was:.0} on the good side"),
+        );
     }
     if alike(evidence) == Some(false) {
         suspect.because(&NEIGHBOUR_ONE_VERSION, "one version or route alone is worse".to_owned());
@@ -45,6 +57,9 @@ fn network(evidence: &CauseEvidence) -> Option<Suspect> {
     let mut suspect = Suspect::new(CauseKind::Network, "", &PRIOR_NEIGHBOUR);
     "The network loses segments".clone_into(&mut suspect.title);
     "compare retransmissions by peer: one peer is a link, all are this machine".clone_into(&mut suspect.next_check);
-    suspect.because(&NETWORK_RETRANSMITS, format!("{bad:.1} of a thousand segments are sent again, {good:.1} before"));
+    suspect.because(
+        &NETWORK_RETRANSMITS,
+        format!("{bad:.1} of a thousand segments are sent again, {good:.1} on the good side"),
+    );
     Some(suspect)
 }

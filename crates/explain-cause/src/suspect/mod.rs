@@ -37,6 +37,10 @@ impl Suspect {
         self.reasons.iter().map(|reason| reason.weight.log_odds).sum()
     }
 
+    fn has_a_reason(&self) -> bool {
+        self.reasons.iter().any(|reason| 0.0 < reason.weight.log_odds)
+    }
+
     fn new(kind: CauseKind, subject: &str, prior: &'static Weight) -> Self {
         let reasons = vec![Reason { weight: prior, text: String::new() }];
         Self { kind, subject: subject.to_owned(), title: String::new(), reasons, next_check: String::new() }
@@ -50,7 +54,7 @@ impl Suspect {
 /// Everybody who has at least one reason for it.
 pub(crate) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
     let mut all = looked_at(evidence);
-    all.retain(|suspect| suspect.reasons.iter().any(|reason| 0.0 < reason.weight.log_odds));
+    all.retain(Suspect::has_a_reason);
     all
 }
 
@@ -103,25 +107,54 @@ fn percent(share: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{fs, path::Path};
+
+    use serde_json::Value;
 
     use super::*;
-    use crate::weights;
+    use crate::{rank::named, weights};
 
-    /// A weight that no scenario meets could have any sign.
+    /// Files of incidents with a known cause: their evidence, and what is expected of it.
+    fn scenarios() -> Vec<(CauseEvidence, Value)> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let read = |entry: Result<fs::DirEntry, std::io::Error>| {
+            let mut file: Value = serde_json::from_str(&fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+            (serde_json::from_value(file["evidence"].take()).unwrap(), file["expect"].take())
+        };
+        fs::read_dir(dir).unwrap().map(read).collect()
+    }
+
+    /// Whether what is named is what the file expects.
+    fn as_expected(suspects: &[Suspect], expected: &Value) -> bool {
+        let hypotheses = named(suspects);
+        let names: Vec<_> = hypotheses.iter().map(|one| (one.kind, one.subject.clone())).collect();
+        let first = hypotheses.first().map_or(0, |one| u64::from(one.confidence_percent));
+        let within = |least: &Value, most: &Value| {
+            hypotheses.is_empty() || (least.as_u64().unwrap_or(0)..=most.as_u64().unwrap_or(100)).contains(&first)
+        };
+        serde_json::to_value(names).unwrap() == expected["hypotheses"]
+            && within(&expected["at_least_percent"], &expected["at_most_percent"])
+    }
+
+    /// A weight that could as well have the opposite sign decides nothing.
     #[test]
     fn every_weight_decides_in_a_scenario() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-        let mut met = BTreeSet::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-            let mut scenario: serde_json::Value = serde_json::from_str(&text).unwrap();
-            let evidence: CauseEvidence = serde_json::from_value(scenario["evidence"].take()).unwrap();
-            met.extend(
-                looked_at(&evidence).iter().flat_map(|suspect| &suspect.reasons).map(|reason| reason.weight.name),
-            );
-        }
-        let unmet: Vec<_> = weights::ALL.iter().map(|weight| weight.name).filter(|name| !met.contains(name)).collect();
-        assert_eq!(unmet, [""; 0]);
+        let scenarios = scenarios();
+        let decides = |weight: &Weight| {
+            let opposite: &'static Weight =
+                Box::leak(Box::new(Weight { name: weight.name, log_odds: -weight.log_odds, why: weight.why }));
+            scenarios.iter().any(|(evidence, expected)| {
+                let mut all = looked_at(evidence);
+                let reasons = all.iter_mut().flat_map(|suspect| &mut suspect.reasons);
+                reasons.filter(|reason| reason.weight == weight).for_each(|reason| reason.weight = opposite);
+                all.retain(Suspect::has_a_reason);
+                !as_expected(&all, expected)
+            })
+        };
+        assert!(scenarios.iter().all(|(evidence, expected)| as_expected(&suspects(evidence), expected)));
+        // What weighs nothing has no opposite; it is there to be told.
+        let weighing = weights::ALL.iter().filter(|weight| weight.log_odds != 0.0);
+        let idle: Vec<_> = weighing.filter(|weight| !decides(weight)).map(|weight| weight.name).collect();
+        assert_eq!(idle, [""; 0]);
     }
 }
