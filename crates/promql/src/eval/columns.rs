@@ -85,24 +85,27 @@ pub(super) trait Visitor {
     fn end(&mut self) -> Result<(), EvalError>;
 }
 
-/// Lets one worker at a time look at a large window. What smaller windows hold is not part of the budget, so that a query
-/// keeps within it or not whoever helps.
+/// Bytes of a sample in the columns, with its start.
+pub(super) const SAMPLE_BYTES_MAX: u64 = 24;
+
+/// Lets one worker at a time look at a large window. What smaller windows hold is not part of the budget, so that no query
+/// fails because others helped.
 #[derive(Debug)]
 pub(super) struct Gate<'g> {
     turn: &'g Mutex<()>,
-    /// Samples from which on a window is large.
-    large: u64,
+    window_samples_max: u64,
     taken: Option<MutexGuard<'g, ()>>,
 }
 
 impl<'g> Gate<'g> {
-    pub(super) fn new(turn: &'g Mutex<()>, large: u64) -> Self {
-        Self { turn, large, taken: None }
+    /// A window of more samples is large.
+    pub(super) fn new(turn: &'g Mutex<()>, window_samples_max: u64) -> Self {
+        Self { turn, window_samples_max, taken: None }
     }
 
     /// Returns true for a window that is large; waits until no other is.
     fn passes(&mut self, samples: u64) -> bool {
-        if samples <= self.large && self.taken.is_none() {
+        if samples <= self.window_samples_max && self.taken.is_none() {
             return false;
         }
         self.taken.get_or_insert_with(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
@@ -324,7 +327,7 @@ impl<'g> Columns<'g> {
         if self.gate.as_mut().is_some_and(|gate| !gate.passes(samples)) {
             return Ok(());
         }
-        self.held.set(samples, samples * 16 + starts as u64 * 8)
+        self.held.set(samples, samples * (SAMPLE_BYTES_MAX - 8) + starts as u64 * 8)
     }
 
     /// Drops samples at or before an instant, once they are more than half of all: each is moved at most once then.

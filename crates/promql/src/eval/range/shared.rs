@@ -7,9 +7,9 @@
 //! The query's own thread hands on what is next; while that is not ready it works as the others do. So sums are the same
 //! to the last bit whoever helped.
 //!
-//! Nor does the budget depend on it: what workers hold beside the query is not part of it, and is bounded by itself.
+//! Nor does help ever take from the budget: what workers hold beside the query is not part of it, and is bounded by itself.
 //! Answers in the line take [`LINE_BYTES_MAX`] and what is under way; windows a quarter of what a query may hold, and a
-//! larger one waits for its turn and is counted then.
+//! larger one waits for its turn and is counted then, beside no more answers than there would be without help.
 //!
 //! Invariants: a part is in the line from when its series are taken until its answers are taken out; whatever happens to
 //! whoever works on it, something is put there.
@@ -34,7 +34,7 @@ use crate::{
     ast::MatrixSelector,
     eval::{
         budget::Budget,
-        columns::{Columns, Gate, Visitor, Windows},
+        columns::{Columns, Gate, SAMPLE_BYTES_MAX, Visitor, Windows},
         error::{EvalError, execution},
         evaluator::{Evaluator, IsCancelled},
         limits::Options,
@@ -326,9 +326,10 @@ impl<'w> Work<'w> {
 
     /// The columns of a worker beside others.
     fn columns(&self) -> Columns<'_> {
-        // Windows of all workers together: a quarter of what the query may hold.
-        let large = self.ev.options.limits.samples_max / (4 * self.width as u64);
-        let gate = Gate::new(&self.turn, large);
+        // Windows of all workers together: a quarter of what the query may hold, in samples and in bytes.
+        let limits = &self.ev.options.limits;
+        let held_max = limits.samples_max.min(limits.memory_bytes_max / SAMPLE_BYTES_MAX);
+        let gate = Gate::new(&self.turn, held_max / (4 * self.width as u64));
         Columns::within(self.ev.budget, self.ev.options.start_timestamps, Some(gate))
     }
 
