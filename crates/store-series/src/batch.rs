@@ -170,12 +170,14 @@ impl Batch {
         Ok(self.begin(labels))
     }
 
-    /// Bytes of its record in the log, estimated from above: labels as they are packed here, 20 for the columns of a float, 8
-    /// for a start that differs from the one before, and histograms as large as they are in memory.
+    /// Bytes of its record in the log, estimated from above: texts as they are packed here, 20 for the columns of a float, 8
+    /// for a start that differs from the one before, histograms as large as they are in memory, 28 for reference, time, number and
+    /// length of an exemplar, and 12 for the reference and length of a series' labels or of metadata.
     pub(crate) fn log_bytes(&self) -> usize {
         let starts = self.float_starts.len() + self.histogram_starts.len();
         let histograms: usize = self.histograms.iter().map(|(_, value)| histogram_bytes(value)).sum();
-        self.text.len() + 20 * self.samples_len() + 8 * starts + histograms
+        let described = self.series.len() + self.metadata.len();
+        self.text.len() + 20 * self.samples_len() + 8 * starts + histograms + 28 * self.exemplars.len() + 12 * described
     }
 
     /// Begins a series whose labels are at hand.

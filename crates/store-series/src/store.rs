@@ -426,3 +426,33 @@ fn log_options(options: &StoreOptions) -> WalOptions {
         ..WalOptions::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use homeostat_model::MetricKind;
+
+    use super::*;
+
+    #[test]
+    fn room_is_asked_for_exemplars_and_metadata_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = SeriesStore::open(dir.path(), StoreOptions::default()).unwrap();
+        let mut batch = Batch::default();
+        for series in 0..50_i64 {
+            let name = format!("s{series}");
+            batch.series([("__name__", name.as_str())]).unwrap();
+            for at in 0..100 {
+                let trace = ["1", "2", "3"][at as usize % 3];
+                let t_ms = 1_700_000_000_000 + 997_331 * at + series;
+                batch.exemplar([("t", trace)], t_ms, 0.1 * at as f64).unwrap();
+            }
+            batch.metadata(&name, MetricKind::Counter, "", "");
+        }
+        let said = batch.log_bytes() as u64;
+        let report = store.append(&mut batch).unwrap();
+        assert_eq!(report.accepted.exemplars, 5000, "{report:?}");
+        let taken = store.shared.log_since_flush.load(Ordering::Relaxed);
+        assert!(0 < taken && taken <= said && said < 3 * taken, "{taken} bytes, {said} said");
+        store.close(Duration::from_mins(1)).unwrap();
+    }
+}

@@ -38,7 +38,8 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     lists: Vec<Vec<Since>>,
-    len: usize,
+    /// Changes that the lists have room for.
+    room: usize,
 }
 
 impl Changes {
@@ -51,8 +52,13 @@ impl Changes {
             self.lists.resize_with(at + 1, Vec::new);
         }
         if let Some(list) = self.lists.get_mut(at) {
+            let room = list.capacity();
+            if room == 0 {
+                // Most counters keep their start; a list would begin with room for four.
+                list.reserve_exact(changes.len());
+            }
             list.extend_from_slice(changes);
-            self.len += changes.len();
+            self.room += list.capacity() - room;
         }
     }
 
@@ -61,9 +67,9 @@ impl Changes {
         self.lists.get(at as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Bytes that they take.
+    /// Bytes that they take: a list for each place, and the room of the lists.
     pub(super) fn bytes(&self) -> usize {
-        self.len * size_of::<Since>()
+        self.lists.len() * size_of::<Vec<Since>>() + self.room * size_of::<Since>()
     }
 
     /// Returns true when one of them says since when.
@@ -123,7 +129,7 @@ impl Head {
                 self.active.starts.lists.push(changes.get_mut(at).map(std::mem::take).unwrap_or_default());
             }
         }
-        self.active.starts.len = self.active.starts.lists.iter().map(Vec::len).sum();
+        self.active.starts.room = self.active.starts.lists.iter().map(Vec::capacity).sum();
     }
 }
 
