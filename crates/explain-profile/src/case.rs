@@ -45,7 +45,7 @@ pub struct Case {
 pub enum BadLibrary {
     /// It is larger than what is read.
     #[error(
-        "the library has {bytes} bytes, {LIBRARY_BYTES_MAX} at most are read; export the cases that matter and import them anew"
+        "the library has {bytes} bytes or more, {LIBRARY_BYTES_MAX} at most are read; export the cases that matter and import them anew"
     )]
     TooLarge {
         /// How large.

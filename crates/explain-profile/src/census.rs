@@ -46,6 +46,8 @@ const OTHER: &str = "other";
 /// A census: counts of one moment, on average.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Census {
+    /// Threads were counted, not goroutines.
+    pub(crate) of_threads: bool,
     /// By reason.
     pub(crate) reasons: BTreeMap<String, f64>,
     /// By reason and the application's function that waits.
@@ -65,6 +67,7 @@ impl Census {
 
     fn add(&mut self, profile: &Profile, snapshots: f64) {
         let column = profile.samples_column();
+        self.of_threads |= profile.column("threads") == Some(column);
         for row in profile.rows() {
             let count = row.values.get(column).copied().unwrap_or(0).max(0) as f64 / snapshots;
             let (mut reason, mut function) = (None, None);
@@ -103,6 +106,8 @@ fn why(name: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use homeostat_model::profile::ValueType;
+
     use super::*;
     use crate::testing::profile;
 
@@ -125,5 +130,12 @@ mod tests {
         assert_eq!(found, [("lock", 6.0), ("network", 3.0), ("other", 1.0), ("select", 1.0), ("wait_group", 1.0)]);
         assert!((census.places[&("lock".to_owned(), "main.get".to_owned())] - 4.0).abs() < 1e-12);
         assert!((census.total() - 12.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn threads_are_told_apart_from_goroutines() {
+        let threads = profile("nobody 1").with_types(vec![ValueType::new("threads", "count")]);
+        assert!(Census::of([&threads], 1.0).unwrap().of_threads);
+        assert!(!Census::of([&profile("main.wait 1")], 1.0).unwrap().of_threads);
     }
 }

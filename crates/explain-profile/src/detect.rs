@@ -78,16 +78,18 @@ pub struct Finding {
     pub strength: f64,
     /// What was looked at, with the numbers of both sides.
     pub evidence: Vec<String>,
+    /// What the rule looks at was not measured: that it saw nothing says nothing.
+    pub blind: bool,
 }
 
 impl Detector {
     /// Looks at a change.
     pub(crate) fn look(&self, both: &Comparison) -> Finding {
-        let mut look = Look { both, limits: self.limits, evidence: Vec::new() };
+        let mut look = Look { both, limits: self.limits, evidence: Vec::new(), blind: false };
         let strength = (self.look)(&mut look);
         // Nothing times less than nothing is a zero with a sign.
         let strength = if strength.is_finite() { strength.clamp(0.0, STRENGTH_MAX) + 0.0 } else { 0.0 };
-        Finding { pattern: self.pattern, strength, evidence: look.evidence }
+        Finding { pattern: self.pattern, strength, evidence: look.evidence, blind: look.blind }
     }
 }
 
@@ -99,9 +101,16 @@ pub(crate) struct Look<'a> {
     both: &'a Comparison,
     limits: &'static [Threshold],
     evidence: Vec<String>,
+    blind: bool,
 }
 
 impl Look<'_> {
+    /// The strength of a rule whose very subject was not measured.
+    fn nothing_to_look_at(&mut self) -> f64 {
+        self.blind = true;
+        0.0
+    }
+
     /// A limit of this detector. A name that is not in its table is a mistake that the tests of the tables find.
     fn limit(&self, name: &str) -> f64 {
         let limit = self.limits.iter().find(|limit| limit.name == name);

@@ -182,7 +182,7 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
     }
     let contradicted = |pattern: &str| {
         let seen = signs.findings.iter().find(|finding| finding.pattern == pattern);
-        signs.whole && seen.is_some_and(|finding| finding.strength < SEEN_MIN.value)
+        signs.whole && seen.is_some_and(|finding| !finding.blind && finding.strength < SEEN_MIN.value)
     };
     let sound = |pattern: &str| pattern != NO_FAULT && enough && !contradicted(pattern);
     if let Some((pattern, sure)) = by_cases.filter(|(pattern, _)| sound(pattern)) {
@@ -295,4 +295,41 @@ fn missing(both: &Comparison) -> Vec<String> {
         missing.push(NO_LATENCIES.to_owned());
     }
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Case, Evidence, testing::profile};
+
+    /// Ten windows of a side, with goroutines and these numbers besides.
+    fn side(own: u32, numbers: &[(&str, f64)]) -> Observed {
+        let lines =
+            |window| format!("main.serve;main.look {}@{window}\nmain.serve;main.find {own}@{window}", 900 - own);
+        let windows: Vec<_> = (0..10).map(|window| profile(&lines(window))).collect();
+        let always = [("seconds", 50.0), ("requests_per_second", 800.0), ("cpu_seconds", 40.0)];
+        let numbers = always.iter().chain(numbers);
+        let evidence: Evidence = numbers.map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let census = profile("main.serve;runtime.selectgo;runtime.gopark 8");
+        Observed::new(&windows, evidence).with_census([&census], 1.0)
+    }
+
+    fn named_with(numbers: &[(&str, f64)]) -> Vec<String> {
+        let signs = Signs::of_sides(&side(90, numbers), &side(320, numbers)).of_an_incident();
+        let case = Case {
+            id: "mine".to_owned(),
+            pattern: "runqueue_neighbour".to_owned(),
+            program: "shop".to_owned(),
+            note: String::new(),
+            vector: signs.vector.clone(),
+            paths: signs.paths.clone(),
+        };
+        explain(&signs, &Library { cases: vec![case] }).patterns.into_iter().map(|named| named.pattern).collect()
+    }
+
+    #[test]
+    fn a_case_is_contradicted_by_a_detector_that_had_something_to_look_at() {
+        assert_eq!(named_with(&[]), ["runqueue_neighbour"], "nobody measured waits");
+        assert_eq!(named_with(&[("runqueue_wait_ms_per_s", 3.0)]), [""; 0], "nobody waits");
+    }
 }

@@ -22,9 +22,10 @@ pub(super) const DETECTOR: Detector = Detector {
 
 fn look(look: &mut Look<'_>) -> f64 {
     let (goroutines, threads) = (look.both.metric("goroutines"), look.both.metric("threads"));
-    let of_threads = goroutines.is_none() && threads.is_some();
-    let census = || look.both.census().map(|(base, now)| (base.total(), now.total()));
-    let Some((base, now)) = goroutines.or(threads).or_else(census) else { return 0.0 };
+    let census = look.both.census();
+    let of_threads = goroutines.is_none() && (threads.is_some() || census.is_some_and(|(_, now)| now.of_threads));
+    let counted = || census.map(|(base, now)| (base.total(), now.total()));
+    let Some((base, now)) = goroutines.or(threads).or_else(counted) else { return 0.0 };
     // Load brings goroutines of its own.
     let load = look.both.ratio("requests_per_second").unwrap_or(1.0).max(1.0);
     if base < now {

@@ -24,7 +24,7 @@ fn look(look: &mut Look<'_>) -> f64 {
     let (Some((wait_base, wait_now)), Some((run_base, run_now))) =
         (look.both.metric("runqueue_wait_ms_per_s"), look.both.metric("cpu_seconds_per_second"))
     else {
-        return 0.0;
+        return look.nothing_to_look_at();
     };
     // Waiting for each unit of running: a program that does more waits more.
     let relative = |wait: f64, run: f64| wait / (1000.0 * run + 20.0);
