@@ -55,13 +55,19 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
+impl Args {
+    /// A quick run leaves sealed programs out.
+    fn wants(&self, program: &corpus::Program) -> bool {
+        !self.quick || program.role != Role::Sealed
+    }
+}
+
 /// Runs the evaluation.
 pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     if let Some(dir) = &args.unseen {
         return unseen(args, dir);
     }
-    let wanted = |program: &corpus::Program| !args.quick || program.role != Role::Sealed;
-    let episodes = corpus::read(&args.corpus, Shown::Everything, wanted)?;
+    let episodes = corpus::read(&args.corpus, Shown::Everything, |program| args.wants(program))?;
     let of = |role: Role| -> Vec<&Episode> { episodes.iter().filter(|episode| episode.role == role).collect() };
     let (development, validation, sealed) = (of(Role::Development), of(Role::Validation), of(Role::Sealed));
     if let Some(file) = &args.write_cases {
@@ -114,8 +120,7 @@ fn headline(report: &mut Value) {
 
 /// The same questions with as little as `homeostat up` knows of an incident; cases are known with all that was measured.
 fn as_in_up(args: &Args, report: &mut Value, development: &[&Episode], seen: &[&Episode]) -> Result<(), Failed> {
-    let wanted = |program: &corpus::Program| !args.quick || program.role != Role::Sealed;
-    let asked = corpus::read(&args.corpus, Shown::AsInUp, wanted)?;
+    let asked = corpus::read(&args.corpus, Shown::AsInUp, |program| args.wants(program))?;
     let of = |roles: &[Role]| -> Vec<&Episode> { asked.iter().filter(|e| roles.contains(&e.role)).collect() };
     let splits = [
         ("recurrence", ask(&of(&[Role::Development, Role::Validation]), seen, Hidden::Itself, Method::Both)),

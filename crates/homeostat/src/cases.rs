@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use homeostat_explain_profile::{LIBRARY_BYTES_MAX, Library};
+use homeostat_explain_profile::{BadLibrary, LIBRARY_BYTES_MAX, Library};
 
 /// Name of the user's own library in the data directory.
 const OWN: &str = "cases.jsonl";
@@ -45,10 +45,14 @@ struct Unreadable {
 fn read(file: &Path) -> Result<Library, Unreadable> {
     let failed =
         |why: &dyn std::fmt::Display, not_there| Unreadable { why: format!("{}: {why}", file.display()), not_there };
-    let mut text = String::new();
-    // One byte more than is read tells that it is too large, whatever else it holds.
-    let opened = File::open(file).and_then(|file| file.take(LIBRARY_BYTES_MAX as u64 + 1).read_to_string(&mut text));
+    let mut bytes = Vec::new();
+    // One byte more than may be there tells that it is too large, wherever in a character that one is.
+    let opened = File::open(file).and_then(|file| file.take(LIBRARY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
     opened.map_err(|error| failed(&error, error.kind() == ErrorKind::NotFound))?;
+    if LIBRARY_BYTES_MAX < bytes.len() {
+        return Err(failed(&BadLibrary::TooLarge { bytes: bytes.len() }, false));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| failed(&error, false))?;
     Library::read(&text).map_err(|error| failed(&error, false))
 }
 
