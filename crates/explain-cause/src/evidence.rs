@@ -108,6 +108,9 @@ pub struct Pattern {
     /// How a person confirms it.
     #[serde(default)]
     pub confirm: String,
+    /// It was recognised by who waits, or by counts: how many samples of CPU time there are says nothing about it.
+    #[serde(default)]
+    pub without_samples: bool,
 }
 
 /// What kernel or runtime measure.

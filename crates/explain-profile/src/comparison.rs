@@ -69,6 +69,16 @@ impl Comparison {
         Self { base, now, kept }
     }
 
+    /// The same with nothing but census and numbers.
+    pub(crate) fn without_samples(&self) -> Self {
+        let side = |View { census, evidence, .. }: &View| View {
+            cpu: Counted::default(),
+            census: census.clone(),
+            evidence: evidence.clone(),
+        };
+        Self::of(side(&self.base), side(&self.now))
+    }
+
     /// A key of `counted` on both sides.
     pub(crate) fn share(&self, key: &str) -> Share {
         let side = |counted: &Counted| -> Vec<(f64, f64)> {

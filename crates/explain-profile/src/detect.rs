@@ -80,16 +80,24 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// What the rule looks at was not measured: that it saw nothing says nothing.
     pub blind: bool,
+    /// Census and numbers alone are enough for it to speak, however few samples of CPU time there are.
+    pub without_samples: bool,
 }
 
 impl Detector {
-    /// Looks at a change.
-    pub(crate) fn look(&self, both: &Comparison) -> Finding {
+    /// Looks at a change, and at what of it can be seen `beside` samples of CPU time.
+    pub(crate) fn look(&self, both: &Comparison, beside: &Comparison) -> Finding {
+        let (strength, Look { evidence, blind, .. }) = self.strength(both);
+        let without_samples = 1.0 <= strength && 1.0 <= self.strength(beside).0;
+        Finding { pattern: self.pattern, strength, evidence, blind, without_samples }
+    }
+
+    fn strength<'a>(&self, both: &'a Comparison) -> (f64, Look<'a>) {
         let mut look = Look { both, limits: self.limits, evidence: Vec::new(), blind: false };
         let strength = (self.look)(&mut look);
         // Nothing times less than nothing is a zero with a sign.
         let strength = if strength.is_finite() { strength.clamp(0.0, STRENGTH_MAX) + 0.0 } else { 0.0 };
-        Finding { pattern: self.pattern, strength, evidence: look.evidence, blind: look.blind }
+        (strength, look)
     }
 }
 
@@ -272,7 +280,8 @@ mod tests {
     #[test]
     fn nothing_measured_is_nothing_seen() {
         for detector in DETECTORS {
-            let seen = detector.look(&Comparison::of(View::default(), View::default()));
+            let nothing = Comparison::of(View::default(), View::default());
+            let seen = detector.look(&nothing, &nothing);
             assert!(seen.strength < 1.0, "{seen:?}");
         }
     }

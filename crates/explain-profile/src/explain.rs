@@ -55,6 +55,8 @@ pub struct Named {
     pub evidence: Vec<String>,
     /// How to make sure.
     pub next: String,
+    /// See [`Finding::without_samples`].
+    pub without_samples: bool,
 }
 
 /// What is said about a change.
@@ -72,6 +74,17 @@ pub struct Explanation {
     pub missing: Vec<String>,
     /// What the library says, whether it was alike enough or not.
     pub cases: Retrieved,
+}
+
+impl Explanation {
+    /// Whether both sides have samples enough to be compared; a census may name a pattern without them.
+    pub fn has_enough_samples(&self) -> bool {
+        enough(self.samples)
+    }
+}
+
+fn enough([base, now]: [f64; 2]) -> bool {
+    SAMPLES_MIN.value <= base.min(now)
 }
 
 /// What was computed about a change, before any library is asked. Evaluation keeps it, for libraries differ by split.
@@ -113,8 +126,9 @@ impl Signs {
     }
 
     fn of(both: &Comparison, paths: Vec<Path>) -> Self {
+        let beside = both.without_samples();
         Self {
-            findings: DETECTORS.iter().map(|detector| detector.look(both)).collect(),
+            findings: DETECTORS.iter().map(|detector| detector.look(both, &beside)).collect(),
             vector: vector(both),
             paths,
             harm: harm(both),
@@ -143,7 +157,7 @@ pub fn explain_with(signs: &Signs, index: &Index<'_>) -> Explanation {
 }
 
 fn outcome(signs: &Signs, patterns: &mut Vec<Named>) -> Outcome {
-    let enough = SAMPLES_MIN.value <= signs.samples[0].min(signs.samples[1]);
+    let enough = enough(signs.samples);
     let strongest = signs.findings.iter().map(|finding| finding.strength).fold(0.0, f64::max);
     let harmless = signs.harm.is_some_and(|harm| harm < 1.0) && strongest < SPEAK_WITHOUT_HARM.value;
     if harmless {
@@ -164,7 +178,7 @@ fn outcome(signs: &Signs, patterns: &mut Vec<Named>) -> Outcome {
 /// Everything that speaks, the surest first.
 fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
     let by_cases = cases.named();
-    let enough = SAMPLES_MIN.value <= signs.samples[0].min(signs.samples[1]);
+    let enough = enough(signs.samples);
     let mut named: Vec<Named> = Vec::new();
     for (finding, detector) in signs.findings.iter().zip(DETECTORS) {
         if finding.strength < 1.0 {
@@ -178,6 +192,7 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
             meaning: detector.meaning.to_owned(),
             evidence: finding.evidence.clone(),
             next: detector.confirm.to_owned(),
+            without_samples: finding.without_samples,
         });
     }
     let contradicted = |pattern: &str| {
@@ -208,6 +223,7 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
                     || "compare with the cases that it resembles: `homeostat case show ID`".to_owned(),
                     |d| d.confirm.to_owned(),
                 ),
+                without_samples: false,
             });
         }
     }

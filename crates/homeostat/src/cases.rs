@@ -52,7 +52,7 @@ fn read(file: &Path) -> Result<Library, Unreadable> {
     if LIBRARY_BYTES_MAX < bytes.len() {
         return Err(failed(&BadLibrary::TooLarge { bytes: bytes.len() }, false));
     }
-    let text = String::from_utf8(bytes).map_err(|error| failed(&error, false))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(&format_args!("it is not UTF-8: {error}"), false))?;
     Library::read(&text).map_err(|error| failed(&error, false))
 }
 

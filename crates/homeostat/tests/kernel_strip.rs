@@ -90,10 +90,14 @@ async fn an_incident_holds_what_the_kernel_saw_of_both_sides() {
     };
     assert_eq!(value("homeostat_kernel_processes"), "1", "both versions are served by this process");
     assert!(0.0 < value("homeostat_kernel_overhead_ratio").parse::<f64>().unwrap());
-    let works = examine().into_iter().any(|probe| probe.name == "run-queue" && probe.state == ProbeState::Ok);
-    assert_eq!(value("homeostat_kernel_programs"), if works { "1" } else { "0" });
+    let probes = examine();
+    let works = |name: &str| probes.iter().any(|probe| probe.name == name && probe.state == ProbeState::Ok);
+    assert_eq!(value("homeostat_kernel_programs"), if works("run-queue") || works("tcp") { "1" } else { "0" });
     let counted = strips.iter().flat_map(|strip| &strip.seconds).filter_map(|second| second.counted);
-    assert_eq!(counted.clone().any(|counted| 0 < counted.waits && 0 < counted.accepted), works, "{strips:?}");
+    let waited = counted.clone().filter_map(|counted| counted.waits).any(|waits| 0 < waits.waits);
+    assert_eq!(waited, works("run-queue"), "{strips:?}");
+    let accepted = counted.clone().filter_map(|counted| counted.connections).any(|tcp| 0 < tcp.accepted);
+    assert_eq!(accepted, works("tcp"), "{strips:?}");
     load.stop().await;
     let report = running.stop().await;
     assert!(report.journal_synced, "{report}");

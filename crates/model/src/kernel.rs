@@ -52,13 +52,29 @@ pub struct KernelSecond {
     pub counted: Option<KernelCounted>,
 }
 
-/// What programs in the kernel counted.
+/// What programs in the kernel counted; what they did not tell is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KernelCounted {
+    /// Waits for a processor.
+    #[serde(flatten)]
+    pub waits: Option<KernelWaits>,
+    /// TCP connections.
+    #[serde(flatten)]
+    pub connections: Option<KernelConnections>,
+}
+
+/// Waits for a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelWaits {
     /// How often a thread waited for a processor.
     pub waits: u64,
     /// 99th percentile of these waits, in microseconds.
     pub wait_us_p99: u64,
+}
+
+/// TCP connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelConnections {
     /// Connections begun.
     pub begun: u64,
     /// Connections accepted.

@@ -24,7 +24,8 @@ pub(super) fn suspects(evidence: &CauseEvidence) -> Vec<Suspect> {
         let lines = if pattern.lines.is_empty() { String::new() } else { format!(": {}", pattern.lines.join("; ")) };
         suspect.because(weight, format!("recognised with confidence {:.2}{lines}", pattern.confidence));
         let fewest = |compared: &ProfileCompared| compared.good_samples.min(compared.bad_samples);
-        if let Some(compared) = evidence.profiles.as_ref().filter(|compared| fewest(compared) < SAMPLES_FIRM) {
+        let few = |compared: &&ProfileCompared| !pattern.without_samples && fewest(compared) < SAMPLES_FIRM;
+        if let Some(compared) = evidence.profiles.as_ref().filter(few) {
             let weight = if compared.enough { &PATTERN_SOME_SAMPLES } else { &PATTERN_FEW_SAMPLES };
             suspect.because(weight, format!("only {} and {} samples", compared.good_samples, compared.bad_samples));
         }

@@ -3,7 +3,7 @@
 use homeostat_model::{
     explanation::{ProfileKept, ProfileSeen, ProfileSide},
     incident::BlackBox,
-    kernel::{KernelCounted, KernelSecond, KernelStrip},
+    kernel::{KernelCounted, KernelSecond, KernelStrip, KernelWaits},
 };
 use homeostat_store_events::JournalError;
 
@@ -93,7 +93,9 @@ fn profiles_and_strips_stay_when_a_longer_recording_comes() {
     let kept = |pprof: &str| vec![ProfileKept { seen: seen.clone(), endpoint: String::new(), pprof: pprof.to_owned() }];
     let id = IncidentId(3);
     let strip = |waits| {
-        let counted = Some(KernelCounted { waits, ..KernelCounted::default() });
+        // Each part may be there without the other one.
+        let waits = Some(KernelWaits { waits, wait_us_p99: 7 });
+        let counted = Some(KernelCounted { waits, connections: None });
         let seconds = vec![KernelSecond { at: at(2), length_ms: 1000, counted, ..KernelSecond::default() }];
         vec![KernelStrip { version: "v2".parse().unwrap(), seconds }]
     };

@@ -3,9 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
-use homeostat_explain_profile::{
-    DiffOptions, Evidence, Library, Observed, Outcome, Signs, diff, explain as explain_profile,
-};
+use homeostat_explain_profile::{DiffOptions, Evidence, Library, Observed, Signs, diff, explain as explain_profile};
 use homeostat_model::{
     Timestamp, VersionName,
     explanation::{CASES_MAX, CaseAlike, Explanation, FRAMES_MAX, FrameMoved, ProfileKept, ProfileSeen, ProfileSide},
@@ -142,7 +140,7 @@ fn compare(windows: &[Read], library: &Library) -> Compared {
         profiles: ProfileCompared {
             good_samples: moved.good.samples,
             bad_samples: moved.bad.samples,
-            enough: said.outcome != Outcome::NotEnoughEvidence,
+            enough: said.has_enough_samples(),
             moved: frames.iter().map(points).collect(),
         },
         patterns: said
@@ -153,6 +151,7 @@ fn compare(windows: &[Read], library: &Library) -> Compared {
                 confidence: named.score,
                 lines: named.evidence,
                 confirm: named.next,
+                without_samples: named.without_samples,
             })
             .collect(),
         frames,
@@ -381,6 +380,32 @@ mod tests {
         );
         well.extend(goroutines(BEGAN, 0));
         assert_eq!(first(&concluded_with(well, Ok(Library::shipped()))), None);
+    }
+
+    /// A few samples may fall anywhere; forty goroutines at a lock where nobody was are forty.
+    #[test]
+    fn few_samples_make_a_pattern_of_samples_unlikely_and_no_other() {
+        let few = |file: &str| {
+            let all = episode(file);
+            let ones = vec![1; all.types().len()];
+            let mut few = all.clone().with_types(all.types().to_vec());
+            for row in all.rows().take(40) {
+                few.add(row.stack, row.labels, &ones);
+            }
+            few
+        };
+        let sides = |now: &str| {
+            let before = window(Measured::Cpu, BEFORE, 0, &few("kv-normal-l2-1.cpu.pb.gz"));
+            vec![before, window(Measured::Cpu, BEGAN, 0, &few(now))]
+        };
+        let mut waiting = sides("kv-normal-l2-1.cpu.pb.gz");
+        waiting.extend(goroutines(BEFORE, 0));
+        waiting.extend(goroutines(BEGAN, 40));
+        let found = concluded_with(waiting, Ok(Library::shipped()));
+        assert_eq!(first(&found), Some((CauseKind::Pattern, "lock_contention")), "{:#?}", found.explanation);
+        assert!(found.explanation.missing.iter().any(|line| line.contains("too few samples to compare")));
+        let found = concluded_with(sides("kv-regex-4.cpu.pb.gz"), Ok(Library::shipped()));
+        assert_eq!(first(&found), None, "{:#?}", found.explanation);
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! What the kernel saw of both sides of an incident, from the strips of its service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeostat_explain_cause::{SideSignal, Signal};
 use homeostat_model::{
     Span, Timestamp, VersionName,
     explanation::ProfileSide,
     incident::{Incident, Subject},
-    kernel::{KernelCounted, KernelSecond, KernelSeen, KernelStrip},
+    kernel::{KernelConnections, KernelCounted, KernelSecond, KernelSeen, KernelStrip, KernelWaits},
 };
-use homeostat_sense_kernel::{Segments, Waits};
+use homeostat_sense_kernel::{Activity, Segments, Waits};
 
 use super::{super::kernel_strip::Second, sides::side};
 
@@ -43,16 +43,25 @@ struct Sum {
 pub(super) fn of_sides(incident: &Incident, strips: &[(VersionName, Vec<Second>)]) -> Kernel {
     let siblings = siblings(strips);
     let mut versions = BTreeMap::<(ProfileSide, &VersionName), Sum>::new();
+    let (mut wholes, mut moments) = (BTreeMap::<ProfileSide, Sum>::new(), BTreeSet::new());
     for (version, strip) in strips {
         for second in strip {
             let from = second.at - Span::from_ms((1000.0 * second.length_s) as u64);
-            if let Some(side) = side(incident, version, from, second.at) {
-                versions.entry((side, version)).or_default().add(second, own_of_all(&siblings, second));
+            let Some(side) = side(incident, version, from, second.at) else { continue };
+            let others_s = others_s(second, &siblings);
+            let of_version = versions.entry((side, version)).or_default();
+            of_version.add_own(second);
+            of_version.add_around(second, others_s);
+            let whole = wholes.entry(side).or_default();
+            whole.add_own(second);
+            // Of versions beside each other, what is around them is the same.
+            if moments.insert((side, second.at)) {
+                whole.add_around(second, others_s);
             }
         }
     }
     Kernel {
-        signals: signals(incident, &versions),
+        signals: signals(incident, &wholes),
         seen: versions.iter().map(|((side, version), sum)| sum.seen(*side, version)).collect(),
         strips: strips.iter().map(|(version, strip)| kept(version, strip, &siblings)).collect(),
     }
@@ -67,36 +76,30 @@ fn siblings(strips: &[(VersionName, Vec<Second>)]) -> BTreeMap<Timestamp, f64> {
     sums
 }
 
-fn own_of_all(siblings: &BTreeMap<Timestamp, f64>, second: &Second) -> f64 {
-    siblings.get(&second.at).copied().unwrap_or(second.cpu_s)
+/// Processor time of programs that are no version of the service.
+fn others_s(second: &Second, siblings: &BTreeMap<Timestamp, f64>) -> f64 {
+    let all_s = siblings.get(&second.at).copied().unwrap_or(second.cpu_s);
+    (second.others_cpu_s + second.cpu_s - all_s).max(0.0)
 }
 
 impl Sum {
-    /// `all_s` is processor time of all versions of the service in this second: their programs are no neighbours.
-    fn add(&mut self, second: &Second, all_s: f64) {
-        self.seconds += 1;
-        self.length_s += second.length_s;
+    /// What the version itself did in a second.
+    fn add_own(&mut self, second: &Second) {
         self.cpu_s += second.cpu_s;
-        self.others_cpu_s += (second.others_cpu_s + second.cpu_s - all_s).max(0.0);
-        if let Some(segments) = &second.segments {
-            self.segments.sent = self.segments.sent.saturating_add(segments.sent);
-            self.segments.sent_again = self.segments.sent_again.saturating_add(segments.sent_again);
-        }
         if let Some(waits) = second.activity.as_ref().and_then(|activity| activity.waits.as_ref()) {
             self.waits.add(waits);
         }
     }
 
-    fn merge(&mut self, other: &Self) {
-        // Versions side by side: the time is the same, and so is what others did in it.
-        self.seconds = self.seconds.max(other.seconds);
-        self.length_s = self.length_s.max(other.length_s);
-        self.cpu_s += other.cpu_s;
-        self.others_cpu_s = self.others_cpu_s.max(other.others_cpu_s);
-        if self.segments.sent < other.segments.sent {
-            self.segments = other.segments;
+    /// What went on around it.
+    fn add_around(&mut self, second: &Second, others_s: f64) {
+        self.seconds += 1;
+        self.length_s += second.length_s;
+        self.others_cpu_s += others_s;
+        if let Some(segments) = &second.segments {
+            self.segments.sent = self.segments.sent.saturating_add(segments.sent);
+            self.segments.sent_again = self.segments.sent_again.saturating_add(segments.sent_again);
         }
-        self.waits.add(&other.waits);
     }
 
     fn wait_ms_p99(&self) -> Option<f64> {
@@ -127,13 +130,10 @@ impl Sum {
 
 /// What can be compared. Versions beside each other get different shares of the traffic, so that their processor times say
 /// nothing; before and since, they do.
-fn signals(incident: &Incident, versions: &BTreeMap<(ProfileSide, &VersionName), Sum>) -> Vec<SideSignal> {
-    let of = |wanted: ProfileSide| {
-        let mut whole = Sum::default();
-        versions.iter().filter(|((side, _), _)| *side == wanted).for_each(|(_, sum)| whole.merge(sum));
-        whole
+fn signals(incident: &Incident, wholes: &BTreeMap<ProfileSide, Sum>) -> Vec<SideSignal> {
+    let (Some(good), Some(bad)) = (wholes.get(&ProfileSide::Good), wholes.get(&ProfileSide::Bad)) else {
+        return Vec::new();
     };
-    let (good, bad) = (of(ProfileSide::Good), of(ProfileSide::Bad));
     if good.length_s < SECONDS_MIN || bad.length_s < SECONDS_MIN {
         return Vec::new();
     }
@@ -141,13 +141,13 @@ fn signals(incident: &Incident, versions: &BTreeMap<(ProfileSide, &VersionName),
     let per_mille = |sum: &Sum| sum.sent_again().map(|share| 1000.0 * share);
     let mut signals = vec![
         both(Signal::RunQueueP99Ms, good.wait_ms_p99(), bad.wait_ms_p99()),
-        both(Signal::RetransmitsPerMille, per_mille(&good), per_mille(&bad)),
+        both(Signal::RetransmitsPerMille, per_mille(good), per_mille(bad)),
     ];
     if matches!(incident.subject, Subject::Objective { .. }) {
         let cpu = |sum: &Sum| Some(sum.ms_per_s(sum.cpu_s));
         let others = |sum: &Sum| Some(sum.ms_per_s(sum.others_cpu_s));
-        signals.push(both(Signal::CpuMsPerS, cpu(&good), cpu(&bad)));
-        signals.push(both(Signal::OthersCpuMsPerS, others(&good), others(&bad)));
+        signals.push(both(Signal::CpuMsPerS, cpu(good), cpu(bad)));
+        signals.push(both(Signal::OthersCpuMsPerS, others(good), others(bad)));
     }
     signals.into_iter().flatten().collect()
 }
@@ -155,35 +155,33 @@ fn signals(incident: &Incident, versions: &BTreeMap<(ProfileSide, &VersionName),
 /// As it is kept with the incident.
 fn kept(version: &VersionName, strip: &[Second], siblings: &BTreeMap<Timestamp, f64>) -> KernelStrip {
     let ms = |seconds: f64| (1000.0 * seconds).round() as u64;
-    let second = |second: &Second| {
-        let counted = second.activity.as_ref().map(|activity| {
-            let waits = activity.waits.clone().unwrap_or_default();
-            let tcp = activity.tcp.clone().unwrap_or_default();
-            KernelCounted {
-                waits: waits.by_length.count(),
-                wait_us_p99: waits.quantile_ms(0.99).map_or(0, |ms| (1000.0 * ms).round() as u64),
-                begun: tcp.connected,
-                accepted: tcp.accepted,
-                failed: tcp.failed,
-                sent_again: tcp.sent_again,
-            }
-        });
-        let others_s = second.others_cpu_s + second.cpu_s - own_of_all(siblings, second);
-        KernelSecond {
-            at: second.at,
-            length_ms: ms(second.length_s),
-            cpu_ms: ms(second.cpu_s),
-            others_cpu_ms: ms(others_s.max(0.0)),
-            counted,
-        }
+    let second = |second: &Second| KernelSecond {
+        at: second.at,
+        length_ms: ms(second.length_s),
+        cpu_ms: ms(second.cpu_s),
+        others_cpu_ms: ms(others_s(second, siblings)),
+        counted: second.activity.as_ref().map(counted),
     };
     KernelStrip { version: version.clone(), seconds: strip.iter().map(second).collect() }
 }
 
+/// What was counted; what the kernel did not tell is absent, and no zero.
+fn counted(activity: &Activity) -> KernelCounted {
+    let waits = activity.waits.as_ref().map(|waits| KernelWaits {
+        waits: waits.by_length.count(),
+        wait_us_p99: waits.quantile_ms(0.99).map_or(0, |ms| (1000.0 * ms).round() as u64),
+    });
+    let connections = activity.tcp.as_ref().map(|tcp| KernelConnections {
+        begun: tcp.connected,
+        accepted: tcp.accepted,
+        failed: tcp.failed,
+        sent_again: tcp.sent_again,
+    });
+    KernelCounted { waits, connections }
+}
+
 #[cfg(test)]
 mod tests {
-    use homeostat_sense_kernel::Activity;
-
     use super::{
         super::testing::{about, burning},
         *,
@@ -241,7 +239,8 @@ mod tests {
         let sides: Vec<_> = found.seen.iter().map(|seen| (seen.side, seen.seconds, seen.sent_again_ppm)).collect();
         assert_eq!(sides, [(ProfileSide::Good, 10, Some(10_000)), (ProfileSide::Bad, 11, Some(10_000))]);
         assert_eq!(found.strips[0].seconds.len(), 21);
-        assert_eq!(found.strips[0].seconds[20].counted.unwrap().waits, 200);
+        let counted = found.strips[0].seconds[20].counted.unwrap();
+        assert_eq!((counted.waits.unwrap().waits, counted.connections), (200, None), "connections were not counted");
     }
 
     #[test]
@@ -254,6 +253,20 @@ mod tests {
         let others: Vec<_> = found.seen.iter().map(|seen| (seen.side, seen.others_cpu_ms_per_s)).collect();
         assert_eq!(others, [(ProfileSide::Good, 200), (ProfileSide::Bad, 200)]);
         assert_eq!(found.strips[1].seconds[0].others_cpu_ms, 200);
+    }
+
+    /// Blue and green: one version runs until the other one takes over.
+    #[test]
+    fn versions_one_after_the_other_are_no_more_than_one() {
+        let blue: Vec<_> = (-19..=-10).map(|end| (end, 100, 0.6, 0.1)).collect();
+        let green: Vec<_> = (-9..=10).map(|end| (end, 100, 0.6, if end <= 0 { 0.5 } else { 0.9 })).collect();
+        let found = of_sides(&objective(), &[strip("v1", &blue), strip("v2", &green)]);
+        let near = |wanted, (good, bad): (f64, f64)| {
+            let (was, is) = value(&found, wanted).unwrap();
+            assert!((was - good).abs() < 1e-6 && (is - bad).abs() < 1e-6, "{wanted:?} {was} {is}");
+        };
+        near(Signal::CpuMsPerS, (600.0, 600.0));
+        near(Signal::OthersCpuMsPerS, (300.0, 900.0));
     }
 
     #[test]
