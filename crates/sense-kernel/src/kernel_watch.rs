@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt as _,
     time::Duration,
 };
 
@@ -13,7 +15,7 @@ use crate::{
     listening::listening,
     probes::Refused,
     processes::Targets,
-    tracepoints::{Counting, Tracepoints},
+    tracepoints::{Counting, TARGETS_MAX, Tracepoints},
 };
 
 const RUN_QUEUE: Counting = Counting {
@@ -50,20 +52,25 @@ impl KernelWatch {
         if run_queue.is_none() && tcp.is_none() {
             return Err(refused.swap_remove(0));
         }
+        if let Targets::Processes(pids) = targets {
+            refused.extend(too_many(pids));
+        }
         let watch = Self { run_queue, tcp, refused };
         watch.tell_listeners()?;
         Ok(watch)
     }
 
-    /// What the kernel does not allow.
+    /// What the kernel does not allow, or has no room for.
     pub fn refused(&self) -> &[Refused] {
         &self.refused
     }
 
-    /// Counts these processes only, from now on.
+    /// Counts these processes only, from now on. Where they are too many, those with the lowest numbers are counted, and the
+    /// answer says so.
     pub fn watch(&self, pids: &BTreeSet<u32>) -> Result<(), Refused> {
         self.parts().try_for_each(|part| part.watch(pids))?;
-        self.tell_listeners()
+        self.tell_listeners()?;
+        too_many(pids).map_or(Ok(()), Err)
     }
 
     /// Counts no more until [`KernelWatch::resume`]; what was counted stays.
@@ -99,7 +106,8 @@ impl KernelWatch {
         self.parts().map(Tracepoints::kernel_time).sum()
     }
 
-    /// Memory that counting takes in the kernel: fixed, whatever the processes do. In bytes.
+    /// Memory that counting takes in the kernel, in bytes, as the kernel accounts for it: that of the maps, which is fixed.
+    /// Each thread of the watched processes that has waited takes less than half a KiB more until it ends, which is not told.
     pub fn kernel_bytes(&self) -> u64 {
         self.parts().map(Tracepoints::kernel_bytes).sum()
     }
@@ -111,9 +119,29 @@ impl KernelWatch {
     /// Who listens already was not seen when it began to.
     fn tell_listeners(&self) -> Result<(), Refused> {
         let Some(tcp) = &self.tcp else { return Ok(()) };
+        // Without its number, those that listen from now on are known.
+        let Some(network) = own_network() else { return Ok(()) };
         let one_each = listening().into_iter().filter_map(|(address, pids)| Some((address.port(), *pids.first()?)));
-        one_each.into_iter().try_for_each(|(port, pid)| tcp.put("listeners", u32::from(port), pid))
+        one_each.into_iter().try_for_each(|(port, pid)| {
+            // As `struct place` of `bpf/tcp.bpf.c`.
+            let place = [network, u32::from(port)].map(u32::to_ne_bytes).concat();
+            tcp.put_at("listeners", &place, pid)
+        })
     }
+}
+
+/// The number of this process' network namespace.
+fn own_network() -> Option<u32> {
+    u32::try_from(fs::metadata("/proc/self/ns/net").ok()?.ino()).ok()
+}
+
+/// That some of these processes are not watched.
+fn too_many(pids: &BTreeSet<u32>) -> Option<Refused> {
+    (TARGETS_MAX < pids.len()).then(|| Refused {
+        what: format!("watching {} processes", pids.len()),
+        reason: format!("{TARGETS_MAX} can be watched at a time; those with the lowest numbers are"),
+        remedy: "",
+    })
 }
 
 /// Whether waits for a CPU can be counted.

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, os::fd::AsFd as _, time::Duration};
 
 use homeostat_gosym::little_endian::u32_at;
 use libbpf_rs::{Link, Map, MapCore as _, MapFlags, ProgramMut};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     kernel_program::{KernelProgram, refused},
@@ -14,6 +15,8 @@ use crate::{
 
 /// Entries that are read with one call: 512 of some 300 bytes.
 const BATCH: u32 = 512;
+/// Processes that can be chosen, as in `bpf/targets.h`.
+pub(crate) const TARGETS_MAX: usize = 4096;
 
 /// An object for the kernel and the names in it.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +51,11 @@ impl Tracepoints {
         Ok(loaded)
     }
 
-    /// Begins to count, or goes on.
+    /// Begins to count, or goes on. What programs had remembered of connections and waits is void after a pause.
     pub(crate) fn attach(&mut self) -> Result<(), Refused> {
+        if self.links.is_empty() {
+            self.count_from_now()?;
+        }
         for name in self.of.programs.iter().skip(self.links.len()) {
             let link = self.program.program(name)?.attach_trace();
             self.links.push(link.map_err(|error| refused(&format!("the tracepoint of `{name}`"), &error))?);
@@ -57,14 +63,26 @@ impl Tracepoints {
         Ok(())
     }
 
+    /// As `bpf/counting_since.h`; programs that remember nothing do not have it.
+    fn count_from_now(&self) -> Result<(), Refused> {
+        let name = "counting_since";
+        let Ok(map) = self.program.map(name) else { return Ok(()) };
+        // The clock of `bpf_ktime_get_ns`.
+        let now = clock_gettime(ClockId::Monotonic);
+        let now_ns = 1_000_000_000 * u64::try_from(now.tv_sec).unwrap_or(0) + u64::try_from(now.tv_nsec).unwrap_or(0);
+        let written = map.update(&0_u32.to_ne_bytes(), &now_ns.to_ne_bytes(), MapFlags::ANY);
+        written.map_err(|error| refused(&format!("the map `{name}`"), &error))
+    }
+
     /// Counts no more. What was counted stays.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
 
-    /// Counts these processes only, from now on.
+    /// Counts these processes only, from now on: the first [`TARGETS_MAX`] of them.
     pub(crate) fn watch(&self, pids: &BTreeSet<u32>) -> Result<(), Refused> {
         let map = self.program.map("targets")?;
+        let pids: BTreeSet<u32> = pids.iter().copied().take(TARGETS_MAX).collect();
         let known: Vec<u32> = map.keys().filter_map(|key| u32_at(&key, 0)).collect();
         for gone in known.iter().filter(|pid| !pids.contains(pid)) {
             // It is gone already if this fails.
@@ -85,7 +103,12 @@ impl Tracepoints {
 
     /// Writes one number of a map of numbers.
     pub(crate) fn put(&self, map: &str, key: u32, value: u32) -> Result<(), Refused> {
-        let written = self.program.map(map)?.update(&key.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY);
+        self.put_at(map, &key.to_ne_bytes(), value)
+    }
+
+    /// Writes one number of a map whose keys are more than a number.
+    pub(crate) fn put_at(&self, map: &str, key: &[u8], value: u32) -> Result<(), Refused> {
+        let written = self.program.map(map)?.update(key, &value.to_ne_bytes(), MapFlags::ANY);
         written.map_err(|error| refused(&format!("the map `{map}`"), &error))
     }
 

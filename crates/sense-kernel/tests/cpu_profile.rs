@@ -9,6 +9,7 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod probe;
 mod prometheus;
 
 use std::{
@@ -20,7 +21,8 @@ use std::{
 
 use homeostat_model::profile::{LabelValue, Profile};
 use homeostat_profile::weights;
-use homeostat_sense_kernel::{CaptureStats, CpuCapture, ProbeState, SampleRate, Targets, Unwind, examine};
+use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
+use probe::works;
 use prometheus::Prometheus;
 
 /// A program that ends with the test.
@@ -41,15 +43,6 @@ impl Running {
     fn targets(&self) -> Targets {
         Targets::processes([self.0.id()]).unwrap()
     }
-}
-
-/// Whether something works here; says so aloud when it does not.
-fn works(name: &str) -> bool {
-    let probe = examine().into_iter().find(|probe| probe.name == name).unwrap();
-    if let ProbeState::Refused(refused) = &probe.state {
-        println!("SKIPPED: {}: {refused}", probe.gives);
-    }
-    probe.state == ProbeState::Ok
 }
 
 fn programs() -> PathBuf {

@@ -86,8 +86,21 @@ struct task_struct {
 	struct task_struct *group_leader;
 } __attribute__((preserve_access_index));
 
+struct ns_common {
+	unsigned int inum; /* As /proc/PID/ns names it. */
+} __attribute__((preserve_access_index));
+
+struct net {
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+
 struct sock_common {
 	u16 skc_num; /* The local port. */
+	possible_net_t skc_net;
 } __attribute__((preserve_access_index));
 
 struct sock {

@@ -4,6 +4,7 @@
  * when it likes. Nothing here waits. */
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
+#include "counting_since.h"
 #include "histogram.h"
 #include "targets.h"
 
@@ -50,8 +51,11 @@ static __always_inline void end(struct task_struct *task)
 	struct waiting *wait = bpf_task_storage_get(&waiting, task, 0, 0);
 	if (!wait || !wait->since)
 		return;
-	u64 ns = bpf_ktime_get_ns() - wait->since;
+	u64 since = wait->since, ns = bpf_ktime_get_ns() - since;
 	wait->since = 0;
+	/* It began before a pause, and nobody saw how it ended: this may be another one. */
+	if (since < counts_since())
+		return;
 	u32 tgid = task->tgid;
 	struct waits *of = bpf_map_lookup_elem(&waits, &tgid);
 	if (!of) {

@@ -2,9 +2,10 @@
  *
  * The kernel changes a connection's state in whatever context a packet comes in, so the present process is its owner only
  * where a process asked for the change: when it connects, listens or closes. In between the owner is remembered; accepted
- * connections belong to who listens on their port. */
+ * connections belong to who listens on their port of their network: containers have ports of their own. */
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
+#include "counting_since.h"
 #include "histogram.h"
 #include "targets.h"
 
@@ -29,19 +30,31 @@ struct connections {
 	u64 round_trips[SLOTS]; /* The same by microseconds. */
 };
 
-/* By local port. */
+/* Where somebody listens. */
+struct place {
+	u32 network; /* Number of the network namespace. */
+	u32 port;
+};
+
+struct owner {
+	u64 since; /* Which time of counting it belongs to: while nothing is counted, sockets end and are given to others. */
+	u32 tgid;
+	u32 unused;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
-	__type(key, u32);
+	__type(key, struct place);
 	__type(value, u32);
 } listeners SEC(".maps");
 
+/* By socket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, u64);
-	__type(value, u32);
+	__type(value, struct owner);
 } owners SEC(".maps");
 
 /* Connections whose owner is not known are those of process 0. */
@@ -52,12 +65,38 @@ struct {
 	__type(value, struct connections);
 } connections SEC(".maps");
 
-static __always_inline u32 owner_of(u64 connection, u32 port)
+static __always_inline struct place place_of(struct sock *sock)
 {
-	u32 *owner = bpf_map_lookup_elem(&owners, &connection);
-	if (!owner)
-		owner = bpf_map_lookup_elem(&listeners, &port);
-	return owner ? *owner : 0;
+	struct place place = {
+		.network = sock->__sk_common.skc_net.net->ns.inum,
+		.port = sock->__sk_common.skc_num,
+	};
+	return place;
+}
+
+static __always_inline u32 owner_of(struct sock *sock)
+{
+	u64 connection = (u64)sock;
+	struct owner *owner = bpf_map_lookup_elem(&owners, &connection);
+	if (owner && owner->since == counts_since())
+		return owner->tgid;
+	struct place place = place_of(sock);
+	u32 *listener = bpf_map_lookup_elem(&listeners, &place);
+	return listener ? *listener : 0;
+}
+
+static __always_inline void own(u64 connection, u32 tgid)
+{
+	struct owner owner = { .since = counts_since(), .tgid = tgid };
+	bpf_map_update_elem(&owners, &connection, &owner, BPF_ANY);
+}
+
+/* Others may listen on the same port: only who is remembered is forgotten when it does no more. */
+static __always_inline void listen_no_more(struct place *place, u32 tgid)
+{
+	u32 *listener = bpf_map_lookup_elem(&listeners, place);
+	if (listener && *listener == tgid)
+		bpf_map_delete_elem(&listeners, place);
 }
 
 static __always_inline struct connections *of_process(u32 tgid)
@@ -91,19 +130,24 @@ int on_state(u64 *ctx)
 	if (!tcp)
 		return 0; /* Another protocol. */
 	u64 connection = (u64)sock;
-	u32 port = sock->__sk_common.skc_num, present = bpf_get_current_pid_tgid() >> 32;
-	if (now == LISTENING) {
-		bpf_map_update_elem(&listeners, &port, &present, BPF_ANY);
+	u32 present = bpf_get_current_pid_tgid() >> 32;
+	/* A connection that somebody begins with us is at first a copy of who listens, and leaves that state too. */
+	if (now == LISTENING || (now == CLOSED && before == LISTENING)) {
+		struct place place = place_of(sock);
+		if (now == LISTENING)
+			bpf_map_update_elem(&listeners, &place, &present, BPF_ANY);
+		else
+			listen_no_more(&place, present);
 		return 0;
 	}
-	u32 owner = owner_of(connection, port);
+	u32 owner = owner_of(sock);
 	if (now == SYN_SENT || ((now == FIN_WAIT_1 || now == LAST_ACK) && !owner)) {
-		bpf_map_update_elem(&owners, &connection, &present, BPF_ANY);
+		own(connection, present);
 		return 0;
 	}
-	bool begins = now == ESTABLISHED, ends = now == CLOSED && before != LISTENING && before != CLOSED;
+	bool begins = now == ESTABLISHED, ends = now == CLOSED && before != CLOSED;
 	if (begins && owner)
-		bpf_map_update_elem(&owners, &connection, &owner, BPF_ANY);
+		own(connection, owner);
 	struct connections *of = begins || ends ? of_process(owner) : 0;
 	if (of) {
 		if (begins && before == SYN_SENT)
@@ -124,7 +168,7 @@ SEC("tp_btf/tcp_retransmit_skb")
 int on_sent_again(u64 *ctx)
 {
 	struct sock *sock = (void *)ctx[0];
-	struct connections *of = of_process(owner_of((u64)sock, sock->__sk_common.skc_num));
+	struct connections *of = of_process(owner_of(sock));
 	if (of)
 		__sync_fetch_and_add(&of->sent_again, 1);
 	return 0;
