@@ -10,15 +10,17 @@ use std::{
 use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text, ValueType};
 
 use crate::{
-    cpu_sampler::{COPIES_BYTES, CopiedStacks, CpuSampler, KeptStack, ProcessKey, SampleKey, StackCopy, Unwind},
+    cpu_sampler::{
+        COPIES_BYTES, CopiedStacks, CpuSampler, KeptStack, ProcessKey, SampleKey, StackCopy, TARGETS_MAX, Unwind,
+    },
+    machine::thread_time,
     module::{Modules, ResolvedFrame},
     native_symbols::NativeSymbols,
-    overhead::thread_time,
     probes::Refused,
     process::Process,
     processes::Targets,
     rate::SampleRate,
-    unwinder::StackUnwinder,
+    unwinders::Unwinders,
 };
 
 /// How often counts are taken over and copied stacks unwound. Copies leave the kernel earlier when half of their room is taken,
@@ -39,10 +41,9 @@ const STACKS_MAX: usize = 1 << 18;
 const COUNTS_MAX: usize = 1 << 20;
 /// Processes of one capture, ended ones and each program of one counted: 4 KiB of mappings each, so 64 MiB.
 const PROCESSES_MAX: usize = 1 << 14;
-/// Processes whose stacks are unwound here at a time: 24 KiB each without tables, so 48 MiB. Others are walked by frame
-/// pointers.
-const UNWINDERS_MAX: usize = 2048;
-/// Marks hashes of stacks that were unwound here, so that they never meet the kernel's by mistake.
+// The kernel has room for each of them.
+const _: () = assert!(PROCESSES_MAX <= TARGETS_MAX);
+/// Marks hashes of stacks that were unwound here: the kernel's have a zero there, so that they never meet.
 const UNWOUND: u64 = 1 << 63;
 
 /// How a capture went.
@@ -92,7 +93,7 @@ pub struct CpuCapture {
     /// Targets that have not been sampled yet: what they are now is known even if they end soon.
     expected: BTreeMap<u32, Process>,
     processes: BTreeMap<ProcessKey, Process>,
-    unwinders: BTreeMap<ProcessKey, StackUnwinder>,
+    unwinders: Unwinders,
     modules: Modules,
     counts: BTreeMap<SampleKey, u64>,
     stacks: HashMap<u64, KeptStack>,
@@ -121,7 +122,7 @@ impl CpuCapture {
             targets: BTreeSet::new(),
             expected: BTreeMap::new(),
             processes: BTreeMap::new(),
-            unwinders: BTreeMap::new(),
+            unwinders: Unwinders::default(),
             modules: Modules::default(),
             counts: BTreeMap::new(),
             stacks: HashMap::new(),
@@ -141,9 +142,15 @@ impl CpuCapture {
         Ok(capture)
     }
 
-    /// Looks at those who are new.
+    /// Looks at those who are new to the kernel's program. It may have taken somebody known for another one: the last counts of
+    /// what a process ran before come late.
     fn welcome(&mut self) -> Result<(), Refused> {
-        self.sampler.newcomers().into_iter().try_for_each(|key| self.meet(key).map(|_has_room| ()))
+        let mut newcomers = self.sampler.newcomers();
+        newcomers.dedup();
+        newcomers.into_iter().try_for_each(|key| match self.processes.get(&key) {
+            Some(process) => self.treat(key, process),
+            None => self.meet(key).map(|_has_room| ()),
+        })
     }
 
     /// Takes over what the kernel has gathered. Processes are looked at when they are first seen here: what has ended by
@@ -230,7 +237,7 @@ impl CpuCapture {
             None => Process::look(key.pid, &mut self.modules),
         };
         // Who had this number before, or what it ran before, is not seen any more.
-        self.unwinders.retain(|known, _| known.pid != key.pid);
+        self.unwinders.retain(|known| known.pid != key.pid);
         self.treat(key, &process)?;
         self.processes.insert(key, process);
         Ok(true)
@@ -239,7 +246,7 @@ impl CpuCapture {
     /// Says how its stacks are walked.
     fn treat(&self, key: ProcessKey, process: &Process) -> Result<(), Refused> {
         let (best, code) = process.best_unwind(&self.modules);
-        let can_copy = self.sampler.can_copy() && self.unwinders.len() < UNWINDERS_MAX;
+        let can_copy = self.sampler.can_copy() && self.unwinders.has_room();
         self.sampler.treat(key, if can_copy { best } else { Unwind::FramePointers }, code)
     }
 
@@ -247,7 +254,7 @@ impl CpuCapture {
     fn tidy(&mut self) {
         let runs = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
         let Self { sampler, unwinders, targets, .. } = self;
-        unwinders.retain(|key, _| runs(key.pid));
+        unwinders.retain(|key| runs(key.pid));
         // Another process may get its number.
         targets.retain(|pid| {
             let runs = runs(*pid);
@@ -306,7 +313,7 @@ impl CpuCapture {
                 self.stats.lost += 1;
                 continue;
             }
-            let addresses = self.unwind(copy, &mut looked_at);
+            let addresses = self.unwind(copy, &mut looked_at)?;
             self.keep_stack(copy.kernel);
             let user = hash(&addresses);
             if self.stacks.len() < STACKS_MAX {
@@ -319,15 +326,17 @@ impl CpuCapture {
         Ok(())
     }
 
-    fn unwind(&mut self, copy: StackCopy<'_>, looked_at: &mut BTreeSet<ProcessKey>) -> Vec<u64> {
-        let Self { processes, unwinders, modules, .. } = self;
-        let Some(process) = processes.get_mut(&copy.process) else { return vec![copy.ip] };
+    fn unwind(&mut self, copy: StackCopy<'_>, looked_at: &mut BTreeSet<ProcessKey>) -> Result<Vec<u64>, Refused> {
+        let Self { sampler, processes, unwinders, modules, .. } = self;
+        let Some(process) = processes.get_mut(&copy.process) else { return Ok(vec![copy.ip]) };
         if process.place(copy.ip).is_none() && looked_at.insert(copy.process) {
             process.look_again_in_time(modules);
         }
-        let unwinder = unwinders.entry(copy.process).or_insert_with(StackUnwinder::new);
-        unwinder.learn(process, modules);
-        unwinder.walk(copy)
+        if !unwinders.has_room_for(copy.process) {
+            // The same without a copy, from now on.
+            sampler.treat(copy.process, Unwind::FramePointers, 0..0)?;
+        }
+        Ok(unwinders.walk(copy, process, modules))
     }
 }
 
@@ -517,6 +526,47 @@ mod tests {
         capture.sampler.wait(Duration::from_millis(500)).unwrap();
         let late = capture.sampler.newcomers();
         assert!(late.iter().all(|key| key.pid != pid), "{late:?}");
+    }
+
+    #[test]
+    fn who_was_taken_for_another_is_treated_again() {
+        if let Err(refused) = crate::cpu_sampler::try_clock() {
+            println!("SKIPPED: CPU profiles: {refused}");
+            return;
+        }
+        let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
+        let pid = busy.0.id();
+        let targets = Targets::processes([pid]).unwrap();
+        let mut capture = CpuCapture::start(&targets, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        while capture.processes.is_empty() {
+            capture.sampler.wait(Duration::from_secs(1)).unwrap();
+            capture.welcome().unwrap();
+        }
+        // The last counts of what it ran before come late.
+        let key = *capture.processes.keys().next().unwrap();
+        let earlier = ProcessKey { born: key.born.wrapping_add(1), ..key };
+        capture.meet(earlier).unwrap();
+        assert_eq!(capture.sampler.treated(pid), Some(earlier));
+        while capture.sampler.treated(pid) != Some(key) {
+            capture.sampler.wait(Duration::from_secs(1)).unwrap();
+            capture.welcome().unwrap();
+        }
+    }
+
+    #[test]
+    fn stacks_of_the_kernel_never_meet_those_unwound_here() {
+        if let Err(refused) = crate::cpu_sampler::try_clock() {
+            println!("SKIPPED: CPU profiles: {refused}");
+            return;
+        }
+        let _busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
+        let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        // One in a thousand million would pass without the mark.
+        while capture.stacks.len() < 30 {
+            capture.gather(Duration::from_millis(500)).unwrap();
+        }
+        assert!(capture.stacks.keys().all(|hash| hash & UNWOUND == 0));
+        assert!(hash(&[1, 2]) & UNWOUND != 0);
     }
 
     #[test]

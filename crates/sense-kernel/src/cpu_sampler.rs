@@ -23,6 +23,8 @@ use crate::{
 };
 
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cpu.bpf.o"));
+/// Processes that can be told how to be walked, as in `bpf/cpu.bpf.c`.
+pub(crate) const TARGETS_MAX: usize = 1 << 14;
 /// Counts that are read with one call: 512 of 32 bytes.
 const BATCH: u32 = 512;
 /// Where the kernel cannot say that a program which began on the other buffer has ended: it takes some microseconds.
@@ -198,6 +200,15 @@ impl CpuSampler {
         unwind: Unwind,
         copies_bytes: u32,
     ) -> Result<Self, Refused> {
+        if let Targets::Processes(pids) = targets
+            && TARGETS_MAX < pids.len()
+        {
+            return Err(Refused {
+                what: format!("a profile of {} processes", pids.len()),
+                reason: format!("{TARGETS_MAX} are the most"),
+                remedy: "choose fewer, or the whole machine",
+            });
+        }
         let load = |name| KernelProgram::load(OBJECT, &[name], &[("copies", copies_bytes)]);
         let full = load("sample_cpu").map(|program| (program, "sample_cpu"));
         let (program, name) = match full {
@@ -254,6 +265,13 @@ impl CpuSampler {
         let targets = self.program.map("targets").ok();
         // Whom nobody told anything about is forgotten already.
         let _unknown = targets.map(|targets| targets.delete(&pid.to_ne_bytes()));
+    }
+
+    /// Which of those that have had a number the kernel's program knows.
+    #[cfg(test)]
+    pub(crate) fn treated(&self, pid: u32) -> Option<ProcessKey> {
+        let target = self.program.map("targets").ok()?.lookup(&pid.to_ne_bytes(), MapFlags::ANY).ok()??;
+        Some(ProcessKey { pid, born: u32_at(&target, 4)? })
     }
 
     /// Whether stacks can be copied.
@@ -403,5 +421,21 @@ mod tests {
         assert_eq!(seen, [(1, 7, 2, 5, &b"stack"[..]), (2, 7, 2, 5, b"")]);
         copies.clear();
         assert_eq!(copies.iter().count(), 0);
+    }
+
+    #[test]
+    fn no_process_of_many_is_forgotten() {
+        if let Err(refused) = try_clock() {
+            println!("SKIPPED: CPU profiles: {refused}");
+            return;
+        }
+        // Nobody needs to have these numbers.
+        let many = |count: usize| Targets::Processes((0..count as u32).map(|at| u32::MAX - at).collect());
+        let start = |targets| CpuSampler::start(&targets, SampleRate::DEFAULT, Unwind::FramePointers, COPIES_BYTES);
+        let sampler = start(many(TARGETS_MAX)).unwrap();
+        let known = (0..TARGETS_MAX as u32).filter(|at| sampler.treated(u32::MAX - at).is_some());
+        assert_eq!(known.count(), TARGETS_MAX);
+        let refused = start(many(TARGETS_MAX + 1)).unwrap_err();
+        assert!(refused.to_string().contains("16384 are the most"), "{refused}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{HOW_TO_BUILD, activity::Activity, probes::Refused, processes::Targets};
+use crate::{HOW_TO_BUILD, NOT_BUILT, activity::Activity, probes::Refused, processes::Targets};
 
 /// Would watch processes; built without it.
 #[derive(Debug)]
@@ -14,8 +14,7 @@ pub enum KernelWatch {}
 impl KernelWatch {
     /// Refuses.
     pub fn start(_: &Targets) -> Result<Self, Refused> {
-        let reason = "this program was built without programs for the kernel".to_owned();
-        Err(Refused { what: "watching processes".to_owned(), reason, remedy: HOW_TO_BUILD })
+        Err(Refused { what: "watching processes".to_owned(), reason: NOT_BUILT.to_owned(), remedy: HOW_TO_BUILD })
     }
 
     /// Never called.

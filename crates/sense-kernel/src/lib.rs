@@ -66,6 +66,8 @@ mod tracepoints;
 mod unwind_tables;
 #[cfg(feature = "bpf")]
 mod unwinder;
+#[cfg(feature = "bpf")]
+mod unwinders;
 
 pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
@@ -78,7 +80,7 @@ pub use go_watch::GoWatch;
 pub use histogram::Histogram;
 pub use kernel_watch::KernelWatch;
 pub use listening::{Listening, is_here, listening, processes_at};
-pub use machine::{Segments, machine_time, process_time, segments};
+pub use machine::{Segments, machine_time, process_time, segments, thread_time};
 pub use probes::{Probe, ProbeState, Refused, examine};
 pub use processes::{NoProcess, Targets, control_group, process_name, processes_of_service};
 pub use rate::{BadRate, SampleRate};
@@ -86,6 +88,9 @@ pub use rate::{BadRate, SampleRate};
 /// Whether programs for the kernel were built in.
 pub const HAS_PROGRAMS: bool = cfg!(feature = "bpf");
 
-/// What to do when they were not.
+/// What to say when they were not.
+pub const NOT_BUILT: &str = "this program was built without programs for the kernel";
+
+/// And what to do.
 pub const HOW_TO_BUILD: &str =
     "build with `cargo build --features bpf`, which needs clang, libelf-dev and zlib1g-dev (`./dev up` does it)";

@@ -1,11 +1,13 @@
-//! Counters of the machine and of processes that any kernel has: processor time and TCP segments.
+//! Counters of the machine, of processes and of this thread that any kernel has: processor time and TCP segments.
 //!
-//! Source: proc_stat(5), proc_pid_stat(5), RFC 4022 (`tcpOutSegs`, `tcpRetransSegs`).
+//! Source: proc_stat(5), proc_pid_stat(5), clock_getres(2), RFC 4022 (`tcpOutSegs`, `tcpRetransSegs`).
 
 use std::{fs, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The kernel counts processor time for programs in hundredths of a second on every machine it runs on.
-const TICK: Duration = Duration::from_millis(10);
+const TICK_MS: u64 = 10;
 
 /// TCP segments of all programs in this process' network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,13 +28,19 @@ pub fn machine_time() -> Option<Duration> {
     machine_ticks(&fs::read_to_string("/proc/stat").ok()?).map(duration)
 }
 
+/// How long the calling thread has been on a CPU so far.
+pub fn thread_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 /// Segments so far; `None` where they are not told.
 pub fn segments() -> Option<Segments> {
     segments_of(&fs::read_to_string("/proc/net/snmp").ok()?)
 }
 
 fn duration(ticks: u64) -> Duration {
-    TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+    Duration::from_millis(ticks.saturating_mul(TICK_MS))
 }
 
 /// Fields 14 and 15, time of the program and of the kernel for it; field 2 is a name in brackets and may hold anything.
@@ -42,7 +50,7 @@ fn process_ticks(stat: &str) -> Option<u64> {
     program.checked_add(kernel)
 }
 
-/// `cpu USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ …`: all but the third and fourth of these numbers.
+/// `cpu USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ …`: all but the fourth and fifth of these seven numbers.
 fn machine_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().take(7).map(|word| word.parse().ok()).collect::<Option<_>>()?;
@@ -70,6 +78,8 @@ mod tests {
         let stat = "7 (a) b ) S 1 7 7 0 -1 4194560 90 0 0 0 250 50 0 0 20 0 3 0 100";
         assert_eq!(process_ticks(stat).map(duration), Some(Duration::from_secs(3)));
         assert_eq!(process_ticks("7 (a"), None);
+        let after_years = machine_ticks("cpu  5000000000 0 0 1 2 0 0 0 0 0").map(duration);
+        assert_eq!(after_years, Some(Duration::from_secs(50_000_000)), "more ticks than 32 bits hold");
         let machine = "cpu  10 20 30 1000 2000 3 4 900 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(machine_ticks(machine), Some(67), "idle, waiting and stolen time is nobody's");
         assert_eq!(machine_ticks("cpu 1 2 x 4 5 6 7"), None);
@@ -88,5 +98,6 @@ mod tests {
         assert!(process_time(std::process::id()).unwrap() <= machine_time().unwrap());
         assert_eq!(process_time(u32::MAX), None);
         assert!(segments().is_some());
+        assert!(Duration::ZERO < thread_time());
     }
 }

@@ -1,4 +1,4 @@
-//! What sensing costs: time of our programs in the kernel, and of the thread that takes over what they gather.
+//! What sensing costs in the kernel: time and memory of our programs.
 
 #![expect(unsafe_code, reason = "no safe crate wraps bpf_enable_stats; it is one call without pointers")]
 
@@ -7,8 +7,6 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     time::Duration,
 };
-
-use rustix::time::{ClockId, clock_gettime};
 
 /// Lets the kernel measure how long programs run, for as long as this is kept. That costs each run some 30 ns itself.
 #[derive(Debug)]
@@ -46,12 +44,6 @@ fn number(about: &str, name: &str) -> Option<u64> {
     about.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
-/// How long the calling thread has been on a CPU so far.
-pub(crate) fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +53,5 @@ mod tests {
         let about = "pos:\t0\nprog_type:\t7\nrun_time_ns:\t54000\nrun_cnt:\t10\n";
         assert_eq!(run_time(about), Some(Duration::from_micros(54)));
         assert_eq!(run_time("pos:\t0\n"), None);
-        assert!(Duration::ZERO < thread_time());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use homeostat_sense_kernel::{HAS_PROGRAMS, HOW_TO_BUILD, Probe, ProbeState, examine};
+use homeostat_sense_kernel::{HAS_PROGRAMS, HOW_TO_BUILD, NOT_BUILT, Probe, ProbeState, examine};
 use serde_json::json;
 
 use super::render::{Style, table};
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     }
     if !HAS_PROGRAMS {
-        println!("this program was built without programs for the kernel: {HOW_TO_BUILD}");
+        println!("{NOT_BUILT}: {HOW_TO_BUILD}");
     }
     ExitCode::SUCCESS
 }

@@ -110,5 +110,5 @@ fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
 
 #[cfg(not(feature = "bpf"))]
 fn capture(_: &Targets, _: &str, _: SampleRate, _: Walk, _: Duration, _: &Presentation) -> Result<(), Failed> {
-    Err(format!("this program was built without programs for the kernel: {}", homeostat_sense_kernel::HOW_TO_BUILD))
+    Err(format!("{}: {}", homeostat_sense_kernel::NOT_BUILT, homeostat_sense_kernel::HOW_TO_BUILD))
 }

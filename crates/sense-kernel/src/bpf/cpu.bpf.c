@@ -62,10 +62,11 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
-/* Processes that are not here are walked by frame pointers. */
+/* Processes that are not here are walked by frame pointers, or not at all with only_targets. None is forgotten by itself: user
+ * space tells of no more than these. 1.3 MiB. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
 	__type(key, u32);
 	__type(value, struct target);
 } targets SEC(".maps");
@@ -133,7 +134,8 @@ static __always_inline u32 born_of_current(void)
 	return (u32)(started * 0x9e3779b97f4a7c15ull >> 32) + programs;
 }
 
-/* Keeps the current stack and returns its hash; 0 when there is none. Whether it was kept is for who asks for it. */
+/* Keeps the current stack and returns its hash, below 2^63 (those of stacks that user space unwinds are above); 0 when there
+ * is none. Whether it was kept is for who asks for it. */
 static __always_inline u64 keep_stack(void *ctx, u64 flags, u64 top)
 {
 	u32 zero = 0;
@@ -151,6 +153,7 @@ static __always_inline u64 keep_stack(void *ctx, u64 flags, u64 top)
 		hash = (hash ^ stack->addresses[i]) * 0x9e3779b97f4a7c15ull;
 		hash ^= hash >> 29;
 	}
+	hash &= ~(1ull << 63);
 	hash = hash ? hash : 1;
 	stack->frames = frames;
 	stack->top = top;
