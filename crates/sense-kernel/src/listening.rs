@@ -46,9 +46,23 @@ pub fn processes_at(address: SocketAddr, listening: &Listening) -> BTreeSet<u32>
     places.find_map(|ip| listening.get(&SocketAddr::new(ip, address.port()))).cloned().unwrap_or_default()
 }
 
-/// Whether an address is one of this machine's.
+/// Whether an address is one of this machine's. Nothing is sent.
 pub fn is_here(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+    // Any port: it is about the way there.
+    let there = SocketAddr::new(ip, 9);
+    let connected = |from: SocketAddr| {
+        let socket = UdpSocket::bind(from)?;
+        socket.connect(there)?;
+        socket.local_addr()
+    };
+    match ip {
+        _ if ip.is_loopback() || ip.is_unspecified() => true,
+        // Machines that take over others' addresses let programs bind any (net.ipv4.ip_nonlocal_bind), but send nothing from
+        // an address that they do not have.
+        IpAddr::V4(_) => connected(SocketAddr::new(ip, 0)).is_ok(),
+        // What goes to one of our own addresses comes from that address.
+        IpAddr::V6(_) => connected(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).is_ok_and(|chosen| chosen.ip() == ip),
+    }
 }
 
 /// `SL: ADDRESS:PORT REMOTE STATE … INODE …`: number of the socket and its address, if it listens (state 0A).
@@ -79,7 +93,7 @@ fn ip_of(hex: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, process::Command};
 
     use super::*;
 
@@ -98,14 +112,42 @@ mod tests {
 
     #[test]
     fn we_are_found_at_our_own_address() {
-        let one = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (here, everywhere) = (TcpListener::bind(one).unwrap(), TcpListener::bind("0.0.0.0:0").unwrap());
+        let (here, everywhere) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("0.0.0.0:0").unwrap());
         let found = listening();
-        assert_eq!(processes_at(here.local_addr().unwrap(), &found), [std::process::id()].into());
+        let address = here.local_addr().unwrap();
+        assert_eq!(processes_at(address, &found), [std::process::id()].into());
         let port = everywhere.local_addr().unwrap().port();
         assert_eq!(processes_at(SocketAddr::from(([127, 0, 0, 1], port)), &found), [std::process::id()].into());
-        drop(here);
-        assert_eq!(processes_at(one, &listening()), BTreeSet::new());
-        assert!(is_here(one.ip()) && !is_here("192.0.2.1".parse().unwrap()), "nobody has an address for examples");
+        assert_eq!(processes_at(address, &Listening::new()), BTreeSet::new());
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_told_from_others() {
+        for here in ["127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(is_here(here.parse().unwrap()), "{here}");
+        }
+        // Those for examples, which nobody has.
+        for elsewhere in ["192.0.2.1", "2001:db8::1"] {
+            assert!(!is_here(elsewhere.parse().unwrap()), "{elsewhere}");
+        }
+    }
+
+    /// The test above, in a network of its own where any address may be bound.
+    #[test]
+    fn addresses_of_this_machine_are_told_from_others_where_any_may_be_bound() {
+        let allow = "echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind && echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind";
+        let unshare = |command: &str| {
+            let mut run = Command::new("unshare");
+            run.args(["--net", "sh", "-c", command, "sh"]).arg(std::env::current_exe().unwrap());
+            run.arg("listening::tests::addresses_of_this_machine_are_told_from_others").arg("--exact");
+            run.output()
+        };
+        if !unshare(allow).is_ok_and(|done| done.status.success()) {
+            println!("SKIPPED: addresses where any may be bound: no network of its own can be had");
+            return;
+        }
+        let ran = unshare(&format!("{allow} && exec \"$@\"")).unwrap();
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && told.contains("1 passed"), "{told}");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Source: proc_pid_maps(5).
 
-/// Executable mappings of one process. Browsers have some 2000 libraries and generated parts.
-const MAPPINGS_MAX: usize = 1 << 14;
+/// Executable mappings of one process, those included that it had earlier. Browsers have some 2000 libraries and generated parts.
+pub(crate) const MAPPINGS_MAX: usize = 1 << 14;
 
 /// A range of addresses that a process may run, and where its bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::{fs, mem, ops::Range};
 
 use crate::{
     cpu_sampler::Unwind,
-    memory_map::{Mapping, mappings},
+    memory_map::{MAPPINGS_MAX, Mapping, mappings},
     module::{Module, ModuleId, Modules},
 };
 
@@ -75,7 +75,8 @@ impl Process {
         self.merge(mappings(&text), |mapping| modules.of(pid, mapping));
     }
 
-    /// Takes over what is mapped now, sorted by address and without overlaps, as the kernel tells it.
+    /// Takes over what is mapped now, sorted by address and without overlaps, as the kernel tells it. Programs that write their
+    /// own code map more and more of it: what is gone stays as long as there is room.
     fn merge(&mut self, now: Vec<Mapping>, mut open: impl FnMut(&Mapping) -> Option<ModuleId>) {
         let before = mem::take(&mut self.mapped);
         let known = |mapping: &Mapping| {
@@ -92,7 +93,8 @@ impl Process {
         for old in before {
             let after = now.partition_point(|mapping| mapping.start < old.0.end);
             let last = after.checked_sub(1).and_then(|at| now.get(at));
-            if last.is_none_or(|mapping| mapping.end <= old.0.start) {
+            let has_room = mapped.len() < MAPPINGS_MAX;
+            if has_room && last.is_none_or(|mapping| mapping.end <= old.0.start) {
                 mapped.push(old);
             }
         }
@@ -177,6 +179,19 @@ mod tests {
         assert_eq!(process.revision(), 2, "nothing new is no change");
         assert_eq!(process.place(60).map(|place| place.mapping.start), Some(59));
         assert!([11, 29, 61, 80].iter().all(|address| process.place(*address).is_none()));
+    }
+
+    #[test]
+    fn what_is_gone_stays_as_long_as_there_is_room() {
+        let pages =
+            |from: u64| (0..MAPPINGS_MAX as u64 - 1).map(move |page| (10 * (from + page), 10 * (from + page) + 10));
+        let now = |from| mapped(&pages(from).collect::<Vec<_>>());
+        let mut process = process(&[]);
+        for from in [0, 1_000_000, 2_000_000] {
+            process.merge(now(from), |_| None);
+        }
+        assert_eq!(process.mapped.len(), MAPPINGS_MAX);
+        assert!(process.place(20_000_000).is_some(), "what is there now comes first");
     }
 
     #[test]
