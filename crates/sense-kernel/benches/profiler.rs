@@ -8,6 +8,7 @@
 
 #[path = "../tests/prometheus/mod.rs"]
 mod prometheus;
+mod spread;
 
 use std::{
     fs,
@@ -18,6 +19,7 @@ use std::{
 
 use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
 use prometheus::Prometheus;
+use spread::Spread;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -80,18 +82,16 @@ impl Figure {
         Ok(Self { name, target, rounds })
     }
 
-    /// Least, middle and most.
-    fn of(&self, value: impl Fn(&CaptureStats) -> f64) -> [f64; 3] {
-        let mut values: Vec<f64> = self.rounds.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        [0, values.len() / 2, values.len().saturating_sub(1)].map(|at| values.get(at).copied().unwrap_or(f64::NAN))
+    fn of(&self, value: impl Fn(&CaptureStats) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(value))
     }
 
     fn line(&self) -> String {
-        let [min, median, max] = self.of(|stats| 100.0 * stats.cost());
-        let [_, kernel, _] = self.of(|stats| stats.kernel_time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64);
-        let [_, own, _] = self.of(|stats| stats.own_time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64);
-        let [_, samples, _] = self.of(|stats| stats.samples as f64);
+        let Spread { min, median, max } = self.of(|stats| 100.0 * stats.cost());
+        let us_a_sample = |time: Duration, stats: &CaptureStats| time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64;
+        let kernel = self.of(|stats| us_a_sample(stats.kernel_time, stats)).median;
+        let own = self.of(|stats| us_a_sample(stats.own_time, stats)).median;
+        let samples = self.of(|stats| stats.samples as f64).median;
         format!(
             "{}: {median:.2} % of one CPU ({min:.2} to {max:.2}; target {:.1}); {samples:.0} samples a round, {kernel:.1} us \
              in the kernel and {own:.1} us here for each",
@@ -101,14 +101,14 @@ impl Figure {
     }
 
     fn json(&self) -> String {
-        let [min, median, max] = self.of(CaptureStats::cost);
-        let [_, samples, _] = self.of(|stats| stats.samples as f64);
+        let (cost, samples) = (self.of(CaptureStats::cost), self.of(|stats| stats.samples as f64).median);
         format!(
-            "    {{ \"name\": \"{}\", \"share_of_cpu\": {{ \"min\": {min:.6}, \"median\": {median:.6}, \"max\": {max:.6} }}, \
-             \"samples_a_round\": {samples:.0}, \"target\": {}, \"meets\": {} }}",
+            "    {{ \"name\": \"{}\", \"share_of_cpu\": {}, \"samples_a_round\": {samples:.0}, \"target\": {}, \
+             \"meets\": {} }}",
             self.name,
+            cost.json(),
             self.target,
-            median <= self.target
+            cost.median <= self.target
         )
     }
 }
