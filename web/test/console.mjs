@@ -126,6 +126,22 @@ try {
   const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
   assert.equal(file.suggestedFilename(), `INC-${incident.id}.json`);
 
+  // An incident that closes while it is looked at has a longer recording by then.
+  const watching = await open(browser, { viewport: { width: 1280, height: 1000 } });
+  let [answers, recordings] = [0, 0];
+  await watching.route(`**/homeostat/v1/incidents/${incident.id}`, async (route) => {
+    const response = await route.fetch();
+    const body = await response.json();
+    answers += 1;
+    if (answers === 1) Object.assign(body.incident, { stage: "acted", explanation: null });
+    await route.fulfill({ response, json: body });
+  });
+  const readAgain = watching.waitForRequest((request) => request.url().endsWith(`/incidents/${incident.id}/black-box`) && ++recordings === 2);
+  await watching.goto(`${origin}/#/incident/${incident.id}`);
+  await readAgain;
+  console.log("the recording is read again when the incident closes");
+  await watching.close();
+
   // With the keyboard alone: the switch for all automatic actions asks before it does anything, and Escape takes it back.
   const stop = page.getByRole("button", { name: "Stop automatic actions" });
   await stop.focus();
