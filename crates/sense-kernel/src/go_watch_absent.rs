@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{HOW_TO_BUILD, go_activity::GoActivity, probes::Refused};
+use crate::{HOW_TO_BUILD, NOT_BUILT, go_activity::GoActivity, probes::Refused};
 
 /// Would watch Go programs; built without it.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub enum GoWatch {}
 impl GoWatch {
     /// Refuses.
     pub fn start(_: &BTreeSet<u32>) -> Result<Self, Refused> {
-        let reason = "this program was built without programs for the kernel".to_owned();
+        let reason = NOT_BUILT.to_owned();
         Err(Refused { what: "watching Go's runtime".to_owned(), reason, remedy: HOW_TO_BUILD })
     }
 

@@ -7,6 +7,8 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod probe;
+
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader, Write as _},
@@ -14,16 +16,8 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use homeostat_sense_kernel::{GoActivity, GoWatch, PAUSED_THE_WORLD, ProbeState, examine};
-
-/// Whether probes work here; says so aloud when they do not.
-fn works() -> bool {
-    let probe = examine().into_iter().find(|probe| probe.name == "go-runtime").unwrap();
-    if let ProbeState::Refused(refused) = &probe.state {
-        println!("SKIPPED: {}: {refused}", probe.gives);
-    }
-    probe.state == ProbeState::Ok
-}
+use homeostat_sense_kernel::{GoActivity, GoWatch, PAUSED_THE_WORLD};
+use probe::works;
 
 /// A program that does as it is told, and says what it has counted.
 struct Collecting {
@@ -106,7 +100,7 @@ fn look(watch: &mut GoWatch, pid: u32) -> GoActivity {
 
 #[test]
 fn collections_and_stops_are_counted_as_the_program_counts_them() {
-    if !works() {
+    if !works("go-runtime") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -137,7 +131,7 @@ fn collections_and_stops_are_counted_as_the_program_counts_them() {
 
 #[test]
 fn a_goroutine_that_cannot_be_stopped_pauses_the_world() {
-    if !works() {
+    if !works("go-runtime") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -157,7 +151,7 @@ fn a_goroutine_that_cannot_be_stopped_pauses_the_world() {
 
 #[test]
 fn what_is_no_go_program_is_refused_alone() {
-    if !works() {
+    if !works("go-runtime") {
         return;
     }
     let own = std::process::id();
