@@ -9,6 +9,8 @@
 //!
 //! Probes on Go's runtime count collections and how long the world is stopped, see [`GoWatch`].
 //!
+//! Yet others copy the first bytes of messages of chosen processes, out of which calls are read, see [`KernelCalls`].
+//!
 //! Kernels differ in what they allow. Each program is tried alone, and is there or is refused with a reason, see
 //! [`examine`]; one refusal never takes the others with it.
 //!
@@ -21,6 +23,11 @@
 //! Source: `../../docs/kernel.md`, `../../docs/decisions/0130-kernel-programs-and-symbols.md`.
 
 mod activity;
+#[cfg(feature = "bpf")]
+mod calls;
+#[cfg(not(feature = "bpf"))]
+#[path = "calls_absent.rs"]
+mod calls;
 mod census;
 mod file_bytes;
 mod go_activity;
@@ -70,6 +77,7 @@ mod unwinder;
 mod unwinders;
 
 pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
+pub use calls::{CallCounts, KernelCalls};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 #[cfg(feature = "bpf")]
 pub use cpu_capture::{CaptureStats, CpuCapture};

@@ -57,13 +57,14 @@ pub fn examine() -> Vec<Probe> {
     trials().into_iter().map(|(name, gives, try_it)| Probe { name, gives, state: state(try_it) }).collect()
 }
 
-fn trials() -> [Trial; 7] {
-    let [clock, copies, run_queue, tcp, kernel, go_runtime] = in_kernel();
+fn trials() -> [Trial; 8] {
+    let [clock, copies, run_queue, tcp, calls, kernel, go_runtime] = in_kernel();
     [
         ("cpu", "CPU profiles, stacks by frame pointers", clock),
         ("cpu-copies", "CPU profiles of programs without frame pointers", copies),
         ("run-queue", "how long processes wait for a CPU", run_queue),
         ("tcp", "TCP connections by process: begun, failed, ended, segments sent again, round-trip times", tcp),
+        ("calls", "requests of HTTP/1 that chosen processes answer: rate, errors, duration", calls),
         ("kernel-symbols", "names of the kernel's functions", kernel),
         ("go-runtime", "collections and stops of Go programs, by probes on their runtime", go_runtime),
         ("goroutines", "goroutines of Go programs, by reading their memory", Some(crate::census::try_memory)),
@@ -71,21 +72,22 @@ fn trials() -> [Trial; 7] {
 }
 
 #[cfg(feature = "bpf")]
-fn in_kernel() -> [Option<Try>; 6] {
-    use crate::{cpu_sampler, go_watch, kernel_watch, native_symbols};
+fn in_kernel() -> [Option<Try>; 7] {
+    use crate::{calls, cpu_sampler, go_watch, kernel_watch, native_symbols};
     [
         Some(cpu_sampler::try_clock),
         Some(cpu_sampler::try_copies),
         Some(kernel_watch::try_run_queue),
         Some(kernel_watch::try_tcp),
+        Some(calls::try_it),
         Some(native_symbols::try_kernel),
         Some(go_watch::try_probes),
     ]
 }
 
 #[cfg(not(feature = "bpf"))]
-fn in_kernel() -> [Option<Try>; 6] {
-    [None; 6]
+fn in_kernel() -> [Option<Try>; 7] {
+    [None; 7]
 }
 
 #[cfg(test)]
@@ -96,7 +98,8 @@ mod tests {
     fn everything_is_tried_and_says_why_it_does_not_work() {
         let probes = examine();
         let names: Vec<_> = probes.iter().map(|probe| probe.name).collect();
-        assert_eq!(names, ["cpu", "cpu-copies", "run-queue", "tcp", "kernel-symbols", "go-runtime", "goroutines"]);
+        let expected = ["cpu", "cpu-copies", "run-queue", "tcp", "calls", "kernel-symbols", "go-runtime", "goroutines"];
+        assert_eq!(names, expected);
         for probe in probes {
             let is_built = crate::HAS_PROGRAMS || probe.name == "goroutines";
             assert_eq!(probe.state == ProbeState::NotBuilt, !is_built, "{probe:?}");

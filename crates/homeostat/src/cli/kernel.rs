@@ -1,5 +1,7 @@
 //! `homeostat kernel`: how long processes wait for a CPU, and what becomes of their TCP connections.
 
+mod calls;
+
 use std::{
     collections::BTreeMap,
     process::ExitCode,
@@ -14,7 +16,10 @@ use super::render::{Style, count, plain, table};
 
 /// Watches processes by programs in the kernel: how long they wait for a CPU, and what becomes of their TCP connections
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Processes; without a choice, all of the machine
     #[arg(long, value_name = "PID", num_args = 1.., conflicts_with = "service")]
     pid: Vec<u32>,
@@ -33,6 +38,12 @@ pub(crate) struct Args {
     /// Machine-readable output
     #[arg(long)]
     json: bool,
+}
+
+/// What else can be watched.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Calls(calls::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +81,9 @@ struct Cost {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    if let Some(Other::Calls(args)) = &args.other {
+        return calls::run(args);
+    }
     match watched(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

@@ -55,7 +55,11 @@ struct pt_regs {
 	u64 regs[31];
 	u64 sp;
 	u64 pc;
+	int syscallno;
 } __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(r) ((r)->syscallno)
+#define SYSCALL_SECOND(r) ((r)->regs[1])
+#define SYSCALL_THIRD(r) ((r)->regs[2])
 #define REGISTER_IP(r) ((r)->pc)
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_FP(r) ((r)->regs[29])
@@ -68,7 +72,13 @@ struct pt_regs {
 	unsigned long ip;
 	unsigned long flags;
 	unsigned long sp;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long orig_ax;
 } __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(r) ((r)->orig_ax)
+#define SYSCALL_SECOND(r) ((r)->si)
+#define SYSCALL_THIRD(r) ((r)->dx)
 #define REGISTER_IP(r) ((r)->ip)
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_FP(r) ((r)->bp)
@@ -99,12 +109,14 @@ typedef struct {
 } __attribute__((preserve_access_index)) possible_net_t;
 
 struct sock_common {
+	u16 skc_family;
 	u16 skc_num; /* The local port. */
 	possible_net_t skc_net;
 } __attribute__((preserve_access_index));
 
 struct sock {
 	struct sock_common __sk_common;
+	u16 sk_type;
 } __attribute__((preserve_access_index));
 
 struct tcp_sock {
