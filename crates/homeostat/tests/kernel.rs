@@ -7,9 +7,15 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use serde_json::Value;
+
+const HAS_PROGRAMS: bool = cfg!(feature = "bpf");
 
 /// Exit code, output and errors.
 fn run(args: &[&str]) -> (i32, String, String) {
@@ -122,8 +128,52 @@ fn a_watch_without_processes_is_refused() {
         (&["--pid", "4294967295"][..], "there is no process 4294967295"),
         (&["--service", "nobody runs this"], "no process belongs to a service `nobody runs this`"),
         (&["--seconds", "0"], "1..=3600"),
+        (&["go"], "--pid <PID>..."),
+        (&["go", "--pid", "4294967295"], "there is no process 4294967295"),
+        (&["go", "--pid", &std::process::id().to_string()], if HAS_PROGRAMS { "Go" } else { "--features bpf" }),
     ] {
         let (code, _, errors) = run(&[&["kernel"], args].concat());
         assert!(code != 0 && errors.contains(said), "{args:?}: {errors}");
     }
+}
+
+#[test]
+fn a_go_program_that_collects_is_told() {
+    if !cfg!(target_arch = "x86_64") || state("go-runtime") != "ok" {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("collecting");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sense-kernel/tests/programs/collecting");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(&program).current_dir(source);
+    go.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
+    let Ok(built) = go.status() else {
+        println!("SKIPPED: collections of Go programs: there is no `go` (package golang-go)");
+        return;
+    };
+    assert!(built.success());
+    let mut collecting = Busy(Command::new(program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let pid = collecting.0.id().to_string();
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_homeostat"))
+        .args(["kernel", "go", "--json", "--seconds", "5", "--pid", &pid])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(watching.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "watching for 5 s\n");
+    collecting.0.stdin.as_mut().unwrap().write_all(b"collect 100000\n").unwrap();
+    let output = watching.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let line = &told["lines"][0];
+    let (collections, pauses) = (line["collections"].as_u64().unwrap(), line["pauses"]["count"].as_u64().unwrap());
+    assert_eq!(line["pid"].to_string(), pid);
+    // The one that is on its way at the end has stopped the world once, perhaps.
+    assert!(1 < collections && 2 * collections - 1 <= pauses, "{told}");
+    assert!(line["pauses"]["p50Ms"].as_f64().unwrap() <= line["pauses"]["maxMs"].as_f64().unwrap(), "{told}");
+    assert_eq!(told["leftOut"].as_array().map(Vec::len), Some(0), "{told}");
 }

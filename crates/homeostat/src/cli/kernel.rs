@@ -1,6 +1,7 @@
 //! `homeostat kernel`: how long processes wait for a CPU, and what becomes of their TCP connections.
 
 mod calls;
+mod go;
 
 use std::{
     collections::BTreeMap,
@@ -44,6 +45,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Other {
     Calls(calls::Args),
+    Go(go::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -81,10 +83,12 @@ struct Cost {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
-    if let Some(Other::Calls(args)) = &args.other {
-        return calls::run(args);
-    }
-    match watched(args) {
+    let done = match &args.other {
+        Some(Other::Calls(args)) => return calls::run(args),
+        Some(Other::Go(args)) => go::run(args),
+        None => watched(args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}");
@@ -108,7 +112,7 @@ fn watched(args: &Args) -> Result<(), String> {
     let mut lines = lines(seen, args.by);
     let left_out = lines.len().saturating_sub(args.top);
     lines.truncate(args.top);
-    let share = 100.0 * cost.kernel.as_secs_f64() / cost.whole.as_secs_f64().max(f64::MIN_POSITIVE);
+    let share = percent(cost.kernel, cost.whole);
     if args.json {
         let list: Vec<Value> = lines.iter().map(in_json).collect();
         let cost = json!({ "kernelMs": ms(cost.kernel), "percentOfOneCpu": share });
@@ -221,6 +225,11 @@ fn in_json(line: &Line) -> Value {
         })
     });
     json!({ "pid": line.pid, "process": line.who.name, "controlGroup": line.who.group, "waits": waits, "tcp": tcp })
+}
+
+/// A time as a share of another one, in percent.
+pub(super) fn percent(time: Duration, whole: Duration) -> f64 {
+    100.0 * time.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
 fn ms(duration: Duration) -> f64 {

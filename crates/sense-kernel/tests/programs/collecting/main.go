@@ -1,10 +1,12 @@
 // Collects and stops the world as it is told, a line each: `collect N`, `stop N`, `slow N`. Answers each line, and says at first,
-// how many collections there were and how many nanoseconds they have stopped the world, without stopping it for that.
+// how many collections there were and how many nanoseconds they have stopped the world, without stopping it for that. Called with
+// `listen`, it listens, and says where before anything else.
 package main
 
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -49,6 +51,14 @@ func slowly(count int) {
 
 func main() {
 	runtime.GOMAXPROCS(2)
+	if 1 < len(os.Args) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		defer listener.Close()
+		fmt.Println(listener.Addr())
+	}
 	debug.SetGCPercent(-1)
 	tell()
 	lines := bufio.NewScanner(os.Stdin)
