@@ -50,6 +50,20 @@ pub struct KernelSecond {
     /// Waits for a processor and connections; absent while they were not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<KernelCounted>,
+    /// What Go's runtime did; absent where no Go program was watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub go: Option<KernelGo>,
+}
+
+/// What Go's runtime did to the version's programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelGo {
+    /// Collections that marked everything.
+    pub gc_cycles: u64,
+    /// How often the world was stopped: twice in a collection, and now and then for other reasons.
+    pub gc_pauses: u64,
+    /// How long together, in microseconds.
+    pub gc_pause_us: u64,
 }
 
 /// What programs in the kernel counted; what they did not tell is absent.

@@ -85,6 +85,13 @@ impl GoWatch {
     }
 
     fn start_with_limit(pids: &BTreeSet<u32>, hits_per_second_max: f64) -> Result<Self, Refused> {
+        // Nothing is loaded for nobody.
+        let mut tried = pids.iter().map(|pid| file_of(*pid).and_then(|(_, file)| sites(*pid, file)));
+        if let Some(Err(refused)) = tried.next()
+            && tried.all(|found| found.is_err())
+        {
+            return Err(refused);
+        }
         Self::start_in(Way::Many, pids, hits_per_second_max)
             .or_else(|_| Self::start_in(Way::One, pids, hits_per_second_max))
     }

@@ -7,9 +7,9 @@ use homeostat_model::{
     Span, Timestamp, VersionName,
     explanation::ProfileSide,
     incident::{Incident, Subject},
-    kernel::{KernelConnections, KernelCounted, KernelSecond, KernelSeen, KernelStrip, KernelWaits},
+    kernel::{KernelConnections, KernelCounted, KernelGo, KernelSecond, KernelSeen, KernelStrip, KernelWaits},
 };
-use homeostat_sense_kernel::{Activity, Segments, Waits};
+use homeostat_sense_kernel::{Activity, GoActivity, Segments, Waits};
 
 use super::{super::kernel_strip::Second, sides::side};
 
@@ -161,6 +161,7 @@ fn kept(version: &VersionName, strip: &[Second], siblings: &BTreeMap<Timestamp, 
         cpu_ms: ms(second.cpu_s),
         others_cpu_ms: ms(others_s(second, siblings)),
         counted: second.activity.as_ref().map(counted),
+        go: second.go.as_ref().map(go),
     };
     KernelStrip { version: version.clone(), seconds: strip.iter().map(second).collect() }
 }
@@ -178,6 +179,15 @@ fn counted(activity: &Activity) -> KernelCounted {
         sent_again: tcp.sent_again,
     });
     KernelCounted { waits, connections }
+}
+
+/// What Go's runtime did.
+fn go(activity: &GoActivity) -> KernelGo {
+    KernelGo {
+        gc_cycles: activity.collections,
+        gc_pauses: activity.pauses.count(),
+        gc_pause_us: activity.stopped_ns / 1000,
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +226,7 @@ mod tests {
                 others_cpu_s,
                 segments: Some(Segments { sent: 990, sent_again: 10 }),
                 activity: Some(Activity { waits: Some(Waits { by_length, sum_ns: 1 }), tcp: None }),
+                go: Some(GoActivity { collections: 3, stopped_ns: 4_500_000, ..GoActivity::default() }),
             }
         };
         (version.parse().unwrap(), seconds.iter().map(second).collect())
@@ -241,6 +252,8 @@ mod tests {
         assert_eq!(found.strips[0].seconds.len(), 21);
         let counted = found.strips[0].seconds[20].counted.unwrap();
         assert_eq!((counted.waits.unwrap().waits, counted.connections), (200, None), "connections were not counted");
+        let go = found.strips[0].seconds[20].go.unwrap();
+        assert_eq!((go.gc_cycles, go.gc_pause_us), (3, 4500));
     }
 
     #[test]

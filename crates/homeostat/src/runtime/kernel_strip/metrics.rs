@@ -40,6 +40,17 @@ pub(in crate::runtime) fn metrics(out: &mut Exposition<'_>, strips: &KernelStrip
             family.count(&[("service", service.as_str()), ("version", version.as_str())], tcp.sent_again);
         }
     }
+    let help = "Collections of a version's Go programs.";
+    let mut family = out.family("homeostat_kernel_go_collections_total", FamilyKind::Counter, help);
+    let of_go = || totals.iter().filter_map(|(key, total)| Some((key, total.go.as_ref()?)));
+    for ((service, version), go) in of_go() {
+        family.count(&[("service", service.as_str()), ("version", version.as_str())], go.collections);
+    }
+    let help = "Time in which the runtime of a version's Go programs had stopped all goroutines.";
+    let mut family = out.family("homeostat_kernel_go_stopped_seconds_total", FamilyKind::Counter, help);
+    for ((service, version), go) in of_go() {
+        family.sample(&[("service", service.as_str()), ("version", version.as_str())], go.stopped_ns as f64 / 1e9);
+    }
 }
 
 /// How the watch is.
@@ -84,7 +95,7 @@ fn buckets(waits: &Waits) -> (Vec<(f64, u64)>, u64) {
 
 #[cfg(test)]
 mod tests {
-    use homeostat_sense_kernel::Activity;
+    use homeostat_sense_kernel::{Activity, GoActivity};
 
     use super::{
         super::strip::{Looked, Second, WatchState},
@@ -97,7 +108,8 @@ mod tests {
         let waits = Waits { by_length, sum_ns: 2_000_000_000 };
         let tcp = Connections { connected: 3, sent_again: 7, ..Connections::default() };
         let activity = Some(Activity { waits: Some(waits), tcp: Some(tcp) });
-        let second = Second { cpu_s: 1.5, activity, ..Second::default() };
+        let go = Some(GoActivity { collections: 12, stopped_ns: 30_000_000, ..GoActivity::default() });
+        let second = Second { cpu_s: 1.5, activity, go, ..Second::default() };
         let mut strips = KernelStrips::default();
         let state = WatchState { processes: 2, runs: Some(true), counted: 0.25, cost: 0.004, kernel_bytes: 4096 };
         let key = ("shop".parse().unwrap(), "v1".parse().unwrap());
@@ -112,6 +124,8 @@ mod tests {
             "homeostat_kernel_cpu_seconds_total{service=\"shop\",version=\"v1\"} 1.5",
             "homeostat_kernel_tcp_connections_total{service=\"shop\",version=\"v1\",event=\"begun\"} 3",
             "homeostat_kernel_tcp_segments_sent_again_total{service=\"shop\",version=\"v1\"} 7",
+            "homeostat_kernel_go_collections_total{service=\"shop\",version=\"v1\"} 12",
+            "homeostat_kernel_go_stopped_seconds_total{service=\"shop\",version=\"v1\"} 0.03",
             "homeostat_kernel_counted_ratio 0.25",
             "homeostat_kernel_overhead_ratio 0.004",
         ] {

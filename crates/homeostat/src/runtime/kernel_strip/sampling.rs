@@ -9,8 +9,8 @@ use std::{
 
 use homeostat_model::Timestamp;
 use homeostat_sense_kernel::{
-    Activity, HAS_PROGRAMS, KernelWatch, Segments, Targets, is_here, listening, machine_time, process_time,
-    processes_at, segments,
+    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Targets, is_here, listening, machine_time,
+    process_time, processes_at, segments,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -42,6 +42,8 @@ pub(super) struct Sampling {
 struct Watch {
     /// `None` when they are refused: nobody asks again until the process begins anew.
     kernel: Option<KernelWatch>,
+    /// `None` while none of the processes is a Go program that can be watched.
+    go: Option<GoWatch>,
     governor: Governor,
     watched: BTreeSet<u32>,
     counts: bool,
@@ -58,6 +60,8 @@ struct Reading {
     processes: BTreeMap<u32, Duration>,
     /// `None` where the kernel does not tell.
     activity: Option<BTreeMap<u32, Activity>>,
+    /// Of processes that are watched.
+    go: BTreeMap<u32, GoActivity>,
     /// Whether was counted since the look before.
     counted: bool,
 }
@@ -80,6 +84,7 @@ impl Sampling {
             segments: segments(),
             processes: pids.iter().filter_map(|pid| Some((*pid, process_time(*pid)?))).collect(),
             activity: watch.read(),
+            go: watch.read_go(),
             counted: watch.counts,
         };
         let elapsed = self.before.as_ref().map(|before| now.when.duration_since(before.when));
@@ -153,6 +158,11 @@ impl Reading {
             }
             sum
         });
+        let mut go = None::<GoActivity>;
+        for (pid, now) in pids.iter().filter_map(|pid| self.go.get_key_value(pid)) {
+            let since = before.go.get(pid).map_or_else(|| now.clone(), |was| now.since(was));
+            go.get_or_insert_default().add(&since);
+        }
         Second {
             at,
             length_s: self.when.duration_since(before.when).as_secs_f64(),
@@ -160,6 +170,7 @@ impl Reading {
             others_cpu_s: machine.saturating_sub(cpu).as_secs_f64(),
             segments,
             activity,
+            go,
         }
     }
 }
@@ -181,16 +192,27 @@ impl Watch {
                 None
             }
         };
-        let spent = spent(kernel.as_ref());
-        Self { counts: kernel.is_some(), kernel, governor: Governor::default(), watched: pids.clone(), spent }
+        let go = start_go(pids);
+        let spent = spent(kernel.as_ref(), go.as_ref());
+        Self { counts: kernel.is_some(), kernel, go, governor: Governor::default(), watched: pids.clone(), spent }
     }
 
     fn follow(&mut self, pids: &BTreeSet<u32>) {
-        let Some(kernel) = self.kernel.as_ref().filter(|_| self.watched != *pids) else { return };
-        if let Err(refused) = kernel.watch(pids) {
-            tracing::warn!("programs in the kernel cannot be told whom to watch: {refused}");
+        if self.watched == *pids {
+            return;
         }
         self.watched.clone_from(pids);
+        if let Some(Err(refused)) = self.kernel.as_ref().map(|kernel| kernel.watch(pids)) {
+            tracing::warn!("programs in the kernel cannot be told whom to watch: {refused}");
+        }
+        match &mut self.go {
+            None => self.go = start_go(pids),
+            Some(go) => {
+                if let Err(refused) = go.watch(pids) {
+                    tracing::warn!("probes on Go's runtime cannot be told whom to watch: {refused}");
+                }
+            }
+        }
     }
 
     fn read(&self) -> Option<BTreeMap<u32, Activity>> {
@@ -201,9 +223,22 @@ impl Watch {
             .ok()
     }
 
+    /// Stops and collections of each Go program that is watched, none at first.
+    fn read_go(&mut self) -> BTreeMap<u32, GoActivity> {
+        let Some(go) = &mut self.go else { return BTreeMap::new() };
+        let mut read = match go.look() {
+            Ok(read) => read,
+            Err(refused) => {
+                tracing::warn!("what probes on Go's runtime have counted cannot be read: {refused}");
+                return BTreeMap::new();
+            }
+        };
+        go.watched().into_iter().map(|pid| (pid, read.remove(&pid).unwrap_or_default())).collect()
+    }
+
     /// What the look has cost, and whether the next second is counted.
     fn state(&mut self, processes: usize, elapsed: Option<Duration>) -> WatchState {
-        let spent = spent(self.kernel.as_ref());
+        let spent = spent(self.kernel.as_ref(), self.go.as_ref());
         let cost = spent.saturating_sub(self.spent);
         self.spent = spent;
         // The first look loads programs, once; that is no cost of going on.
@@ -216,7 +251,8 @@ impl Watch {
             runs: Some(self.kernel.is_some()),
             counted: if self.kernel.is_some() { self.governor.share() } else { 0.0 },
             cost: self.governor.average(),
-            kernel_bytes: self.kernel.as_ref().map_or(0, KernelWatch::kernel_bytes),
+            kernel_bytes: self.kernel.as_ref().map_or(0, KernelWatch::kernel_bytes)
+                + self.go.as_ref().map_or(0, GoWatch::kernel_bytes),
         }
     }
 
@@ -235,16 +271,26 @@ impl Watch {
     }
 }
 
+/// Watches those that run Go programs; `None` when none of them does, or the kernel refuses it.
+fn start_go(pids: &BTreeSet<u32>) -> Option<GoWatch> {
+    let started = GoWatch::start(pids).inspect_err(|refused| tracing::debug!("no Go program is watched: {refused}"));
+    started.ok()
+}
+
 /// Time in the kernel's programs and of this thread so far.
-fn spent(kernel: Option<&KernelWatch>) -> Duration {
+fn spent(kernel: Option<&KernelWatch>, go: Option<&GoWatch>) -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     let own = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
-    own + kernel.map(KernelWatch::kernel_time).unwrap_or_default()
+    own + kernel.map(KernelWatch::kernel_time).unwrap_or_default() + go.map(GoWatch::kernel_time).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -288,5 +334,58 @@ mod tests {
         let elsewhere = "192.0.2.1:80".parse().unwrap();
         sampling.look(Timestamp::default(), &served(elsewhere));
         assert!(sampling.endpoints.is_empty() && sampling.watch.is_none());
+    }
+
+    /// A Go program that listens and collects as it is told.
+    struct Collecting(std::process::Child);
+
+    impl Drop for Collecting {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn collections_of_a_go_program_stand_in_its_seconds() {
+        let probes = homeostat_sense_kernel::examine();
+        let probe = probes.into_iter().find(|probe| probe.name == "go-runtime").unwrap();
+        if probe.state != homeostat_sense_kernel::ProbeState::Ok || !cfg!(target_arch = "x86_64") {
+            println!("SKIPPED: collections of Go programs: {:?}", probe.state);
+            return;
+        }
+        let (dir, here) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
+        let program = dir.path().join("collecting");
+        let mut go = Command::new("go");
+        go.args(["build", "-o"]).arg(&program).current_dir(here.join("../sense-kernel/tests/programs/collecting"));
+        let Ok(built) = go.env("GOCACHE", here.join("../../target/go-cache")).status() else {
+            println!("SKIPPED: collections of Go programs: there is no `go` (package golang-go)");
+            return;
+        };
+        assert!(built.success());
+        let child = Command::new(program).arg("listen").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut program = Collecting(child.unwrap());
+        let mut said = BufReader::new(program.0.stdout.take().unwrap());
+        let mut listen = || {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let served = served(listen().parse().unwrap());
+        listen();
+        let mut sampling = Sampling::default();
+        sampling.look(Timestamp::default(), &served);
+        program.0.stdin.as_mut().unwrap().write_all(b"collect 7\n").unwrap();
+        let collections = listen();
+        let looked = sampling.look(Timestamp::default(), &served);
+        let [(_, second)] = looked.seconds.as_slice() else { panic!("{looked:?}") };
+        let go = second.go.as_ref().unwrap();
+        assert!(
+            collections.starts_with(&format!("{} ", go.collections)) && 7 <= go.collections,
+            "{collections} {go:?}"
+        );
+        assert!(2 * go.collections <= go.pauses.count() && 0 < go.stopped_ns, "{go:?}");
+        let quiet = sampling.look(Timestamp::default(), &served);
+        assert_eq!(quiet.seconds[0].1.go.as_ref().map(|go| (go.collections, go.stopped_ns)), Some((0, 0)));
     }
 }

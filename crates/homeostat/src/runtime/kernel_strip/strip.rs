@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use homeostat_model::{ServiceName, Timestamp, VersionName};
-use homeostat_sense_kernel::{Activity, Segments};
+use homeostat_sense_kernel::{Activity, GoActivity, Segments};
 
-/// Seconds of one version: as long as profiles are held. 500 bytes each, so 300 KiB.
+/// Seconds of one version: as long as profiles are held. 900 bytes each, so 540 KiB.
 const SECONDS_MAX: usize = 600;
-/// Versions that have a strip: 20 MiB together.
+/// Versions that have a strip: 34 MiB together.
 pub(super) const VERSIONS_MAX: usize = 64;
 
 /// One version of one service.
@@ -28,6 +28,8 @@ pub(in crate::runtime) struct Second {
     pub(in crate::runtime) segments: Option<Segments>,
     /// Waits and connections; `None` while they are not counted.
     pub(in crate::runtime) activity: Option<Activity>,
+    /// Stops and collections of its Go programs; `None` where it has none that are watched.
+    pub(in crate::runtime) go: Option<GoActivity>,
 }
 
 /// What one look brought.
@@ -65,6 +67,7 @@ pub(in crate::runtime) struct KernelStrips {
 pub(super) struct Total {
     pub(super) cpu_s: f64,
     pub(super) activity: Activity,
+    pub(super) go: Option<GoActivity>,
 }
 
 impl KernelStrips {
@@ -79,6 +82,9 @@ impl KernelStrips {
             total.cpu_s += second.cpu_s;
             if let Some(activity) = &second.activity {
                 total.activity.add(activity);
+            }
+            if let Some(go) = &second.go {
+                total.go.get_or_insert_default().add(go);
             }
             let strip = self.strips.entry(key).or_default();
             if strip.len() == SECONDS_MAX {
