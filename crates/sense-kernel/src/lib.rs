@@ -90,7 +90,7 @@ pub use kernel_watch::KernelWatch;
 pub use listening::{Listening, is_here, listening, processes_at};
 pub use machine::{Segments, machine_time, process_time, segments, thread_time};
 pub use probes::{Probe, ProbeState, Refused, examine};
-pub use processes::{NoProcess, Targets, control_group, process_name, processes_of_service};
+pub use processes::{NoProcess, Targets, control_group, process_name, processes_named, processes_of_service};
 pub use rate::{BadRate, SampleRate};
 
 /// Whether programs for the kernel were built in.

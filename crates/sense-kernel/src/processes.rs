@@ -1,8 +1,16 @@
 //! Which processes are looked at.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    cell::OnceCell,
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::memory_map::name_of;
+
+/// Bytes that the kernel keeps of a command's name.
+const COMMAND_BYTES: usize = 15;
 
 /// Processes of one capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +53,58 @@ impl Targets {
 
 /// All processes whose program's file has this name, or that run in the systemd unit `NAME.service`.
 pub fn processes_of_service(name: &str) -> BTreeSet<u32> {
-    let unit = format!("/{name}.service");
-    let belongs = |pid: &u32| {
-        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        let file = program.file_name().unwrap_or_default().to_string_lossy();
-        let groups = || fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        name_of(&file) == name
-            || groups().lines().any(|group| group.ends_with(&unit) || group.contains(&format!("{unit}/")))
-    };
-    pids().filter(belongs).collect()
+    pids().filter(|pid| Called::of(*pid).is_of_service(name)).collect()
+}
+
+/// For each of these names all processes of that service, as [`processes_of_service`] finds them, and all whose command has
+/// the name, as far as the kernel keeps it. Looks at each process once, however many names there are.
+pub fn processes_named(names: &[&str]) -> Vec<BTreeSet<u32>> {
+    let mut found = vec![BTreeSet::new(); names.len()];
+    if names.is_empty() {
+        return found;
+    }
+    for called in pids().map(Called::of) {
+        for (name, found) in names.iter().zip(&mut found) {
+            if called.is_command(name) || called.is_of_service(name) {
+                found.insert(called.pid);
+            }
+        }
+    }
+    found
+}
+
+/// What a process is called. Each thing is read when it is asked for, and once.
+struct Called {
+    pid: u32,
+    command: OnceCell<Vec<u8>>,
+    program: OnceCell<PathBuf>,
+    groups: OnceCell<String>,
+}
+
+impl Called {
+    fn of(pid: u32) -> Self {
+        Self { pid, command: OnceCell::new(), program: OnceCell::new(), groups: OnceCell::new() }
+    }
+
+    /// Whether its program's file has this name, or it runs in the systemd unit `NAME.service`.
+    fn is_of_service(&self, name: &str) -> bool {
+        let pid = self.pid;
+        let program = self.program.get_or_init(|| fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default());
+        if name_of(&program.file_name().unwrap_or_default().to_string_lossy()) == name {
+            return true;
+        }
+        let groups = self.groups.get_or_init(|| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default());
+        let unit = format!("/{name}.service");
+        groups.lines().any(|group| group.ends_with(&unit) || group.contains(&format!("{unit}/")))
+    }
+
+    /// Whether its command has this name, as far as the kernel keeps it.
+    fn is_command(&self, name: &str) -> bool {
+        let known = name.as_bytes().get(..COMMAND_BYTES).unwrap_or(name.as_bytes());
+        let pid = self.pid;
+        let command = self.command.get_or_init(|| fs::read(format!("/proc/{pid}/comm")).unwrap_or_default());
+        command.trim_ascii_end() == known
+    }
 }
 
 /// The short name of a process; `None` when it has gone.
@@ -95,5 +146,11 @@ mod tests {
         assert_eq!(Targets::processes([pid, u32::MAX]), Err(NoProcess::Pid(u32::MAX)));
         let nobody = Targets::service("nobody runs this").unwrap_err();
         assert!(nobody.to_string().contains("`nobody runs this`"));
+        // The command of a test is its thread's name, of which the kernel keeps fifteen bytes, and that of the process its file's.
+        let command = process_name(pid).unwrap();
+        let found = processes_named(&[name, "nobody runs this", &command, &format!("{command:.15}{}", "x".repeat(9))]);
+        let is_there: Vec<bool> = found.iter().map(|pids| pids.contains(&pid)).collect();
+        assert_eq!(is_there, [true, false, true, command.len() == COMMAND_BYTES]);
+        assert!(processes_named(&[]).is_empty());
     }
 }
