@@ -23,5 +23,5 @@ pub mod sink;
 
 pub use ask::{Asked, PullError, ask, ask_within};
 pub use kind::Kind;
-pub use puller::{PullJob, Pulling, base_of, service_of};
+pub use puller::{Pace, PullJob, Pulling, base_of, service_of};
 pub use sink::{ProfileSink, Storing};

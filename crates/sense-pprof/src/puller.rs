@@ -2,6 +2,9 @@
 //!
 //! CPU time is measured while the other kinds are asked. What a target refuses is asked less and less often, what merely
 //! fails at the next interval; whatever one kind does, the others go on. Targets spread over the interval by their labels.
+//!
+//! Who pulls may ask less often for a while ([`Pace`]): intervals are left out, each measurement stays as long as it was, and
+//! growth of left-out intervals comes with the next reading.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,7 +17,10 @@ use homeostat_sense_scrape::{
     spec::Job,
     target::Target,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +45,18 @@ pub struct PullJob {
     pub kinds: Vec<Kind>,
 }
 
+/// Which intervals a target is asked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Each.
+    #[default]
+    Every,
+    /// Each second one.
+    EveryOther,
+    /// None. What is asked at that moment is given up.
+    Never,
+}
+
 /// Pulls targets that discovery finds, in the place of scraping them.
 #[derive(Debug)]
 pub struct Pulling<S> {
@@ -58,10 +76,23 @@ impl<S: ProfileSink> Workers for Pulling<S> {
         stop: CancellationToken,
         _gone: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let puller = Puller::new(Arc::clone(self), target, fetcher, status);
-        Box::pin(async move {
-            stop.run_until_cancelled(puller.run()).await;
-        })
+        let (_, pace) = watch::channel(Pace::Every);
+        Box::pin(Arc::clone(self).pull(target, fetcher, status, pace, stop))
+    }
+}
+
+impl<S: ProfileSink> Pulling<S> {
+    /// Pulls one target at a pace that may change, until `stop`. What is asked then is given up.
+    pub async fn pull(
+        self: Arc<Self>,
+        target: Target,
+        fetcher: Fetcher,
+        status: SharedStatus,
+        pace: watch::Receiver<Pace>,
+        stop: CancellationToken,
+    ) {
+        let puller = Puller::new(self, target, fetcher, status, pace);
+        stop.run_until_cancelled(puller.run()).await;
     }
 }
 
@@ -84,6 +115,7 @@ struct Puller<S> {
     base: String,
     fetcher: Fetcher,
     status: SharedStatus,
+    pace: watch::Receiver<Pace>,
     known: BTreeMap<Kind, Known>,
 }
 
@@ -106,17 +138,32 @@ fn labels_of(target: &Labels, kind: Kind) -> Labels {
 }
 
 impl<S: ProfileSink> Puller<S> {
-    fn new(pulling: Arc<Pulling<S>>, target: Target, fetcher: Fetcher, status: SharedStatus) -> Self {
+    fn new(
+        pulling: Arc<Pulling<S>>,
+        target: Target,
+        fetcher: Fetcher,
+        status: SharedStatus,
+        pace: watch::Receiver<Pace>,
+    ) -> Self {
         let base = base_of(&target.url);
-        Self { pulling, target, base, fetcher, status, known: BTreeMap::new() }
+        Self { pulling, target, base, fetcher, status, pace, known: BTreeMap::new() }
     }
 
     async fn run(mut self) {
         let mut ticks = interval_at(Instant::now() + self.target.first_wait(now_ms()), self.target.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut asked = false;
         loop {
             ticks.tick().await;
-            self.once().await;
+            let pace = *self.pace.borrow();
+            asked = match pace {
+                Pace::Every => true,
+                Pace::EveryOther => !asked,
+                Pace::Never => false,
+            };
+            if asked {
+                self.once().await;
+            }
         }
     }
 
@@ -144,7 +191,12 @@ impl<S: ProfileSink> Puller<S> {
             }
             answers
         };
-        let (measured, mut answers) = tokio::join!(measured, asked);
+        let both = async { tokio::join!(measured, asked) };
+        // What was answered is taken in any case: growth must be noted with it.
+        let (measured, mut answers) = tokio::select! {
+            both = both => both,
+            () = until_never(self.pace.clone()) => return,
+        };
         answers.extend(measured);
         let mut troubles = Vec::new();
         for (kind, answer) in answers {
@@ -221,6 +273,14 @@ impl<S: ProfileSink> Puller<S> {
             Some(storing) => storing.await,
             None => Ok(()),
         }
+    }
+}
+
+/// Waits until nothing is to be asked.
+async fn until_never(mut pace: watch::Receiver<Pace>) {
+    if pace.wait_for(|pace| *pace == Pace::Never).await.is_err() {
+        // Nobody changes it any more.
+        std::future::pending::<()>().await;
     }
 }
 

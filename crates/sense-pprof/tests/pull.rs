@@ -18,14 +18,16 @@ use homeostat_model::{
     Labels, TimeMs,
     profile::{Profile, ValueType},
 };
-use homeostat_sense_pprof::{Asked, Kind, ProfileSink, PullError, PullJob, Pulling, Storing, ask, ask_within};
+use homeostat_sense_pprof::{Asked, Kind, Pace, ProfileSink, PullError, PullJob, Pulling, Storing, ask, ask_within};
 use homeostat_sense_scrape::{
     discover::ReadGroups,
     fetch::{FetchError, Fetcher},
     manager::{Targets, run_job},
+    scraper::SharedStatus,
     spec::{Discovery, HttpSpec, Job, TargetGroup},
+    target::Target,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 type Piece = std::io::Result<bytes::Bytes>;
@@ -217,6 +219,45 @@ async fn growth_that_was_refused_comes_with_the_next_reading() {
     }
     running.stop().await;
     assert!(answers.load(Ordering::Relaxed) <= 16, "asked once an interval");
+}
+
+#[tokio::test]
+async fn no_growth_is_lost_when_the_pace_changes() {
+    let readings = Arc::new(AtomicUsize::new(0));
+    let heap = move || {
+        let reading = readings.fetch_add(1, Ordering::Relaxed) as i64 + 1;
+        async move {
+            // What grows, and the same as it stands.
+            let types = ["alloc_space", "inuse_space"].map(|kind| ValueType::new(kind, "bytes"));
+            let mut profile = Profile::new(types.to_vec());
+            let (stack, labels) = (homeostat_model::profile::Stack::EMPTY, homeostat_model::profile::LabelSet::NONE);
+            profile.add(stack, labels, &[reading, reading]);
+            homeostat_wire::pprof::write(&profile)
+        }
+    };
+    let url = format!("http://{}", serve(Router::new().route("/debug/pprof/heap", get(heap))).await);
+    let (sender, mut seen) = mpsc::channel(64);
+    let pulling = Arc::new(Pulling { job: PullJob { kinds: vec![Kind::Heap] }, sink: Arc::new(Sent(sender)) });
+    let (labels, interval) = (Labels::new([("job", "shop")]), Duration::from_millis(20));
+    let target = Target { discovered: labels.clone(), labels, url, interval, timeout: interval };
+    let (pace, stop) = (watch::Sender::new(Pace::Every), CancellationToken::new());
+    let pull = pulling.pull(target, fetcher(), SharedStatus::default(), pace.subscribe(), stop.clone());
+    let task = tokio::spawn(pull);
+    // The first reading counts from the program's start and is not sent.
+    let mut grown = 1;
+    for change in [Pace::EveryOther, Pace::Never, Pace::Every, Pace::EveryOther, Pace::Every, Pace::Every] {
+        let (_, profile) = seen.recv().await.unwrap();
+        grown += profile.total(0);
+        assert_eq!(grown, profile.total(1), "all growth up to this reading was sent, once");
+        pace.send_replace(change);
+        if change == Pace::Never {
+            // Nobody would ask any more.
+            tokio::task::yield_now().await;
+            pace.send_replace(Pace::Every);
+        }
+    }
+    stop.cancel();
+    task.await.unwrap();
 }
 
 /// A real server on a free port; killed when dropped.
