@@ -19,7 +19,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use bytes::{BufMut as _, BytesMut};
 use homeostat_wire::{
-    otlp::{OtlpOutcome, response},
+    otlp::{OtlpOutcome, profiles::ProfilesVersion, response},
     protobuf::{put_bytes, put_message, put_text, put_uint},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -44,7 +44,9 @@ pub(crate) fn router<I: Intake>(receiver: &Arc<OtlpReceiver<I>>) -> Router {
 
 async fn unknown(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(200).collect();
-    failed(&Problem::new(Kind::Media, format!("{path} is not served here; metrics go to {EXPORT}")))
+    let profiles = ProfilesVersion::V1Development.grpc_path();
+    let text = format!("{path} is not served here; metrics go to {EXPORT}, profiles to {profiles}");
+    failed(&Problem::new(Kind::Media, text))
 }
 
 /// The answer to who does not speak gRPC; `None` for who does.
