@@ -40,14 +40,13 @@ fuzz_target!(|bytes: &[u8]| {
             put_part(bytes, &mut part).expect("a part of this length is written");
             assert_eq!(open_part(&part).expect("a part is readable"), bytes);
             // The content of a record, as if its checksum fitted.
-            if let Ok((labels, profile)) = decode_record(&part) {
-                let window =
-                    window_of_record(&part).expect("a record that is read says whose window it is, or nobody's");
+            if let Ok((window, labels, profile)) = decode_record(&part) {
+                assert_eq!(window_of_record(&part), Ok(window));
                 let again = encode_record_of(window, &labels, &profile).expect("what was read is written");
                 assert_eq!(window_of_record(&again), Ok(window));
                 let again = decode_record(&again).expect("what was written is readable");
-                assert_eq!(again.0, labels);
-                assert_eq!(again.1.rows().len(), profile.rows().len());
+                assert_eq!((again.0, again.1), (window, labels));
+                assert_eq!(again.2.rows().len(), profile.rows().len());
             }
         }
     }

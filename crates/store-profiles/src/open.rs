@@ -15,7 +15,9 @@ use std::{
 use homeostat_model::error_chain::chain;
 use homeostat_store_objects::Place;
 use homeostat_store_wal::{RealDisk, TornTail, Wal, WalOptions};
-use homeostat_wire::profiles::{Footer, RecordError, Subject, decode_record, symbols_bytes_max, window_of_record};
+use homeostat_wire::profiles::{
+    Footer, RecordError, Subject, WindowId, decode_record, symbols_bytes_max, window_of_record,
+};
 
 use crate::{
     block::{Block, Blocks},
@@ -103,18 +105,20 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn take(&mut self, record: u64, payload: &[u8]) {
-        // What an object holds was taken as well. One that cannot be read is told below.
-        if let Ok(Some(window)) = window_of_record(payload) {
-            self.state.senders.took(window, self.now_ms, None);
-        }
         if self.footers.iter().any(|footer| footer.has_record(self.log, record)) {
+            // What an object holds was taken as well.
+            self.heard_of(window_of_record(payload));
             self.recovery.rolled += 1;
             return;
         }
-        let (labels, profile) = match decode_record(payload) {
+        let (window, labels, profile) = match decode_record(payload) {
             Ok(read) => read,
-            Err(error) => return self.unreadable(record, payload, error),
+            Err(error) => {
+                self.heard_of(window_of_record(payload));
+                return self.unreadable(record, payload, error);
+            }
         };
+        self.heard_of(Ok(window));
         let start_ms = shard_of_profile(&profile);
         if start_ms < self.oldest_ms {
             return;
@@ -123,6 +127,13 @@ impl Replay<'_> {
         let subject = Subject::of(labels, &profile);
         let shard = self.state.shard_for(start_ms, &subject, symbols_bytes_max(&profile), self.now_ms);
         shard.add(record, subject, &profile);
+    }
+
+    /// Notes that a window was taken. A record that does not even say whose it is, is told as unreadable, if it is asked for.
+    fn heard_of(&mut self, window: Result<Option<WindowId>, RecordError>) {
+        if let Ok(Some(window)) = window {
+            self.state.senders.took(window, self.now_ms, None);
+        }
     }
 
     /// The log forgets the record some day; its bytes stay beside it.

@@ -68,11 +68,11 @@ pub fn encode_record_of(window: Option<WindowId>, labels: &Labels, profile: &Pro
     Ok(out)
 }
 
-/// Reads a profile with its labels.
-pub fn decode_record(bytes: &[u8]) -> Result<(Labels, Profile), RecordError> {
+/// Reads a profile with its labels, and whose window it is, where the record says so.
+pub fn decode_record(bytes: &[u8]) -> Result<(Option<WindowId>, Labels, Profile), RecordError> {
     let content = open_part(bytes)?;
     let mut reader = Reader::new(&content);
-    let _window = read_window(&mut reader)?;
+    let window = read_window(&mut reader)?;
     let subject = read_subject(&mut reader)?;
     let wrong = reader.error("symbols are missing");
     let len = usize::try_from(reader.number()?).map_err(|_| wrong)?;
@@ -87,10 +87,10 @@ pub fn decode_record(bytes: &[u8]) -> Result<(Labels, Profile), RecordError> {
     (profile.period_type, profile.period) = (subject.period_type, subject.period);
     (profile.started_ns, profile.duration_ns) = (entry.started_ns, entry.duration_ns);
     rows.add_to(&mut profile).ok_or(wrong)?;
-    Ok((subject.labels, profile))
+    Ok((window, subject.labels, profile))
 }
 
-/// Whose window a record is, where it says so.
+/// Whose window a record is, where it says so. Unpacks all of it: [`decode_record`] says it as well.
 pub fn window_of_record(bytes: &[u8]) -> Result<Option<WindowId>, RecordError> {
     read_window(&mut Reader::new(&open_part(bytes)?))
 }
@@ -153,7 +153,8 @@ mod tests {
         for window in [None, Some(WindowId { sender: u64::MAX - 1, number: 300 })] {
             let record = encode_record_of(window, &labels, &profile).unwrap();
             assert_eq!(window_of_record(&record), Ok(window));
-            let (read_labels, read) = decode_record(&record).unwrap();
+            let (read_window, read_labels, read) = decode_record(&record).unwrap();
+            assert_eq!(read_window, window);
             assert_eq!((read_labels, read.started_ns, read.total(0)), (labels.clone(), 7, 3));
         }
         let mut cut = Vec::new();
