@@ -22,9 +22,22 @@ pub(crate) const FILE: &str = "senders";
 /// Bytes of a line at most: 16 digits, twice 20, three separators.
 const LINE_BYTES: u64 = 64;
 
+/// How long a sender is remembered: what it could send again is refused afterwards.
+const SILENCE_MS: i64 = LATE_MAX_MS + FUTURE_MAX_MS;
+
 /// Senders by their number.
-#[derive(Debug, Default)]
-pub(crate) struct Senders(HashMap<u64, Known>);
+#[derive(Debug)]
+pub(crate) struct Senders {
+    known: HashMap<u64, Known>,
+    /// Nobody has been silent for long enough before then, so nobody need be looked through.
+    first_silent_ms: i64,
+}
+
+impl Default for Senders {
+    fn default() -> Self {
+        Self { known: HashMap::new(), first_silent_ms: i64::MAX }
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -32,6 +45,13 @@ struct Known {
     heard_ms: i64,
     /// When the last window is durable; `None` when it is.
     ticket: Option<Ticket>,
+}
+
+impl Known {
+    /// From then on it has been silent for long enough, unless it is heard before.
+    fn silent_ms(&self) -> i64 {
+        self.heard_ms.saturating_add(SILENCE_MS + 1)
+    }
 }
 
 /// A window that was taken before.
@@ -51,38 +71,43 @@ pub(crate) struct Snapshot {
 impl Senders {
     /// What is known of a window that was taken before.
     pub(crate) fn repeated(&self, window: WindowId) -> Option<Before> {
-        let known = self.0.get(&window.sender).filter(|known| window.number <= known.number)?;
+        let known = self.known.get(&window.sender).filter(|known| window.number <= known.number)?;
         Some(Before { ticket: known.ticket.clone() })
     }
 
-    /// Makes room for a sender; false when there is none.
+    /// Makes room for a sender; false when there is none. Costs nothing as long as nobody can have been silent for long enough.
     pub(crate) fn room_for(&mut self, sender: u64, now_ms: i64) -> bool {
-        if SENDERS_MAX <= self.0.len() && !self.0.contains_key(&sender) {
-            self.forget_silent(now_ms);
+        if self.known.len() < SENDERS_MAX || self.known.contains_key(&sender) {
+            return true;
         }
-        self.0.len() < SENDERS_MAX || self.0.contains_key(&sender)
+        self.first_silent_ms <= now_ms && self.forget_silent(now_ms) > 0
     }
 
     /// A window was taken.
     pub(crate) fn took(&mut self, window: WindowId, heard_ms: i64, ticket: Option<Ticket>) {
-        let known = self.0.entry(window.sender).or_insert(Known { number: 0, heard_ms, ticket: None });
+        let known = self.known.entry(window.sender).or_insert(Known { number: 0, heard_ms, ticket: None });
         if known.number < window.number {
             *known = Known { number: window.number, heard_ms: heard_ms.max(known.heard_ms), ticket };
         }
+        self.first_silent_ms = self.first_silent_ms.min(known.silent_ms());
     }
 
-    fn forget_silent(&mut self, now_ms: i64) {
-        self.0.retain(|_, known| now_ms <= known.heard_ms.saturating_add(LATE_MAX_MS + FUTURE_MAX_MS));
+    /// Looks through all, forgets who has been silent for long enough, and gives how many they were.
+    fn forget_silent(&mut self, now_ms: i64) -> usize {
+        let before = self.known.len();
+        self.known.retain(|_, known| now_ms < known.silent_ms());
+        self.first_silent_ms = self.known.values().map(Known::silent_ms).min().unwrap_or(i64::MAX);
+        before - self.known.len()
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let newest = self.0.values().filter_map(|known| known.ticket.as_ref()).max_by_key(|ticket| ticket.seq());
-        let mut sorted: Vec<_> = self.0.iter().collect();
+        let newest = self.known.values().filter_map(|known| known.ticket.as_ref()).max_by_key(|ticket| ticket.seq());
+        let mut sorted: Vec<_> = self.known.iter().collect();
         sorted.sort_unstable_by_key(|(sender, _)| **sender);
         let mut text = String::new();
         for (sender, Known { number, heard_ms, .. }) in sorted {
@@ -102,7 +127,7 @@ impl Senders {
         let mut senders = Self::default();
         for line in text.lines() {
             let Some((sender, known)) = parse(line) else { return Ok(None) };
-            senders.0.insert(sender, known);
+            senders.known.insert(sender, known);
         }
         senders.forget_silent(now_ms);
         Ok(Some(senders))
@@ -171,7 +196,17 @@ mod tests {
         }
         let newcomer = SENDERS_MAX as u64;
         assert!(senders.room_for(5, 10) && !senders.room_for(newcomer, 10));
-        assert!(senders.room_for(newcomer, 11 + LATE_MAX_MS + FUTURE_MAX_MS));
-        assert_eq!(senders.len(), 0);
+        assert!(!senders.room_for(newcomer, 10 + SILENCE_MS));
+        // All but one are heard again, so a newcomer has to look through all of them once and never again.
+        for sender in 1..SENDERS_MAX as u64 {
+            senders.took(window(sender, 2), 20, None);
+        }
+        assert_eq!(senders.first_silent_ms, 11 + SILENCE_MS);
+        assert!(senders.room_for(newcomer, 11 + SILENCE_MS));
+        assert_eq!((senders.len(), senders.first_silent_ms), (SENDERS_MAX - 1, 21 + SILENCE_MS));
+        senders.took(window(newcomer, 1), 30, None);
+        assert!(!senders.room_for(newcomer + 1, 20 + SILENCE_MS));
+        assert!(senders.room_for(newcomer + 1, 21 + SILENCE_MS));
+        assert_eq!((senders.len(), senders.first_silent_ms), (1, 31 + SILENCE_MS));
     }
 }
