@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     TooSlow,
     /// Ours: no room now. Later is better.
     Busy,
-    /// The sender's: more of a kind than is kept. Much later is better.
+    /// The sender's: more of a kind than is kept, or ahead of our clock. Much later is better.
     Full,
     /// Ours: the disk. Later may be better.
     Broken,

@@ -90,7 +90,7 @@ pub enum ProfileRefused {
     /// It never will be, and a smaller one might.
     #[error("{0}")]
     TooLarge(String),
-    /// Not while there are so many others; much later.
+    /// Not while there are so many others, or before its time has come: much later.
     #[error("{0}")]
     Full(String),
     /// Not now.

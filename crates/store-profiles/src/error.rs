@@ -63,13 +63,23 @@ pub enum OpenError {
 /// Why a profile was not taken.
 #[derive(Debug, Error)]
 pub enum NotStored {
-    /// Its time is out of what is taken.
-    #[error("the profile began at {started_ms} ms since 1970, which is {what}")]
-    Time {
+    /// It began too long ago.
+    #[error(
+        "the profile began at {started_ms} ms since 1970, which is longer ago than profiles are taken: seven days, or as long as \
+         they are kept"
+    )]
+    Late {
         /// When it began.
         started_ms: i64,
-        /// What is wrong with that.
-        what: &'static str,
+    },
+    /// It began later than now.
+    #[error(
+        "the profile began at {started_ms} ms since 1970, which is more than ten minutes ahead of our clock; set the clocks, \
+         and send it again when its time has come"
+    )]
+    Ahead {
+        /// When it began.
+        started_ms: i64,
     },
     /// Its labels and types.
     #[error("the labels and types have {bytes} bytes, more than the {limit} that are taken")]

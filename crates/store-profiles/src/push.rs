@@ -118,14 +118,13 @@ impl ProfileStore {
 
     fn check_time(&self, started_ms: i64, now_ms: i64) -> Result<(), NotStored> {
         let late_ms = self.options().retention.map_or(LATE_MAX_MS, |kept: Duration| millis(kept).min(LATE_MAX_MS));
-        let what = if now_ms.saturating_add(FUTURE_MAX_MS) < started_ms {
-            "more than ten minutes ahead of our clock"
-        } else if started_ms < now_ms.saturating_sub(late_ms) {
-            "longer ago than profiles are taken: seven days, or as long as they are kept"
-        } else {
-            return Ok(());
-        };
-        Err(NotStored::Time { started_ms, what })
+        if now_ms.saturating_add(FUTURE_MAX_MS) < started_ms {
+            return Err(NotStored::Ahead { started_ms });
+        }
+        if started_ms < now_ms.saturating_sub(late_ms) {
+            return Err(NotStored::Late { started_ms });
+        }
+        Ok(())
     }
 
     /// Takes all but windows that were taken before.

@@ -69,6 +69,6 @@ fn a_window_that_was_refused_may_come_again() {
     let (store, _) = bench.open();
     let late = profile(T0 - 24 * 400 * HOUR, &[("old", 1)]);
     let refused = store.push_once(WindowId { sender: 7, number: 3 }, &labels("shop"), &late, T0).unwrap_err();
-    assert!(matches!(refused, NotStored::Time { .. }), "{refused}");
+    assert!(matches!(refused, NotStored::Late { .. }), "{refused}");
     assert!(send(&store, 7, 3));
 }

@@ -94,8 +94,10 @@ impl ProfileIntake for ProfileDoor {
 fn refused(refused: NotStored) -> ProfileRefused {
     match refused {
         NotStored::Busy => ProfileRefused::Later(NotTaken::Busy(refused.to_string())),
-        // The next two hours have room, and senders that end are forgotten.
-        NotStored::Series { .. } | NotStored::Senders { .. } => ProfileRefused::Full(refused.to_string()),
+        // The next two hours have room, senders that end are forgotten, and a time that is ahead comes.
+        NotStored::Series { .. } | NotStored::Senders { .. } | NotStored::Ahead { .. } => {
+            ProfileRefused::Full(refused.to_string())
+        }
         NotStored::TooLarge { .. } => ProfileRefused::TooLarge(refused.to_string()),
         other => ProfileRefused::Bad(other.to_string()),
     }
@@ -316,6 +318,15 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_will_never_be_taken_is_refused_for_good() {
+        let later = |refused| matches!(refused, ProfileRefused::Full(_) | ProfileRefused::Later(_));
+        assert!(later(refused(NotStored::Ahead { started_ms: 7 })), "a clock that is ahead is set some day");
+        assert!(later(refused(NotStored::Busy)) && later(refused(NotStored::Senders { limit: 7 })));
+        assert!(matches!(refused(NotStored::Late { started_ms: 7 }), ProfileRefused::Bad(_)));
+        assert!(matches!(refused(NotStored::TooLarge { bytes: 7 }), ProfileRefused::TooLarge(_)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn keeping_that_hangs_is_over_within_its_time() {
