@@ -13,7 +13,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -192,9 +192,22 @@ async fn a_target_that_hangs_in_the_middle_holds_nobody_up() {
     .await;
     let before = agent.metric("windows_shipped_total").await;
     agent.at_least("windows_shipped_total", before + 5.0).await;
-    assert_eq!(agent.count(r#"pull_up{service="shop"}"#).await, 1);
-    assert_eq!(agent.count(r#"pull_up{service="hung"}"#).await, 0);
+    let up = |service: &str| {
+        let (name, source) = service.split_once('=').unwrap();
+        format!(r#"pull_up{{service="{name}",source="{source}"}}"#)
+    };
+    assert_eq!(agent.count(&up(&world.target.service())).await, 1);
+    assert_eq!(agent.count(&up(&hung)).await, 0);
     drop(server);
+}
+
+/// Runs a command that is to end by itself, and gives what it said.
+async fn ended(mut command: Command) -> Output {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let over = until("it ends by itself", async || child.try_wait().unwrap());
+    // What it says fits into the pipe.
+    over.await;
+    child.wait_with_output().unwrap()
 }
 
 /// Runs a command as nobody, who may not load programs into the kernel; `None` where that cannot be done.
@@ -224,12 +237,12 @@ async fn where_the_kernel_refuses_it_says_so_and_goes_on_with_what_works() {
     let own = format!("own=pid:{}", std::process::id());
     let (dir, url) = (world.dir.path(), world.way.url());
     let alone = ["--service", &own, "--window", "1s"];
-    let Some(mut useless) = as_nobody(dir, &world.data(), &url, &alone) else {
+    let Some(useless) = as_nobody(dir, &world.data(), &url, &alone) else {
         println!("SKIPPED: no `setpriv` to become nobody");
         return;
     };
     // Nothing works, so there is nothing to run for.
-    let output = useless.stdin(Stdio::null()).output().unwrap();
+    let output = ended(useless).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nothing can be sensed here") && said.contains("probe `cpu`"), "{said}");
@@ -376,6 +389,32 @@ async fn what_is_private_is_not_even_in_the_queue() {
     }
 }
 
+#[tokio::test]
+async fn only_this_machine_may_ask_unless_somebody_says_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let everywhere = ["--service", "a=url:http://127.0.0.1:1", "--listen", "0.0.0.0:0"];
+    let output = ended(command(&dir.path().join("agent"), "http://127.0.0.1:1", &everywhere)).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("`--open-to-network` if that is what you want"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_addresses_of_one_service_are_told_apart() {
+    let world = World::new().await;
+    let other = Target::start().await.service();
+    let agent = world.agent(&["--service", &other]);
+    until("both are asked", async || {
+        let status = agent.status().await;
+        let services = status["services"].as_array().unwrap();
+        services.iter().all(|service| service["state"] == "pulled").then_some(())
+    })
+    .await;
+    let metrics = agent.metrics().await;
+    let up: BTreeSet<_> = metrics.lines().filter(|line| line.starts_with("homeostat_agent_pull_up{")).collect();
+    assert_eq!(up.len(), 2, "{metrics}");
+}
+
 #[test]
 fn flags_teach() {
     let dir = tempfile::tempdir().unwrap();
@@ -411,6 +450,19 @@ fn flags_teach() {
     }
 }
 
+/// Whether a process has asked the kernel for samples.
+fn is_sampling(pid: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_link(file.path()).ok()).any(|to| to.to_string_lossy().contains("[perf_event]"))
+}
+
+/// CPU time of a process in its own code, in hundredths of a second.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, behind_name) = stat.rsplit_once(')').unwrap();
+    behind_name.split_ascii_whitespace().nth(11).unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_kernel_samples_services_and_the_machine() {
     let doctor = Command::new(env!("CARGO_BIN_EXE_homeostat")).args(["doctor", "--json"]).output().unwrap();
@@ -443,8 +495,26 @@ async fn the_kernel_samples_services_and_the_machine() {
         (agent.count("sampling_hz").await, agent.status().await["services"][0]["state"].as_str()),
         (99, Some("sampled"))
     );
-    // What was begun is kept at the end, and shipped by the next run.
     assert_eq!(agent.stop(), Some(0));
+    assert_eq!(ticks("late").await, 0);
+
+    // What was begun is kept at the end, and shipped by the next run.
+    let late = world.dir.path().join("late");
+    let service = format!("late=pid:{}", busy.id());
+    let args = ["--service", &service, "--window", "1m", "--hz", "99", "--cpu-budget", "10000", "--max-rss", "4GiB"];
+    world.way.leads_to(None);
+    let agent = Agent::start(&late, &world.way.url(), &args);
+    until("the kernel samples", async || is_sampling(agent.pid()).then_some(())).await;
+    let before = cpu_ticks(busy.id());
+    // Half a second of CPU time: some fifty samples.
+    until("the busy one has run", async || (before + 50 < cpu_ticks(busy.id())).then_some(())).await;
+    assert_eq!(agent.stop(), Some(0));
+    assert!(!waiting(&late).is_empty(), "a minute is not over, and what there is of it waits");
+    world.way.leads_to(Some(server.address));
+    let agent = Agent::start(&late, &world.way.url(), &args);
+    agent.at_least("windows_shipped_total", 1.0).await;
+    assert!(0 < ticks("late").await);
+    drop(agent);
     busy.kill().unwrap();
     busy.wait().unwrap();
 }

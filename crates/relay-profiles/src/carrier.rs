@@ -15,6 +15,8 @@ pub enum Answer {
     },
     /// It may take it later: no connection, 5xx, 429, or something that a person mends, as 401 and 404.
     Later {
+        /// What is in the way.
+        hindrance: Hindrance,
         /// How long it wants to be left alone, where it says so.
         after: Option<Duration>,
         /// In its words.
@@ -25,6 +27,15 @@ pub enum Answer {
         /// In its words.
         why: String,
     },
+}
+
+/// What keeps a window from being taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The server, or the way there: another window would fare no better.
+    Server,
+    /// Perhaps this very window: the server fails over it, or gives up before all of it has come.
+    Window,
 }
 
 /// An answer to come.

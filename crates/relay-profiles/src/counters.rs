@@ -14,6 +14,8 @@ pub enum Dropped {
     TooOld,
     /// The server will never take it.
     Refused,
+    /// The server has failed over it again and again.
+    GivenUp,
     /// The disk did not take it, and memory for such windows is bounded.
     DiskFull,
     /// It is larger than a window may be.
@@ -24,8 +26,8 @@ pub enum Dropped {
 
 impl Dropped {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::QueueFull, Self::TooOld, Self::Refused, Self::DiskFull, Self::TooLarge, Self::Unreadable];
+    pub const ALL: [Self; 7] =
+        [Self::QueueFull, Self::TooOld, Self::Refused, Self::GivenUp, Self::DiskFull, Self::TooLarge, Self::Unreadable];
 
     /// As a label's value.
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Dropped {
             Self::QueueFull => "queue_full",
             Self::TooOld => "too_old",
             Self::Refused => "refused",
+            Self::GivenUp => "given_up",
             Self::DiskFull => "disk_full",
             Self::TooLarge => "too_large",
             Self::Unreadable => "unreadable",
@@ -56,7 +59,9 @@ pub struct Tally {
     /// Windows that are never shipped, in the order of [`Dropped::ALL`].
     pub dropped: [u64; Dropped::ALL.len()],
     /// What is wrong with the server or the way there; empty when nothing is.
-    pub trouble: String,
+    pub server_trouble: String,
+    /// Why the queue cannot be read; empty when it can.
+    pub queue_trouble: String,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +72,26 @@ pub(crate) struct Counters {
     retried: AtomicU64,
     bytes: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
-    trouble: Mutex<String>,
+    pub(crate) server_trouble: Trouble,
+    pub(crate) queue_trouble: Trouble,
+}
+
+/// What is wrong with something; empty when nothing is.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble(Mutex<String>);
+
+impl Trouble {
+    /// Notes what is wrong, or that nothing is any more; true when that is news.
+    pub(crate) fn note(&self, why: &str) -> bool {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = trouble.as_str() != why;
+        why.clone_into(&mut trouble);
+        news
+    }
+
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Counters {
@@ -92,14 +116,6 @@ impl Counters {
         }
     }
 
-    /// Notes what is wrong, or that nothing is any more; true when that is news.
-    pub(crate) fn trouble(&self, why: &str) -> bool {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = trouble.as_str() != why;
-        why.clone_into(&mut trouble);
-        news
-    }
-
     pub(crate) fn tally(&self) -> Tally {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Tally {
@@ -109,7 +125,8 @@ impl Counters {
             retried: load(&self.retried),
             bytes: load(&self.bytes),
             dropped: self.dropped.each_ref().map(load),
-            trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            server_trouble: self.server_trouble.get(),
+            queue_trouble: self.queue_trouble.get(),
         }
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! Not here: sensing, redaction and HTTP (the binary), what the server does (`store-profiles`). `relay-write` is the same idea
 //! for samples: lanes that send beside each other and a note before each request, for receivers that know no numbers.
-//! Invariants: windows leave in order, one at a time; what is dropped is counted by reason; memory holds a batch and no more.
+//! Invariants: windows leave in order, one at a time, and none keeps the others for ever; what is dropped is counted by reason; memory holds a batch and no more.
 //! `docs/format/windows.md` has every byte.
 
 pub mod limits;
@@ -24,8 +24,9 @@ mod courier;
 mod entry;
 mod queue;
 
-pub use carrier::{Answer, Carrier, Carrying};
+pub use carrier::{Answer, Carrier, Carrying, Hindrance};
 pub use counters::{Dropped, Tally};
+pub use courier::WallClock;
 pub use entry::{BadEntry, Entry};
 pub use homeostat_wire::profiles::WindowId;
 pub use queue::{NotQueued, OpenError, QueueSpec, WindowQueue};

@@ -25,8 +25,10 @@ const _: () = assert!(SEGMENTS_MIN * SEGMENT_BYTES_MAX <= QUEUE_BYTES_DEFAULT);
 /// A window, packed: servers read profiles of 64 MiB unpacked, which pack to a quarter or less.
 pub const WINDOW_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes that wait in memory for a disk that does not answer or is full; beyond it windows are dropped and counted.
-pub const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
+/// Bytes that wait in memory for a disk that does not answer or is full; beyond it windows are dropped and counted. Two of the
+/// largest: while one is being written another one may come.
+pub const UNWRITTEN_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX;
+const _: () = assert!(WINDOW_BYTES_MAX < UNWRITTEN_BYTES_MAX);
 
 /// Bytes that are read of the log at once.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -37,8 +39,15 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Longest wait that a server may ask for. One that says more is asked again all the same: it may have restarted.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
-/// How long a request may take: the server itself gives up on its disk after 25 s.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long a request may take. The server itself gives up on a body after 30 s, on room for it after two more and on its disk
+/// after another 25, so it is heard in any case.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// Bytes per second that a way carries at least on which the largest window comes through before the server gives up on its
+/// body: some 4.5 Mbit/s. On a slower one a window of that size is dropped after [`ATTEMPTS_MAX`].
+pub const WAY_BYTES_PER_S: u64 = 560 << 10;
+/// Attempts of one window over which the server fails: with their waits a quarter of an hour, in which a server that fails over
+/// everything is restarted. Afterwards the window goes, so that it does not keep the others.
+pub const ATTEMPTS_MAX: u32 = 40;
 
 /// How long before a window that the disk has refused is asked for again.
 pub const NOT_DURABLE_WAIT: Duration = Duration::from_millis(50);

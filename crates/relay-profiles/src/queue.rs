@@ -294,16 +294,35 @@ impl WindowQueue {
 
     /// What comes next, as far as it is durable. Blocks for the disk.
     pub(crate) fn next(&self) -> Result<Next, ReadError> {
-        let (from, newest) = {
-            let state = self.state();
-            (state.shipped + 1, state.newest.clone())
-        };
-        if newest.0 < from {
-            return Ok(Next::Nothing);
+        loop {
+            let (from, newest) = {
+                let state = self.state();
+                (state.shipped + 1, state.newest.clone())
+            };
+            if newest.0 < from {
+                return Ok(Next::Nothing);
+            }
+            match self.batch(from) {
+                Ok(batch) if !batch.is_empty() => return Ok(Next::Batch(batch)),
+                // What was kept by an earlier run is durable; a log that lost its records gives none.
+                Ok(_) => return Ok(newest.1.map_or(Next::Nothing, Next::NotDurable)),
+                // The queue was full meanwhile, and its oldest part has gone: it goes on behind that.
+                Err(error) if is_gone(&error) && from <= self.state().shipped => {}
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// Windows from a number on, as far as they can be read.
+    fn batch(&self, from: u64) -> Result<Vec<(u64, Option<Entry>)>, ReadError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for record in self.log.read(from) {
-            let record = record?;
+            let record = match record {
+                Ok(record) => record,
+                // What could be read is shipped first; then it comes again, and is told.
+                Err(_) if !batch.is_empty() => break,
+                Err(error) => return Err(error),
+            };
             bytes += record.payload.len();
             let entry = Entry::decode(&record.payload);
             if let Err(error) = &entry {
@@ -314,12 +333,7 @@ impl WindowQueue {
                 break;
             }
         }
-        match (batch.is_empty(), newest.1) {
-            (true, Some(ticket)) => Ok(Next::NotDurable(ticket)),
-            // What was kept by an earlier run is durable; a log that lost its records gives none.
-            (true, None) => Ok(Next::Nothing),
-            (false, _) => Ok(Next::Batch(batch)),
-        }
+        Ok(batch)
     }
 
     /// A window is about to be sent, perhaps again; `None` when it was given up before the first time.
@@ -358,6 +372,10 @@ impl WindowQueue {
             self.empty.notify_waiters();
         }
     }
+}
+
+fn is_gone(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// A small file as text; `None` when there is none.

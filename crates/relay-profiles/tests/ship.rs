@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,9 +15,10 @@ use homeostat_model::{
     profile::{Frame, LabelSet, Profile, Stack, Text, ValueType},
 };
 use homeostat_relay_profiles::{
-    Answer, Carrier, Carrying, Dropped, NotQueued, OpenError, QueueSpec, WindowId, WindowQueue, limits::QUEUE_BYTES_MIN,
+    Answer, Carrier, Carrying, Dropped, Hindrance, NotQueued, OpenError, QueueSpec, WindowId, WindowQueue,
+    limits::{ATTEMPTS_MAX, QUEUE_BYTES_MIN},
 };
-use homeostat_store_wal::{SimDisk, Ticket};
+use homeostat_store_wal::{Disk as _, SimDisk, Ticket};
 use homeostat_wire::{
     pprof::{self, PprofLimits},
     pyroscope::decode_push,
@@ -27,9 +28,8 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_mins(1);
 const DIR: &str = "/agent/queue";
 
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
-}
+/// What the clock says, all the time.
+const NOW_MS: i64 = 1_750_000_000_000;
 
 /// Takes windows as a server does: a number of a sender once.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +63,7 @@ impl Server {
 impl Carrier for Server {
     fn carry(&self, window: WindowId, body: Bytes) -> Carrying {
         let mut inner = self.0.lock().unwrap();
-        let away = Answer::Later { after: None, why: "nobody answers".to_owned() };
+        let away = later(Hindrance::Server, None);
         let said = if inner.is_away { Some(away) } else { inner.script.pop_front() };
         let last = *inner.last.get(&window.sender).unwrap_or(&0);
         let repeated = window.number <= last;
@@ -107,13 +107,27 @@ fn labels() -> Labels {
 }
 
 fn queue_window(queue: &WindowQueue, value: i64, ballast: usize) -> Result<Ticket, NotQueued> {
-    queue.push(&labels(), &profile(value, ballast), now_ms())
+    queue.push(&labels(), &profile(value, ballast), NOW_MS)
+}
+
+fn ship(queue: &Arc<WindowQueue>, server: &Server, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(Arc::clone(queue).ship(Arc::new(server.clone()), Arc::new(|| NOW_MS), stop.clone()))
+}
+
+/// Queues a window and waits for the disk, without the runtime, whose time may be its own.
+fn queue_durably(queue: &WindowQueue, value: i64, ballast: usize) {
+    let ticket = queue_window(queue, value, ballast).unwrap();
+    let _durable = ticket.wait(PATIENCE).unwrap();
+}
+
+fn later(hindrance: Hindrance, after: Option<Duration>) -> Answer {
+    Answer::Later { hindrance, after, why: "not now".to_owned() }
 }
 
 /// Ships until nothing waits.
 async fn ship_all(queue: &Arc<WindowQueue>, server: &Server) {
     let stop = CancellationToken::new();
-    let shipping = tokio::spawn(Arc::clone(queue).ship(Arc::new(server.clone()), stop.clone()));
+    let shipping = ship(queue, server, &stop);
     tokio::time::timeout(PATIENCE, queue.until_empty()).await.expect("everything is shipped in time");
     stop.cancel();
     shipping.await.unwrap();
@@ -124,14 +138,14 @@ fn dropped(queue: &WindowQueue, why: Dropped) -> u64 {
     queue.tally().dropped[at]
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn windows_arrive_in_order_and_once_whatever_the_server_says() {
     let disk = SimDisk::default();
     let queue = open(&disk, QUEUE_BYTES_MIN);
     for value in 1..=5 {
-        queue_window(&queue, value, 10).unwrap();
+        queue_durably(&queue, value, 10);
     }
-    let later = |after| Answer::Later { after, why: "not now".to_owned() };
+    let later = |after| later(Hindrance::Server, after);
     let server = Server::says([
         later(None),
         later(Some(Duration::from_millis(1))),
@@ -142,14 +156,83 @@ async fn windows_arrive_in_order_and_once_whatever_the_server_says() {
     assert_eq!(server.taken(), [2, 3, 4, 5], "the first was refused for good");
     let tally = queue.tally();
     assert_eq!((tally.queued, tally.shipped, tally.repeated, tally.retried), (5, 4, 0, 3));
-    assert_eq!((dropped(&queue, Dropped::Refused), tally.trouble.as_str(), queue.waiting()), (1, "", 0));
+    assert_eq!((dropped(&queue, Dropped::Refused), tally.server_trouble.as_str(), queue.waiting()), (1, "", 0));
     // An answer that is lost: the window has arrived, and counts once.
-    queue_window(&queue, 6, 10).unwrap();
+    queue_durably(&queue, 6, 10);
     let lost = Server::says([later(None), later(None)]);
     lost.0.lock().unwrap().takes_all_the_same = true;
     ship_all(&queue, &lost).await;
     assert_eq!((lost.taken(), queue.tally().repeated), (vec![6], 1));
     assert_eq!(queue.close(PATIENCE), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_the_server_fails_over_does_not_keep_the_others_for_ever() {
+    let disk = SimDisk::default();
+    let queue = open(&disk, QUEUE_BYTES_MIN);
+    for value in 1..=3 {
+        queue_durably(&queue, value, 10);
+    }
+    // A server that is away for long is no reason to give anything up.
+    let attempts = ATTEMPTS_MAX as usize;
+    let away = vec![later(Hindrance::Server, None); 3 * attempts];
+    let fails = |attempts| vec![later(Hindrance::Window, None); attempts];
+    let server = Server::says([away, fails(attempts), fails(attempts - 1)].concat());
+    let stop = CancellationToken::new();
+    let shipping = ship(&queue, &server, &stop);
+    // Two hundred waits of half a minute, of tokio's time.
+    tokio::time::timeout(Duration::from_hours(24), queue.until_empty()).await.expect("nothing is kept for ever");
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(server.taken(), [2, 3]);
+    let tally = queue.tally();
+    assert_eq!((dropped(&queue, Dropped::GivenUp), tally.shipped), (1, 2));
+    assert_eq!(tally.retried as usize, 3 * attempts + 2 * (attempts - 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_a_window_is_well() {
+    let disk = SimDisk::default();
+    let queue = open(&disk, QUEUE_BYTES_MIN);
+    queue_durably(&queue, 1, 10);
+    let server = Server::says([later(Hindrance::Server, None), Answer::Refused { why: "bad".to_owned() }]);
+    ship_all(&queue, &server).await;
+    assert_eq!((queue.tally().retried, queue.tally().server_trouble.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_queue_is_shipped() {
+    let disk = SimDisk::default();
+    let queue = open(&disk, QUEUE_BYTES_MIN);
+    // Some three to a segment.
+    for value in 0..9 {
+        queue_durably(&queue, value, 20_000);
+    }
+    let second = Path::new(DIR).join("00000002.wal");
+    let damaged_at = 10_000;
+    assert!((damaged_at as u64) < disk.len(&second).unwrap());
+    disk.edit(&second, |bytes| bytes[damaged_at] ^= 1).unwrap();
+    let (server, stop) = (Server::default(), CancellationToken::new());
+    let shipping = ship(&queue, &server, &stop);
+    let told = async {
+        while queue.tally().queue_trouble.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it is told");
+    let taken = server.taken();
+    assert!(!taken.is_empty() && taken.len() < 9, "{taken:?}");
+    assert_eq!(taken, (0..taken.len() as i64).collect::<Vec<_>>());
+    let tally = queue.tally();
+    assert!(tally.queue_trouble.contains("damaged") || tally.queue_trouble.contains("00000002"), "{tally:?}");
+    assert_eq!(tally.server_trouble, "", "the server is well");
+    // Somebody mends it.
+    disk.edit(&second, |bytes| bytes[damaged_at] ^= 1).unwrap();
+    tokio::time::timeout(PATIENCE, queue.until_empty()).await.expect("everything is shipped in time");
+    stop.cancel();
+    shipping.await.unwrap();
+    assert_eq!(server.taken(), (0..9).collect::<Vec<_>>());
+    assert_eq!(queue.tally().queue_trouble, "");
 }
 
 #[tokio::test]
@@ -186,7 +269,7 @@ async fn of_an_hour_without_a_server_that_does_not_fit_the_newest_windows_are_ke
     let (queue, server) = (open(&SimDisk::default(), SHORT_BYTES), Server::default());
     server.0.lock().unwrap().is_away = true;
     let stop = CancellationToken::new();
-    let shipping = tokio::spawn(Arc::clone(&queue).ship(Arc::new(server.clone()), stop.clone()));
+    let shipping = ship(&queue, &server, &stop);
     for value in 0..HOUR_WINDOWS {
         let _durable = queue_window(&queue, value, WINDOW_BYTES).unwrap().wait(PATIENCE).unwrap();
         // The first one is on its way from the beginning, again and again.
@@ -236,7 +319,7 @@ async fn a_full_disk_costs_windows_that_are_counted_and_nothing_else() {
 async fn what_is_too_old_or_too_large_is_dropped_and_counted() {
     let disk = SimDisk::default();
     let queue = open_with(&disk, QueueSpec { window_bytes_max: 2_000, ..QueueSpec::default() });
-    queue.push(&labels(), &profile(1, 10), now_ms() - 25 * 3_600_000).unwrap();
+    queue.push(&labels(), &profile(1, 10), NOW_MS - 25 * 3_600_000).unwrap();
     queue_window(&queue, 2, 10).unwrap();
     let large = queue_window(&queue, 3, 5_000).unwrap_err();
     assert!(matches!(large, NotQueued::TooLarge { .. }), "{large}");
@@ -275,7 +358,7 @@ async fn live(disk: &SimDisk, server: &Server) -> Vec<i64> {
     let spec = QueueSpec { bytes_max: QUEUE_BYTES_MIN, ..QueueSpec::default() };
     let Ok(queue) = WindowQueue::open(Path::new(DIR), Arc::new(disk.mounted()), spec) else { return durable };
     let (queue, stop) = (Arc::new(queue), CancellationToken::new());
-    let shipping = tokio::spawn(Arc::clone(&queue).ship(Arc::new(server.clone()), stop.clone()));
+    let shipping = ship(&queue, server, &stop);
     for value in 1..=4 {
         let Ok(ticket) = queue_window(&queue, value, 10) else { break };
         if ticket.await.is_err() {

@@ -2,14 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
+use homeostat_api::prometheus::ServerSpec;
 use homeostat_model::error_chain::chain;
 use homeostat_profile::Redaction;
 use homeostat_relay_profiles::{
     QueueSpec,
-    limits::{AGE_MAX, QUEUE_BYTES_MIN},
+    limits::{AGE_DEFAULT, AGE_MAX, QUEUE_BYTES_DEFAULT, QUEUE_BYTES_MIN},
 };
 use homeostat_sense_kernel::SampleRate;
 use homeostat_sense_pprof::Kind;
+use homeostat_sense_receive::profiles::SERVICE;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
     up::{LogFormat, raise_file_limit},
 };
 use crate::runtime::agent::{
-    self, AgentOptions, RunningAgent,
+    self, AGENT, AgentOptions, RunningAgent,
     service::{ServiceSpec, Source},
 };
 
@@ -33,8 +35,8 @@ use crate::runtime::agent::{
 ///
 ///   homeostat agent --server http://HOST:9090 --service everything=machine --listen 127.0.0.1:7790
 ///
-/// `homeostat doctor` says what the kernel allows. SIGINT or SIGTERM keeps the window that was begun and stops; what waits is
-/// shipped by the next run.
+/// `homeostat doctor` says what the kernel allows. SIGINT or SIGTERM keeps what the kernel has sampled of the window that was
+/// begun, gives up what is being pulled, and stops; what waits is shipped by the next run.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
@@ -48,10 +50,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "homeostat-agent", help_heading = "Shipping")]
     data: PathBuf,
     /// Bytes of the queue; beyond it the oldest windows are dropped, counted and told
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_bytes, help_heading = "Shipping")]
+    #[arg(long, value_name = "SIZE", default_value_t = Bytes(QUEUE_BYTES_DEFAULT), value_parser = parse_bytes, help_heading = "Shipping")]
     max_queue: Bytes,
     /// Windows that have waited for longer are dropped, counted and told; at most 7d
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_time, help_heading = "Shipping")]
+    #[arg(long, value_name = "TIME", default_value_t = Time(AGE_DEFAULT), value_parser = parse_time, help_heading = "Shipping")]
     max_age: Time,
 
     /// What is sensed, several times: NAME=pid:4711, NAME=comm:nginx (a command, a program's file or a systemd unit),
@@ -88,6 +90,9 @@ pub(crate) struct Args {
     /// Tell of itself here: /metrics for Prometheus, /status as JSON; port 0 takes any free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Let everybody who reaches an address beyond this machine ask there
+    #[arg(long)]
+    open_to_network: bool,
     /// What to log: error, warn, info, debug, trace, or per part as in `info,homeostat_relay_profiles=debug`
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -108,7 +113,7 @@ const THREADS: usize = 2;
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty());
     let (name, value) = pair.ok_or("write NAME=VALUE, such as zone=a")?;
-    if name.starts_with("__") || name == "service_name" || name == "agent" {
+    if name.starts_with("__") || name == SERVICE || name == AGENT {
         return Err(format!("`{name}` is set by the agent itself"));
     }
     Ok((name.to_owned(), value.to_owned()))
@@ -166,7 +171,7 @@ impl Args {
             labels: self.label,
             rss_max: self.max_rss.0,
             cpu_budget: self.cpu_budget / 100.0,
-            listen: self.listen,
+            listen: self.listen.map(|listen| ServerSpec { option: "--listen", listen, open: self.open_to_network }),
         })
     }
 
@@ -220,7 +225,9 @@ async fn serve(options: AgentOptions) -> ExitCode {
         why = running.until_useless() => Some(why),
     };
     if useless.is_none() {
-        tracing::info!("stopping: the window that was begun is kept, what waits is shipped by the next run");
+        tracing::info!(
+            "stopping: what was sampled of the window that was begun is kept, what waits is shipped by the next run"
+        );
     }
     let code = tokio::select! {
         code = stop(running) => code,

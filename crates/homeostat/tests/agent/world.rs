@@ -244,10 +244,15 @@ impl Agent {
         self.client().await.get("/status").await.1
     }
 
-    /// A metric by its name with labels, as in the text.
-    pub(crate) async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metrics(&self) -> String {
         let (status, text) = self.client().await.text("GET", "/metrics").await;
         assert_eq!(status, 200);
+        text
+    }
+
+    /// A metric by its name with labels, as in the text.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics().await;
         value_of(&text, &format!("homeostat_agent_{name}")).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 

@@ -92,7 +92,7 @@ fn a_request_is_taken_as_a_whole_or_not_at_all() {
     let good = (labels("shop"), profile(T0, &[("one", 1)]));
     let ahead = (labels("shop"), profile(T0 + HOUR, &[("two", 1)]));
     for request in [vec![good.clone(), ahead.clone()], vec![ahead, good.clone()]] {
-        assert!(matches!(store.push_all(&request, T0), Err(NotStored::Late { .. })));
+        assert!(matches!(store.push_all(&request, T0), Err(NotStored::Ahead { .. })));
         assert_eq!((all(&store).as_str(), store.stats().pushed), ("nothing", 0));
     }
     assert_eq!(store.push_all(&[good.clone(), good], T0).unwrap().len(), 2);

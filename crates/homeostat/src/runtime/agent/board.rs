@@ -1,15 +1,12 @@
 //! What the parts of the agent tell of themselves, for metrics and status.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use homeostat_relay_profiles::WindowQueue;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::governor::Duty;
 
@@ -41,9 +38,8 @@ pub(super) enum Sampling {
 pub(super) struct Board {
     /// What is to be sensed.
     pub(super) duty: watch::Sender<Duty>,
-    /// Cancelled when the kernel has refused to sample for the first time.
-    pub(super) refused: CancellationToken,
-    sampling: Mutex<Sampling>,
+    sampling: watch::Sender<Sampling>,
+    /// Windows in which the kernel sampled.
     pub(super) windows: AtomicU64,
     pub(super) samples: AtomicU64,
     pub(super) samples_lost: AtomicU64,
@@ -59,8 +55,7 @@ impl Board {
     pub(super) fn new(duty: Duty) -> Self {
         Self {
             duty: watch::Sender::new(duty),
-            refused: CancellationToken::new(),
-            sampling: Mutex::default(),
+            sampling: watch::Sender::default(),
             windows: AtomicU64::new(0),
             samples: AtomicU64::new(0),
             samples_lost: AtomicU64::new(0),
@@ -73,15 +68,35 @@ impl Board {
     }
 
     pub(super) fn sampling(&self) -> Sampling {
-        self.sampling.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sampling.borrow().clone()
     }
 
     /// Notes how sampling stands; true when that is news.
     pub(super) fn set_sampling(&self, now: Sampling) -> bool {
-        let mut sampling = self.sampling.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = *sampling != now;
-        *sampling = now;
-        news
+        self.sampling.send_if_modified(|sampling| {
+            let news = *sampling != now;
+            *sampling = now;
+            news
+        })
+    }
+
+    /// Waits until the kernel refuses to sample, has never sampled, and nothing waits to be shipped; gives why it refuses. One
+    /// that has sampled once may do so again.
+    pub(super) async fn until_useless(&self, queue: &WindowQueue) -> String {
+        let mut sampling = self.sampling.subscribe();
+        loop {
+            if sampling.wait_for(|sampling| matches!(sampling, Sampling::Refused(_))).await.is_err() {
+                // Nobody samples any more, which is not the kernel's doing.
+                return std::future::pending().await;
+            }
+            queue.until_empty().await;
+            if let (Sampling::Refused(why), 0) = (self.sampling(), self.windows.load(Ordering::Relaxed)) {
+                return why;
+            }
+            if sampling.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Time that programs in the kernel took, which is nobody's CPU time.
@@ -100,5 +115,58 @@ impl Board {
 
     pub(super) fn set_cpu_share(&self, share: f64) {
         self.cpu_share_bits.store(share.to_bits(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use bytes::Bytes;
+    use homeostat_model::{
+        Labels,
+        profile::{LabelSet, Profile, Stack, ValueType},
+    };
+    use homeostat_relay_profiles::{Answer, Carrier, Carrying, QueueSpec, WindowId};
+    use homeostat_store_wal::SimDisk;
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// A server that takes everything.
+    struct Takes;
+
+    impl Carrier for Takes {
+        fn carry(&self, _: WindowId, _: Bytes) -> Carrying {
+            Box::pin(async { Answer::Taken { repeated: false } })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_useless_only_while_nothing_has_ever_worked_and_nothing_waits() {
+        let disk = Arc::new(SimDisk::default());
+        let queue = Arc::new(WindowQueue::open(Path::new("/agent/queue"), disk, QueueSpec::default()).unwrap());
+        let mut profile = Profile::new(vec![ValueType::new("samples", "count")]);
+        profile.add(Stack::EMPTY, LabelSet::NONE, &[1]);
+        let ticket = queue.push(&Labels::default(), &profile, 0).unwrap();
+        let _durable = ticket.wait(Duration::from_mins(1)).unwrap();
+        let board = Board::new(Duty::default());
+        let useless = board.until_useless(&queue);
+        tokio::pin!(useless);
+        let moment = Duration::from_secs(1);
+        board.set_sampling(Sampling::Refused("no".to_owned()));
+        assert_eq!(timeout(moment, &mut useless).await.ok(), None, "a window waits");
+        // When it has gone, sampling is not refused but off.
+        board.set_sampling(Sampling::Off);
+        let shipping = Arc::clone(&queue).ship(Arc::new(Takes), Arc::new(|| 0), CancellationToken::new());
+        drop(timeout(moment, shipping).await);
+        assert_eq!(queue.waiting(), 0);
+        assert_eq!(timeout(moment, &mut useless).await.ok(), None);
+        board.set_sampling(Sampling::Refused("no more".to_owned()));
+        assert_eq!(timeout(moment, &mut useless).await.as_deref(), Ok("no more"));
+        // It has worked: what is refused later may work again.
+        board.windows.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(timeout(moment, board.until_useless(&queue)).await.ok(), None);
     }
 }

@@ -10,7 +10,7 @@ use homeostat_sense_receive::profiles::SERVICE;
 use homeostat_store_wal::{Ticket, WaitError};
 
 /// The label that says which agent sensed it.
-const AGENT: &str = "agent";
+pub(crate) const AGENT: &str = "agent";
 
 /// Takes windows of all services.
 #[derive(Debug)]

@@ -12,7 +12,7 @@
 const PATIENCE_MIN: u32 = 6;
 /// The longest patience: half an hour at such windows.
 const PATIENCE_MAX: u32 = 120;
-/// Measurements at the full level after which earlier excesses are forgotten.
+/// Measurements within the budget, at the full level and one after the other, after which earlier excesses are forgotten.
 const FORGIVEN_AFTER: u32 = 240;
 
 /// How much is sensed.
@@ -71,6 +71,8 @@ pub struct Governor {
     duty: Duty,
     /// Measurements within half of the budget, one after the other.
     calm: u32,
+    /// Measurements within the budget at the full level, one after the other.
+    proven: u32,
     patience: u32,
     /// Whether the last step was one up, and nothing has proven it right yet.
     on_trial: bool,
@@ -79,7 +81,7 @@ pub struct Governor {
 impl Governor {
     /// Begins with everything. `budget` is a share of one CPU, above zero.
     pub fn new(budget: f64, rss_max: u64) -> Self {
-        Self { budget, rss_max, duty: Duty::default(), calm: 0, patience: PATIENCE_MIN, on_trial: false }
+        Self { budget, rss_max, duty: Duty::default(), calm: 0, proven: 0, patience: PATIENCE_MIN, on_trial: false }
     }
 
     /// What is to be sensed now.
@@ -93,7 +95,7 @@ impl Governor {
             if self.on_trial {
                 self.patience = (self.patience * 2).min(PATIENCE_MAX);
             }
-            (self.calm, self.on_trial) = (0, false);
+            (self.calm, self.proven, self.on_trial) = (0, 0, false);
             self.duty.by_cost = self.duty.by_cost.down();
             return self.duty;
         }
@@ -101,7 +103,8 @@ impl Governor {
         self.calm = if share <= self.budget / 2.0 { self.calm + 1 } else { 0 };
         match self.duty.by_cost {
             Level::Full => {
-                if FORGIVEN_AFTER <= self.calm {
+                self.proven = self.proven.saturating_add(1);
+                if FORGIVEN_AFTER <= self.proven {
                     (self.patience, self.on_trial) = (PATIENCE_MIN, false);
                 }
             }
@@ -158,7 +161,7 @@ mod tests {
         assert_eq!(until_changed(&mut governor, 0.001), (PATIENCE_MAX, Level::Half));
         assert_eq!(until_changed(&mut governor, 0.001), (PATIENCE_MAX, Level::Full));
         for _ in 0..FORGIVEN_AFTER {
-            governor.cost(0.001);
+            assert_eq!(governor.cost(0.009).by_cost, Level::Full, "within the budget, if not by much");
         }
         assert_eq!(until_changed(&mut governor, 0.02), (1, Level::Half));
         assert_eq!(until_changed(&mut governor, 0.001), (PATIENCE_MIN, Level::Full));

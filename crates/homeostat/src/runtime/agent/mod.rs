@@ -27,21 +27,23 @@ mod watcher;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use homeostat_api::prometheus::{IntakeServer, Protocol, ServeError, ServerSpec};
 use homeostat_model::error_chain::chain;
 use homeostat_profile::Redaction;
 use homeostat_relay_profiles::{QueueSpec, WindowQueue};
 use homeostat_sense_kernel::SampleRate;
 use homeostat_sense_pprof::{Kind, PullJob};
 use homeostat_sense_scrape::{
-    fetch::Fetcher,
+    fetch::{Fetcher, now_ms},
     spec::{Credentials, HttpSpec, Secret},
 };
 use homeostat_store_wal::RealDisk;
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::desk::AGENT;
 use self::{
-    board::{Board, Sampling},
+    board::Board,
     carrier::HttpCarrier,
     desk::Desk,
     governor::Governor,
@@ -85,7 +87,7 @@ pub struct AgentOptions {
     /// Share of one CPU that the agent may take.
     pub cpu_budget: f64,
     /// Where it tells of itself.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<ServerSpec>,
 }
 
 /// Why an agent does not start.
@@ -98,13 +100,8 @@ pub enum AgentError {
     #[error("cannot speak to servers: {0}")]
     Speak(String),
     /// Where it tells of itself.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ServeError),
     /// The system refuses a thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -128,18 +125,24 @@ pub async fn start(options: AgentOptions) -> Result<RunningAgent, AgentError> {
     let (dir, spec) = (options.dir.join(QUEUE_DIR), options.queue);
     let opening = tokio::task::spawn_blocking(move || WindowQueue::open(&dir, Arc::new(RealDisk), spec));
     let queue = Arc::new(opening.await.map_err(|panicked| AgentError::Thread(panicked.into()))??);
-    let listener = match options.listen {
-        Some(address) => {
-            let listening = TcpListener::bind(address).await;
-            Some(listening.map_err(|source| AgentError::Listen { address, source })?)
-        }
-        None => None,
-    };
-    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let governor = Governor::new(options.cpu_budget, options.rss_max);
     let board = Arc::new(Board::new(governor.duty()));
     let mut watcher = Watcher { board: Arc::clone(&board), governor, judge_every: options.window };
     watcher.look_at_memory();
+    let services: Vec<_> = options.services.into_iter().map(|service| (service, PullStatus::default())).collect();
+    let teller = Teller {
+        queue: Arc::clone(&queue),
+        board: Arc::clone(&board),
+        services: services.clone(),
+        server: options.server.clone(),
+        rss_max: options.rss_max,
+        cpu_budget: options.cpu_budget,
+    };
+    let listening = match options.listen {
+        Some(spec) => Some(IntakeServer::bind(spec, Protocol::Http1, Arc::new(teller).router()).await?),
+        None => None,
+    };
+    let address = listening.as_ref().map(IntakeServer::local_addr);
     let desk = Arc::new(Desk::new(Arc::clone(&queue), options.redaction, options.labels));
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
 
@@ -147,12 +150,14 @@ pub async fn start(options: AgentOptions) -> Result<RunningAgent, AgentError> {
         options.bearer_file.map(|file| Credentials::Token { kind: "Bearer".to_owned(), token: Secret::File(file) });
     let to_server = fetcher(HttpSpec { credentials, ..HttpSpec::default() })?;
     let carrier = Arc::new(HttpCarrier::new(to_server, &options.server));
-    tasks.spawn(Arc::clone(&queue).ship(carrier, stop.clone()));
+    tasks.spawn(Arc::clone(&queue).ship(carrier, Arc::new(now_ms), stop.clone()));
     tasks.spawn(watcher.run(stop.clone()));
+    if let Some(server) = listening {
+        tasks.spawn(server.run(stop.clone()));
+    }
 
     let from_targets = fetcher(HttpSpec::default())?;
     let pulling = pulling::pulling(PullJob { kinds: options.kinds }, &desk);
-    let services: Vec<_> = options.services.into_iter().map(|service| (service, PullStatus::default())).collect();
     let mut pulls = false;
     for (service, status) in &services {
         let Source::Url(url) = &service.source else { continue };
@@ -185,23 +190,6 @@ pub async fn start(options: AgentOptions) -> Result<RunningAgent, AgentError> {
         let thread = std::thread::Builder::new().name("agent-sampler".to_owned());
         Some(thread.spawn(move || sampler.run()).map_err(AgentError::Thread)?)
     };
-    if let Some(listener) = listener {
-        let teller = Teller {
-            queue: Arc::clone(&queue),
-            board: Arc::clone(&board),
-            services,
-            server: options.server,
-            rss_max: options.rss_max,
-            cpu_budget: options.cpu_budget,
-        };
-        let (router, stop) = (Arc::new(teller).router(), stop.clone());
-        tasks.spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the agent does not tell of itself any more");
-            }
-        });
-    }
     Ok(RunningAgent { queue, board, address, pulls, stop, tasks, sampler })
 }
 
@@ -225,19 +213,13 @@ impl RunningAgent {
         self.queue.waiting()
     }
 
-    /// Waits until nothing at all is left to do: the kernel refuses to sample, nothing is pulled, and nothing waits to be
-    /// shipped. Gives what the kernel said.
+    /// Waits until nothing at all is left to do: the kernel refuses to sample and has never sampled, nothing is pulled, and
+    /// nothing waits to be shipped. Gives what the kernel said.
     pub async fn until_useless(&self) -> String {
         if self.pulls {
             return std::future::pending().await;
         }
-        self.board.refused.cancelled().await;
-        self.queue.until_empty().await;
-        match self.board.sampling() {
-            Sampling::Refused(why) => why,
-            // It was tried again and works.
-            _ => std::future::pending().await,
-        }
+        self.board.until_useless(&self.queue).await
     }
 
     /// Ends sensing, keeps what was sensed, and gives the number of windows that did not reach the disk. What waits is shipped

@@ -3,18 +3,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use homeostat_sense_pprof::{PullJob, Pulling};
+use homeostat_sense_pprof::{Pace, PullJob, Pulling};
 use homeostat_sense_scrape::{
     fetch::Fetcher,
-    manager::Workers as _,
     scraper::{SharedStatus, Status},
-    spec::Job,
     target::Target,
 };
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{board::Board, desk::Desk, governor::Level};
+use super::{
+    board::Board,
+    desk::Desk,
+    governor::{Duty, Level},
+};
 
 /// How long before a puller that ended by a fault of ours begins again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -42,41 +44,31 @@ impl PullStatus {
     }
 }
 
-/// What ends a stretch of pulling at one interval.
-enum Ended {
-    Stopped,
-    Changed,
-    Panicked,
-}
-
 impl Puller {
+    /// One puller for all levels: growth since the last reading, and refusals, are remembered while less is asked.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut duty = self.board.duty.subscribe();
+        let pace = watch::Sender::new(pace_of(*duty.borrow_and_update()));
         loop {
-            let level = duty.borrow_and_update().level();
-            let own_stop = stop.child_token();
-            let mut task = self.interval(level).map(|interval| self.start(interval, own_stop.clone()));
+            let mut task = self.start(pace.subscribe(), stop.clone());
             let ended = loop {
                 tokio::select! {
                     // The puller ends with it, which is no fault.
                     biased;
                     () = stop.cancelled() => break Ended::Stopped,
-                    changed = duty.changed() => match changed {
-                        Err(_) => break Ended::Stopped,
-                        Ok(()) if duty.borrow_and_update().level() != level => break Ended::Changed,
-                        Ok(()) => {}
-                    },
-                    () = until_ended(&mut task) => break Ended::Panicked,
+                    // The board is there as long as this is.
+                    _ = duty.changed() => {
+                        pace.send_replace(pace_of(*duty.borrow_and_update()));
+                    }
+                    // A panic is told by the task itself.
+                    _ = &mut task => break Ended::Panicked,
                 }
             };
-            own_stop.cancel();
-            if let Some(task) = task {
-                // A panic was told already, or comes from a stretch that is over.
-                drop(task.await);
-            }
             match ended {
-                Ended::Stopped => return,
-                Ended::Changed => {}
+                Ended::Stopped => {
+                    drop(task.await);
+                    return;
+                }
                 Ended::Panicked => {
                     tracing::error!(
                         service = self.service,
@@ -90,32 +82,25 @@ impl Puller {
         }
     }
 
-    fn interval(&self, level: Level) -> Option<Duration> {
-        match level {
-            Level::Full => Some(self.window),
-            Level::Half => Some(self.window * 2),
-            Level::Off => None,
-        }
-    }
-
-    fn start(&self, interval: Duration, stop: CancellationToken) -> JoinHandle<()> {
-        let labels = self.pulling.sink.labels(&self.service);
+    fn start(&self, pace: watch::Receiver<Pace>, stop: CancellationToken) -> JoinHandle<()> {
+        let (labels, interval) = (self.pulling.sink.labels(&self.service), self.window);
         let target = Target { discovered: labels.clone(), labels, url: self.url.clone(), interval, timeout: interval };
-        let job = Arc::new(Job::named(&self.service));
-        let status = self.status.0.clone();
-        tokio::spawn(self.pulling.work(&job, target, self.fetcher.clone(), status, stop, CancellationToken::new()))
+        let (pulling, status) = (Arc::clone(&self.pulling), self.status.0.clone());
+        tokio::spawn(pulling.pull(target, self.fetcher.clone(), status, pace, stop))
     }
 }
 
-/// Ends when the task does, which it does by itself only by a fault of ours.
-async fn until_ended(task: &mut Option<JoinHandle<()>>) {
-    match task {
-        Some(running) => {
-            // A panic is told by the task itself.
-            drop(running.await);
-            *task = None;
-        }
-        None => std::future::pending().await,
+/// What ends a puller.
+enum Ended {
+    Stopped,
+    Panicked,
+}
+
+fn pace_of(duty: Duty) -> Pace {
+    match duty.level() {
+        Level::Full => Pace::Every,
+        Level::Half => Pace::EveryOther,
+        Level::Off => Pace::Never,
     }
 }
 

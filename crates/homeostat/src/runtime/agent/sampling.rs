@@ -7,13 +7,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, iter,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use homeostat_model::profile::Profile;
-use homeostat_sense_kernel::{Refused, SampleRate, Targets, processes_of_service};
+use homeostat_sense_kernel::{Refused, SampleRate, Targets, processes_named};
 use homeostat_sense_scrape::fetch::now_ms;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -28,12 +28,8 @@ use super::{
 
 /// How long before sampling that was refused is tried again: somebody may have changed a setting of the kernel.
 const AGAIN_AFTER: Duration = Duration::from_mins(5);
-/// How long before processes that are not there are looked for again.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How soon a stop is noticed.
 const SLICE: Duration = Duration::from_millis(250);
-/// Bytes that the kernel keeps of a command's name.
-const COMMAND_BYTES: usize = 15;
 
 /// Samples all services that ask for it.
 #[derive(Debug)]
@@ -72,16 +68,16 @@ impl Sampler {
                     continue;
                 }
             };
-            let members: Vec<Members> = self.services.iter().map(|service| members_of(&service.source)).collect();
+            let members = members_of(self.services.iter().map(|service| &service.source));
             let Some(targets) = targets_of(&members) else {
                 if self.board.set_sampling(Sampling::NobodyThere) {
                     let services: Vec<&str> = self.services.iter().map(|service| service.name.as_str()).collect();
                     tracing::warn!(
                         services = services.join(", "),
-                        "no process of these services is there; they are looked for every second"
+                        "no process of these services is there; they are looked for at every window"
                     );
                 }
-                self.wait(level, Some(LOOK_AGAIN_AFTER));
+                self.wait(level, Some(self.window));
                 continue;
             };
             match self.window(&targets, rate) {
@@ -99,7 +95,6 @@ impl Sampler {
         if self.board.set_sampling(Sampling::Refused(text.clone())) {
             tracing::error!("{text}; other services go on, and it is tried again every {} s", AGAIN_AFTER.as_secs());
         }
-        self.board.refused.cancel();
         self.wait(level, Some(AGAIN_AFTER));
     }
 
@@ -231,33 +226,25 @@ impl Capture {
     }
 }
 
-/// Who belongs to a service now.
-fn members_of(source: &Source) -> Members {
-    match source {
+/// Who belongs to each service now. All processes are looked at once, if anybody asks by name.
+fn members_of<'a>(sources: impl Iterator<Item = &'a Source> + Clone) -> Vec<Members> {
+    let names = sources.clone().filter_map(|source| match source {
+        Source::Command(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let mut named = processes_named(&names.collect::<Vec<_>>()).into_iter();
+    let members = |source: &Source| match source {
         Source::Machine => Members::Everybody,
-        Source::Pid(pid) => {
-            Members::Processes(BTreeSet::from([*pid]).into_iter().filter(|pid| is_there(*pid)).collect())
-        }
-        Source::Command(name) => {
-            let mut pids = processes_of_service(name);
-            pids.extend(processes_of_command(name));
-            Members::Processes(pids)
-        }
+        Source::Pid(pid) => Members::Processes(iter::once(*pid).filter(|pid| is_there(*pid)).collect()),
+        // As many as were asked for.
+        Source::Command(_) => Members::Processes(named.next().unwrap_or_default()),
         Source::Url(_) => Members::Processes(BTreeSet::new()),
-    }
+    };
+    sources.map(members).collect()
 }
 
 fn is_there(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
-}
-
-/// Processes whose command has this name, as far as the kernel keeps it.
-fn processes_of_command(name: &str) -> BTreeSet<u32> {
-    let known = name.as_bytes().get(..COMMAND_BYTES).unwrap_or(name.as_bytes());
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let has_name = |pid: &u32| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_ascii_end() == known);
-    pids.filter(has_name).collect()
 }
 
 /// Everybody who belongs to any service; `None` when nobody does.
@@ -280,15 +267,15 @@ mod tests {
     fn processes_are_found_by_number_and_by_command() {
         let own = std::process::id();
         let comm = fs::read_to_string("/proc/self/comm").unwrap();
-        let by_name = members_of(&Source::Command(comm.trim_end().to_owned()));
-        assert!(matches!(&by_name, Members::Processes(pids) if pids.contains(&own)), "{comm}: {by_name:?}");
-        let nobody = members_of(&Source::Pid(u32::MAX));
-        assert_eq!(nobody, Members::Processes(BTreeSet::new()));
-        assert_eq!(
-            targets_of(&[nobody.clone(), members_of(&Source::Pid(own))]),
-            Some(Targets::Processes([own].into()))
-        );
-        assert_eq!(targets_of(std::slice::from_ref(&nobody)), None);
-        assert_eq!(targets_of(&[nobody, Members::Everybody]), Some(Targets::Machine));
+        let by_name = Source::Command(comm.trim_end().to_owned());
+        let sources =
+            [Source::Pid(u32::MAX), by_name, Source::Pid(own), Source::Command("nobody runs this".to_owned())];
+        let members = members_of(sources.iter());
+        let [nobody, by_name, by_pid, nobody_named] = &members[..] else { unreachable!("as many as services") };
+        assert!(matches!(by_name, Members::Processes(pids) if pids.contains(&own)), "{comm}: {by_name:?}");
+        assert_eq!((nobody, nobody_named), (&Members::Processes(BTreeSet::new()), nobody));
+        assert_eq!(targets_of(&[nobody.clone(), by_pid.clone()]), Some(Targets::Processes([own].into())));
+        assert_eq!(targets_of(std::slice::from_ref(nobody)), None);
+        assert_eq!(targets_of(&[nobody.clone(), Members::Everybody]), Some(Targets::Machine));
     }
 }

@@ -67,7 +67,8 @@ impl Teller {
         let mut family = exposition.family("homeostat_agent_pull_up", FamilyKind::Gauge, help);
         for (service, status) in &self.services {
             if let Some(up) = status.get().up {
-                family.count(&[("service", &service.name)], u64::from(up));
+                // A name may have several addresses.
+                family.count(&[("service", &service.name), ("source", &service.source.to_string())], u64::from(up));
             }
         }
         out
@@ -97,7 +98,7 @@ impl Teller {
     }
 
     fn gauges(&self) -> Vec<Plain> {
-        let (health, board) = (self.queue.health(), &self.board);
+        let (health, tally, board) = (self.queue.health(), self.queue.tally(), &self.board);
         let sampling = board.sampling();
         let hz = if let Sampling::Running { hz, .. } = sampling { hz } else { 0 };
         let flag = |holds: bool| f64::from(u8::from(holds));
@@ -124,11 +125,8 @@ impl Teller {
                 "1 while the kernel refuses to sample.",
                 flag(matches!(sampling, Sampling::Refused(_))),
             ),
-            (
-                "server_failing",
-                "1 while the server does not take windows.",
-                flag(!self.queue.tally().trouble.is_empty()),
-            ),
+            ("server_failing", "1 while the server does not take windows.", flag(!tally.server_trouble.is_empty())),
+            ("queue_failing", "1 while the queue cannot be read.", flag(!tally.queue_trouble.is_empty())),
             ("disk_failing", "1 while the disk does not take windows.", flag(health.trouble.is_some())),
         ]
     }
@@ -142,7 +140,7 @@ impl Teller {
             .collect();
         json!({
             "agent": format!("{:016x}", self.queue.sender()),
-            "server": { "url": self.server, "trouble": said(&tally.trouble) },
+            "server": { "url": self.server, "trouble": said(&tally.server_trouble) },
             "services": self.services.iter().map(|(service, status)| self.service(service, status)).collect::<Vec<_>>(),
             "sensing": {
                 "level": duty.level().share(),
@@ -151,7 +149,8 @@ impl Teller {
             "queue": {
                 "windows": self.queue.waiting(), "bytes": health.bytes, "bytes_limit": self.queue.spec().bytes_max,
                 "queued": tally.queued, "shipped": tally.shipped, "repeated": tally.repeated, "retried": tally.retried,
-                "dropped": dropped, "disk_trouble": health.trouble.map(|trouble| trouble.error),
+                "dropped": dropped, "trouble": said(&tally.queue_trouble),
+                "disk_trouble": health.trouble.map(|trouble| trouble.error),
             },
             "own": {
                 "cpu_share": self.board.cpu_share(), "cpu_share_budget": self.cpu_budget,
