@@ -93,8 +93,7 @@ impl KernelStripRole {
             {
                 let looked = sampling.look(clock.now(), &shared.served.load());
                 lock(&shared.kernel).take_over(looked);
-                // A look that comes late is one look, not several.
-                due = (due + EVERY).max(Instant::now());
+                due = next(due, Instant::now());
             }
         })?;
         Ok(Self { stop, thread })
@@ -108,5 +107,24 @@ impl KernelStripRole {
             Some(Err(_)) => tracing::error!("whoever watches processes had ended by a panic"),
             None => tracing::warn!("whoever watches processes does not end and is left behind"),
         }
+    }
+}
+
+/// When to look after a look that was due: in step with those before, and after one that came late a whole time later. Its cost
+/// is a share of the time since the one before, which must not be short.
+fn next(due: Instant, now: Instant) -> Instant {
+    let in_step = due + EVERY;
+    if now < in_step { in_step } else { now + EVERY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_comes_late_is_not_followed_by_another_at_once() {
+        let due = Instant::now();
+        let after = |ms: u64| (next(due, due + Duration::from_millis(ms)) - due).as_millis();
+        assert_eq!([0, 400, 999, 1000, 1500, 7200].map(after), [1000, 1000, 1000, 2000, 2500, 8200]);
     }
 }

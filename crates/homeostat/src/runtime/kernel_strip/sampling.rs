@@ -9,10 +9,9 @@ use std::{
 
 use homeostat_model::Timestamp;
 use homeostat_sense_kernel::{
-    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Targets, is_here, listening, machine_time,
-    process_time, processes_at, segments,
+    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Listening, Segments, Targets, is_here, listening,
+    machine_time, process_time, processes_at, segments, thread_time,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     Served,
@@ -20,16 +19,21 @@ use super::{
     strip::{Key, Looked, Second, VERSIONS_MAX, WatchState},
 };
 
-/// Looks between two searches for processes, at first; twice as many after each search that found nothing new.
+/// Looks between two searches for processes while some are missing, at first; twice as many after each search that found
+/// nothing new.
 const SEARCH_EVERY: u32 = 4;
-/// And at most: once in some four minutes.
+/// And at most, or when none is missing: once in some four minutes. Others may begin to listen beside those that are known.
 const SEARCH_EVERY_MAX: u32 = 256;
+/// Looks that find nobody before programs leave the kernel: five minutes, so that a service which restarts does not have them
+/// loaded again.
+const IDLE_MAX: u32 = 300;
 
 /// What is known from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Sampling {
-    /// Processes by endpoint, of those endpoints that are on this machine.
+    /// Processes by endpoint.
     processes: BTreeMap<SocketAddr, BTreeSet<u32>>,
+    /// Those of the configuration; some are on other machines.
     endpoints: BTreeSet<SocketAddr>,
     search_in: u32,
     search_every: u32,
@@ -47,6 +51,8 @@ struct Watch {
     governor: Governor,
     watched: BTreeSet<u32>,
     counts: bool,
+    /// Looks in a row that found nobody.
+    idle: u32,
     /// Time in the kernel and here, at the last look.
     spent: Duration,
 }
@@ -72,12 +78,14 @@ impl Sampling {
         self.search(served);
         let pids: BTreeSet<u32> = self.processes.values().flatten().copied().collect();
         if pids.is_empty() {
-            // Nobody is here: nothing is loaded, or what was loaded goes.
-            (self.watch, self.before) = (None, None);
+            // Nobody is here: nothing is loaded, or what was loaded rests and goes in time.
+            self.before = None;
+            self.watch = self.watch.take().and_then(Watch::rest);
             return Looked::default();
         }
         let watch = self.watch.get_or_insert_with(|| Watch::start(&pids));
         watch.follow(&pids);
+        watch.wake();
         let now = Reading {
             when: Instant::now(),
             machine: machine_time(),
@@ -94,34 +102,35 @@ impl Sampling {
         Looked { seconds, state }
     }
 
-    /// Looks for processes when endpoints have changed, when one has ended, and now and then while some are missing.
+    /// Looks for processes when endpoints have changed, when one has ended, and now and then, more often while some are missing.
     fn search(&mut self, served: &[Served]) {
         let endpoints: BTreeSet<SocketAddr> = served.iter().map(|served| served.endpoint).collect();
         let has_changed = endpoints != self.endpoints;
         if has_changed {
             self.processes.retain(|endpoint, _| endpoints.contains(endpoint));
-            self.endpoints = endpoints.into_iter().filter(|endpoint| is_here(endpoint.ip())).collect();
+            self.endpoints = endpoints;
         }
         let ends = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
         let has_ended = self.processes.values().flatten().any(ends);
         if has_changed || has_ended {
             (self.search_in, self.search_every) = (0, SEARCH_EVERY);
         }
-        let is_whole = self.endpoints.iter().all(|endpoint| self.processes.contains_key(endpoint));
-        if self.endpoints.is_empty() || (is_whole && !has_ended) {
-            return;
-        }
         if let Some(less) = self.search_in.checked_sub(1) {
             self.search_in = less;
             return;
         }
-        let found = listening();
+        let here: Vec<SocketAddr> = self.endpoints.iter().copied().filter(|endpoint| is_here(endpoint.ip())).collect();
+        let found = if here.is_empty() { Listening::new() } else { listening() };
         let of = |endpoint: &SocketAddr| {
             Some((*endpoint, processes_at(*endpoint, &found))).filter(|(_, pids)| !pids.is_empty())
         };
-        let processes: BTreeMap<_, _> = self.endpoints.iter().filter_map(of).collect();
-        self.search_every =
-            if processes == self.processes { (2 * self.search_every).min(SEARCH_EVERY_MAX) } else { SEARCH_EVERY };
+        let processes: BTreeMap<_, _> = here.iter().filter_map(of).collect();
+        let is_whole = processes.len() == here.len();
+        self.search_every = match self.search_every {
+            _ if is_whole => SEARCH_EVERY_MAX,
+            every if processes == self.processes => (2 * every).min(SEARCH_EVERY_MAX),
+            _ => SEARCH_EVERY,
+        };
         self.search_in = self.search_every;
         self.processes = processes;
     }
@@ -194,7 +203,26 @@ impl Watch {
         };
         let go = start_go(pids);
         let spent = spent(kernel.as_ref(), go.as_ref());
-        Self { counts: kernel.is_some(), kernel, go, governor: Governor::default(), watched: pids.clone(), spent }
+        let (counts, watched) = (kernel.is_some(), pids.clone());
+        Self { counts, kernel, go, governor: Governor::default(), watched, idle: 0, spent }
+    }
+
+    /// Nobody is here: counts nothing, and is gone after a while. That the kernel refuses stays known.
+    fn rest(mut self) -> Option<Self> {
+        self.count(false);
+        // Probes belong to a program's file, which may be another one when it is back.
+        self.go = None;
+        self.watched.clear();
+        self.idle = self.idle.saturating_add(1);
+        (self.kernel.is_none() || self.idle < IDLE_MAX).then_some(self)
+    }
+
+    /// Somebody is here again.
+    fn wake(&mut self) {
+        if 0 < self.idle {
+            self.idle = 0;
+            self.count(true);
+        }
     }
 
     fn follow(&mut self, pids: &BTreeSet<u32>) {
@@ -279,9 +307,8 @@ fn start_go(pids: &BTreeSet<u32>) -> Option<GoWatch> {
 
 /// Time in the kernel's programs and of this thread so far.
 fn spent(kernel: Option<&KernelWatch>, go: Option<&GoWatch>) -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    let own = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
-    own + kernel.map(KernelWatch::kernel_time).unwrap_or_default() + go.map(GoWatch::kernel_time).unwrap_or_default()
+    let in_kernel = [kernel.map(KernelWatch::kernel_time), go.map(GoWatch::kernel_time)];
+    thread_time() + in_kernel.into_iter().flatten().sum::<Duration>()
 }
 
 #[cfg(test)]
@@ -289,10 +316,14 @@ mod tests {
     use std::{
         io::{BufRead as _, BufReader, Write as _},
         net::TcpListener,
+        os::fd::OwnedFd,
         process::{Command, Stdio},
     };
 
     use super::*;
+
+    /// For examples: no machine has it.
+    const ELSEWHERE: &str = "192.0.2.1:80";
 
     fn served(endpoint: SocketAddr) -> Vec<Served> {
         vec![Served { service: "shop".parse().unwrap(), version: "v1".parse().unwrap(), endpoint }]
@@ -324,16 +355,64 @@ mod tests {
 
     #[test]
     fn nobody_is_watched_where_nobody_answers() {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Nobody can listen on this port.
+        let nobody = "127.0.0.1:0".parse().unwrap();
         let mut sampling = Sampling::default();
         for _ in 0..3 {
             let looked = sampling.look(Timestamp::default(), &served(nobody));
             assert_eq!((looked.seconds.len(), looked.state), (0, WatchState::default()));
         }
         // An address for examples, which no machine has: nobody is even looked for.
-        let elsewhere = "192.0.2.1:80".parse().unwrap();
-        sampling.look(Timestamp::default(), &served(elsewhere));
-        assert!(sampling.endpoints.is_empty() && sampling.watch.is_none());
+        sampling.look(Timestamp::default(), &served(ELSEWHERE.parse().unwrap()));
+        assert!(sampling.processes.is_empty() && sampling.watch.is_none());
+        assert_eq!(sampling.search_in, SEARCH_EVERY_MAX);
+    }
+
+    #[test]
+    fn endpoints_on_other_machines_do_not_make_the_search_go_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let both = [listener.local_addr().unwrap(), ELSEWHERE.parse().unwrap()].map(served).concat();
+        let mut sampling = Sampling::default();
+        for looks in 0..3 {
+            sampling.search(&both);
+            assert_eq!((sampling.processes.len(), sampling.search_in), (1, SEARCH_EVERY_MAX - looks));
+        }
+    }
+
+    #[test]
+    fn who_comes_to_listen_beside_others_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sampling = Sampling::default();
+        sampling.search(&served(address));
+        assert_eq!(sampling.processes.get(&address), Some(&[std::process::id()].into()));
+        // A worker that was given the socket.
+        let mut worker = Command::new("sleep").arg("1000").stdin(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
+        for _ in 0..=SEARCH_EVERY_MAX {
+            sampling.search(&served(address));
+        }
+        let found = sampling.processes.get(&address).cloned();
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert!(found.is_some_and(|pids| pids.contains(&worker.id())));
+    }
+
+    #[test]
+    fn programs_rest_while_a_service_restarts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (there, gone) = (served(listener.local_addr().unwrap()), served("127.0.0.1:0".parse().unwrap()));
+        let mut sampling = Sampling::default();
+        let mut state = |served: &[Served], looks: u32| {
+            for _ in 0..looks {
+                sampling.look(Timestamp::default(), served);
+            }
+            sampling.watch.as_ref().map(|watch| (watch.kernel.is_some(), watch.counts))
+        };
+        let (runs, counts) = state(&there, 1).unwrap();
+        assert_eq!(runs, counts);
+        assert_eq!(state(&gone, 3), Some((runs, false)));
+        assert_eq!(state(&there, 1), Some((runs, runs)));
+        assert_eq!(state(&gone, IDLE_MAX), (!runs).then_some((false, false)), "what was refused stays known");
     }
 
     /// A Go program that listens and collects as it is told.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use homeostat_model::{ServiceName, Timestamp, VersionName};
 use homeostat_sense_kernel::{Activity, GoActivity, Segments};
 
-/// Seconds of one version: as long as profiles are held. 900 bytes each, so 540 KiB.
+/// Seconds of one version: as long as profiles are held. At most 900 bytes each, so 528 KiB.
 const SECONDS_MAX: usize = 600;
-/// Versions that have a strip: 34 MiB together.
+const _: () = assert!(size_of::<Second>() <= 900);
+/// Versions that have a strip: 33 MiB together.
 pub(super) const VERSIONS_MAX: usize = 64;
 
 /// One version of one service.
@@ -86,7 +87,7 @@ impl KernelStrips {
             if let Some(go) = &second.go {
                 total.go.get_or_insert_default().add(go);
             }
-            let strip = self.strips.entry(key).or_default();
+            let strip = self.strips.entry(key).or_insert_with(|| VecDeque::with_capacity(SECONDS_MAX));
             if strip.len() == SECONDS_MAX {
                 strip.pop_front();
             }
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(of_shop.len(), 1);
         let seconds = &of_shop[0].1;
         assert_eq!((seconds.len(), seconds[0].at.unix_ms(), seconds[599].at.unix_ms()), (600, 100_000, 699_000));
+        assert!(strips.strips.values().all(|strip| strip.capacity() < SECONDS_MAX + 100), "no room is left unused");
         let sums: Vec<_> = strips.totals().map(|(_, total)| total.cpu_s).collect();
         assert_eq!(sums, [1.0, 350.0]);
     }
