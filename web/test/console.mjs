@@ -128,16 +128,17 @@ try {
 
   // An incident that closes while it is looked at has a longer recording by then.
   const watching = await open(browser, { viewport: { width: 1280, height: 1000 } });
-  let [answers, recordings] = [0, 0];
+  let closes = false;
   await watching.route(`**/homeostat/v1/incidents/${incident.id}`, async (route) => {
     const response = await route.fetch();
     const body = await response.json();
-    answers += 1;
-    if (answers === 1) Object.assign(body.incident, { stage: "acted", explanation: null });
+    if (!closes) Object.assign(body.incident, { stage: "acted", explanation: null });
     await route.fulfill({ response, json: body });
   });
-  const readAgain = watching.waitForRequest((request) => request.url().endsWith(`/incidents/${incident.id}/black-box`) && ++recordings === 2);
   await watching.goto(`${origin}/#/incident/${incident.id}`);
+  await watching.locator("svg text.label").first().waitFor();
+  const readAgain = watching.waitForRequest((request) => request.url().endsWith(`/incidents/${incident.id}/black-box`));
+  closes = true;
   await readAgain;
   console.log("the recording is read again when the incident closes");
   await watching.close();
