@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use homeostat_calls::Call;
 
-use crate::{HOW_TO_BUILD, probes::Refused};
+use crate::{HOW_TO_BUILD, NOT_BUILT, probes::Refused};
 
 /// What could not be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl KernelCalls {
 
     /// Refuses.
     pub fn start(_: &BTreeSet<u32>) -> Result<Self, Refused> {
-        let reason = "this program was built without programs for the kernel".to_owned();
+        let reason = NOT_BUILT.to_owned();
         Err(Refused { what: "following calls".to_owned(), reason, remedy: HOW_TO_BUILD })
     }
 

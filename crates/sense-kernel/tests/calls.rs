@@ -7,6 +7,8 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod probe;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,16 +21,8 @@ use std::{
 
 use homeostat_calls::{Call, Side};
 use homeostat_model::OutcomeClass;
-use homeostat_sense_kernel::{KernelCalls, ProbeState, examine};
-
-/// Whether it works here; says so aloud when it does not.
-fn works() -> bool {
-    let probe = examine().into_iter().find(|probe| probe.name == "calls").unwrap();
-    if let ProbeState::Refused(refused) = &probe.state {
-        println!("SKIPPED: {}: {refused}", probe.gives);
-    }
-    probe.state == ProbeState::Ok
-}
+use homeostat_sense_kernel::KernelCalls;
+use probe::works;
 
 /// The distribution's nginx with one worker, until the test ends.
 struct Nginx {
@@ -125,7 +119,7 @@ fn by_kind(calls: &[Call]) -> BTreeMap<(&str, &str, Option<u16>), usize> {
 #[test]
 fn every_request_to_a_real_server_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(nginx) = works().then(|| Nginx::start(dir.path())).flatten() else { return };
+    let Some(nginx) = works("calls").then(|| Nginx::start(dir.path())).flatten() else { return };
     let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -163,7 +157,7 @@ fn every_request_to_a_real_server_is_counted_once() {
 #[test]
 fn requests_that_are_sent_ahead_and_in_pieces_are_counted_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(nginx) = works().then(|| Nginx::start(dir.path())).flatten() else { return };
+    let Some(nginx) = works("calls").then(|| Nginx::start(dir.path())).flatten() else { return };
     let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
     let mut client = nginx.client();
     client.send("GET /orders/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /down HTTP/1.1\r\nHost: x\r\n\r\nGET /no");
@@ -204,7 +198,7 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
 
 #[test]
 fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
-    if !works() {
+    if !works("calls") {
         return;
     }
     let mut calls = KernelCalls::start(&[std::process::id()].into()).unwrap();
@@ -226,7 +220,7 @@ fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
 
 #[test]
 fn what_is_not_http_is_given_up_and_what_is_paused_is_not_seen() {
-    if !works() {
+    if !works("calls") {
         return;
     }
     let mut calls = KernelCalls::start(&[std::process::id()].into()).unwrap();
