@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
-use homeostat::config::{self, CheckedConfig, Problems};
-use homeostat_model::{CellId, CellKey, RouteName, ServiceName, VersionName};
+use homeostat::config::{self, CheckedConfig, Problems, Taken};
+use homeostat_model::{CellId, CellKey, RouteName, ServiceName, Span, VersionName};
+use homeostat_sense_kernel::SampleRate;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -334,4 +335,22 @@ fn collect(value: &serde_json::Value, words: &mut std::collections::BTreeSet<Str
         serde_json::Value::Array(items) => items.iter().for_each(|v| collect(v, words)),
         _ => {}
     }
+}
+
+#[test]
+fn profiles_are_taken_by_whom_the_configuration_says() {
+    let of = |profiling: &str| {
+        let text = format!(
+            "apiVersion: homeostat/v1\nkind: Service\nmetadata: {{name: shop}}\nspec:\n  versions: {{v1: 'http://127.0.0.1:81'}}\n  profiling: {profiling}\n"
+        );
+        let checked = config::load_str("shop.yaml", &text).unwrap_or_else(|problems| panic!("{profiling}: {problems}"));
+        let [profiled] = &checked.profiled[..] else { panic!("{profiling}: {:?}", checked.profiled) };
+        (profiled.taken.clone(), profiled.window)
+    };
+    let asked = |base: &str| Taken::ByItself { base: base.to_owned() };
+    let sampled = |hz| Taken::ByTheKernel { rate: SampleRate::new(hz).unwrap() };
+    assert_eq!(of("{}"), (asked("http://127.0.0.1:81"), Span::from_secs(10)));
+    assert_eq!(of("{port: 6060, prefix: /admin/}").0, asked("http://127.0.0.1:6060/admin"));
+    assert_eq!(of("{from: kernel}"), (sampled(99), Span::from_secs(10)));
+    assert_eq!(of("{from: kernel, rate: 999, window: 1s}"), (sampled(999), Span::from_secs(1)));
 }

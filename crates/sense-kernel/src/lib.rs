@@ -14,7 +14,8 @@
 //! Kernels differ in what they allow. Each program is tried alone, and is there or is refused with a reason, see
 //! [`examine`]; one refusal never takes the others with it.
 //!
-//! Goroutines of Go programs are counted by reading their memory, without any program in the kernel, see [`GoProcess`].
+//! Goroutines of Go programs are counted by reading their memory, without any program in the kernel, see [`GoProcess`];
+//! threads of other programs by what `/proc` says of them, see [`threads()`].
 //!
 //! Programs in the kernel need the cargo feature `bpf`, which takes clang, libelf and zlib to build. Without it this crate
 //! says what is missing.
@@ -38,6 +39,7 @@ mod memory_map;
 mod probes;
 mod processes;
 mod rate;
+mod threads;
 
 #[cfg(feature = "bpf")]
 mod cpu_capture;
@@ -92,6 +94,7 @@ pub use machine::{Segments, machine_time, process_time, segments, thread_time};
 pub use probes::{Probe, ProbeState, Refused, examine};
 pub use processes::{NoProcess, Targets, control_group, process_name, processes_named, processes_of_service};
 pub use rate::{BadRate, SampleRate};
+pub use threads::threads;
 
 /// Whether programs for the kernel were built in.
 pub const HAS_PROGRAMS: bool = cfg!(feature = "bpf");

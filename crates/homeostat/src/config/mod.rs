@@ -42,6 +42,7 @@ use homeostat_model::{
     CellId, CellKey, ConfigDigest, Objective, ObjectiveName, RouteName, ServiceName, Span, VersionName,
     rollout::Rollout,
 };
+use homeostat_sense_kernel::SampleRate;
 use homeostat_store_events::spec::StoreSpec;
 use sha2::Digest as _;
 
@@ -99,12 +100,27 @@ pub struct Profiled {
     pub version: VersionName,
     /// Where it serves requests.
     pub endpoint: SocketAddr,
-    /// Where it serves profiles: what stands before `/debug/pprof`.
-    pub base: String,
+    /// Who takes its profiles.
+    pub taken: Taken,
     /// Processor time is measured for this long at a time.
     pub window: Span,
     /// How long that goes on after an incident was opened before sides are compared; from two windows to 5 min.
     pub capture: Span,
+}
+
+/// Who takes a program's profiles.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Taken {
+    /// The program itself, which serves them.
+    ByItself {
+        /// What stands before `/debug/pprof`.
+        base: String,
+    },
+    /// The kernel of this machine.
+    ByTheKernel {
+        /// How often.
+        rate: SampleRate,
+    },
 }
 
 impl CheckedConfig {

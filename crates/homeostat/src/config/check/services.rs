@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use homeostat_gateway_route::spec::{ServiceSpec, Sticky, Timeouts, VersionSpec};
 use homeostat_model::{ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX};
+use homeostat_sense_kernel::SampleRate;
 
 use super::{
     super::{
-        Profiled,
+        Profiled, Taken,
         document::Document,
         problem::{Problem, Severity},
         raw::service as raw,
@@ -98,8 +99,10 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
 
 /// How profiles of a service are asked for.
 struct How {
+    from: raw::ProfilesFrom,
     port: Option<u16>,
     prefix: String,
+    rate: SampleRate,
     window: Span,
     capture: Span,
 }
@@ -116,14 +119,34 @@ fn profiling(raw: &raw::Profiling, cx: &mut Context<'_>) -> How {
     if let Some(prefix) = raw.prefix.as_ref().filter(|at| !is_path(&at.value)) {
         cx.error(prefix.place, "this is no path", "write it as `/admin`, without `/debug/pprof`, `?` and spaces");
     }
-    let port = raw.port.as_ref().and_then(|at| u16::try_from(at.value.0).ok());
     let windows = |count: u64| Span::from_ns(window.ns().saturating_mul(count));
     let range = (windows(CAPTURE_WINDOWS_MIN), CAPTURE_MAX);
     let capture = match raw.capture.as_ref() {
         Some(_) => within(raw.capture.as_ref(), "a capture", range, cx),
         None => windows(CAPTURE_WINDOWS_DEFAULT),
     };
-    How { port, prefix: raw.prefix.as_ref().map(|at| at.value.clone()).unwrap_or_default(), window, capture }
+    let from = raw.from.as_ref().map_or(raw::ProfilesFrom::Pprof, |at| at.value);
+    let (port, prefix, rate) = (raw.port.as_ref(), raw.prefix.as_ref(), raw.rate.as_ref());
+    match from {
+        raw::ProfilesFrom::Pprof => {
+            if let Some(rate) = rate {
+                cx.error(rate.place, "a program has its own rate of samples", "remove it, or write `from: kernel`");
+            }
+        }
+        raw::ProfilesFrom::Kernel => {
+            for place in [port.map(|at| at.place), prefix.map(|at| at.place)].into_iter().flatten() {
+                cx.error(place, "the kernel asks no program for its profiles", "remove it, or write `from: pprof`");
+            }
+        }
+    }
+    How {
+        from,
+        port: port.and_then(|at| u16::try_from(at.value.0).ok()),
+        prefix: prefix.map(|at| at.value.clone()).unwrap_or_default(),
+        rate: rate.and_then(|at| SampleRate::new(u32::try_from(at.value.0).ok()?).ok()).unwrap_or(SampleRate::DEFAULT),
+        window,
+        capture,
+    }
 }
 
 fn is_path(text: &str) -> bool {
@@ -136,10 +159,15 @@ fn profiled(service: &ServiceName, versions: &[VersionSpec], how: &How) -> Vec<P
         let endpoints = version.endpoints.iter().take(PROFILED_OF_VERSION_MAX).map(|endpoint| endpoint.address);
         let name = version.name.clone();
         let at = move |endpoint: SocketAddr| {
-            let address = SocketAddr::new(endpoint.ip(), how.port.unwrap_or(endpoint.port()));
-            let base = format!("http://{address}{}", how.prefix.trim_end_matches('/'));
+            let taken = match how.from {
+                raw::ProfilesFrom::Kernel => Taken::ByTheKernel { rate: how.rate },
+                raw::ProfilesFrom::Pprof => {
+                    let address = SocketAddr::new(endpoint.ip(), how.port.unwrap_or(endpoint.port()));
+                    Taken::ByItself { base: format!("http://{address}{}", how.prefix.trim_end_matches('/')) }
+                }
+            };
             let (window, capture) = (how.window, how.capture);
-            Profiled { service: service.clone(), version: name.clone(), endpoint, base, window, capture }
+            Profiled { service: service.clone(), version: name.clone(), endpoint, taken, window, capture }
         };
         endpoints.map(at).collect::<Vec<_>>()
     };

@@ -43,13 +43,16 @@ record! {
 }
 
 record! {
-    /// Profiles of a service's programs, which must serve `/debug/pprof` as Go programs with `net/http/pprof` do. The first two
-    /// endpoints of each version are asked.
+    /// Profiles of a service's programs. The first two endpoints of each version are looked at.
     Profiling {
+        /// Who takes them: the programs themselves, or the kernel.
+        "from" from: ProfilesFrom => default "pprof";
         /// Port of `/debug/pprof` on each endpoint's address. Left out: the endpoint's own.
         "port" port: Whole<1, 65_535> => optional;
         /// What stands before `/debug/pprof` in the path, beginning with `/`.
         "prefix" prefix: String => optional;
+        /// Samples a second and processor that the kernel takes, 19 to 2000. Left out: 99.
+        "rate" rate: Whole<19, 2_000> => optional;
         /// Processor time is measured for this long at a time, one after the other, 1 s to 60 s.
         "window" window: Span => default "10s";
         /// How long profiles of both sides go on being taken after an incident was opened, before they are compared: from two
@@ -58,6 +61,18 @@ record! {
         "capture" capture: Span => optional;
     }
 }
+
+/// Who takes profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProfilesFrom {
+    Pprof,
+    Kernel,
+}
+
+words! { ProfilesFrom {
+    "pprof" => ProfilesFrom::Pprof, "The programs serve `/debug/pprof`, as Go programs with `net/http/pprof` do.";
+    "kernel" => ProfilesFrom::Kernel, "The kernel samples them as they are; they run on this machine, as this program's user or it as root.";
+} }
 
 impl ShortForm for Version {
     type Short = OneOrMany<Endpoint>;

@@ -22,9 +22,13 @@ use super::{
     super::{clock::Clock, shared::lock},
     sides::Held,
 };
+use crate::config::Taken;
 
 /// How long a program that answers late is waited for, and the disk that keeps the recording.
 const LATE_ANSWER: Span = Span::from_secs(2);
+/// How long samples of the kernel may take to get their names: a program of 100 MiB with lines and inlined calls took some
+/// seconds on a busy machine. Two windows may be in work.
+const NAMES_TAKE: Span = Span::from_secs(20);
 
 /// Has profiles of the incident's sides taken until the capture is over, and waits for them. Gives what is missing.
 pub(super) async fn capture(subject: &Subject, opened_at: Timestamp, held: &[Held], clock: Clock) -> Vec<String> {
@@ -41,7 +45,11 @@ pub(super) async fn capture(subject: &Subject, opened_at: Timestamp, held: &[Hel
     let mut missing = Vec::new();
     for held in of_sides {
         let until = ends(held);
-        let given_up = began + left(until + held.profiled.window + LATE_ANSWER);
+        let late = match held.profiled.taken {
+            Taken::ByItself { .. } => LATE_ANSWER,
+            Taken::ByTheKernel { .. } => NAMES_TAKE,
+        };
+        let given_up = began + left(until + held.profiled.window + late);
         let mut newest = lock(&held.ring).newest();
         let covered = newest.wait_for(|newest| newest.is_some_and(|newest| until <= newest));
         if timeout_at(given_up, covered).await.is_err() {
@@ -77,7 +85,7 @@ mod tests {
             service: "kv".parse().unwrap(),
             version: version.parse().unwrap(),
             endpoint,
-            base: format!("http://{endpoint}"),
+            taken: Taken::ByItself { base: format!("http://{endpoint}") },
             window: Span::from_secs(10),
             capture: Span::from_secs(30),
         };

@@ -232,7 +232,7 @@ mod tests {
         },
         *,
     };
-    use crate::config::Profiled;
+    use crate::config::{Profiled, Taken};
 
     const BEGAN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
     const WINDOW: Span = Span::from_secs(10);
@@ -300,7 +300,7 @@ mod tests {
             service: "kv".parse().unwrap(),
             version: "v1".parse().unwrap(),
             endpoint,
-            base: format!("http://{endpoint}"),
+            taken: Taken::ByItself { base: format!("http://{endpoint}") },
             window: WINDOW,
             capture: WINDOW,
         };

@@ -1,7 +1,7 @@
 //! Looks into incidents: holds profiles of the programs that the configuration names, and says what changed and why.
 //!
 //! ```text
-//! programs ── /debug/pprof, window after window ──▶ ring of ten minutes each (watch)
+//! programs ── /debug/pprof, or the kernel's samples, window after window ──▶ ring of ten minutes each (watch, kernel)
 //!                                                        │
 //! control ── incident opened ──▶ both sides are measured for longer (capture)
 //!                                                        │ sides · shapes of the black box · changes
@@ -18,6 +18,7 @@
 mod admission;
 mod capture;
 mod conclude;
+mod kernel;
 mod shapes;
 mod sides;
 mod strips;

@@ -19,8 +19,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::super::{clock::Clock, shared::lock};
-use crate::config::Profiled;
+use super::{
+    super::{clock::Clock, shared::lock},
+    kernel,
+};
+use crate::config::{Profiled, Taken};
 
 /// How long a window is held: the time that changes are suspects for, however long windows are.
 const HELD: Span = Span::from_mins(10);
@@ -37,7 +40,7 @@ const WAIT_CAPTURING_MAX: Duration = Duration::from_secs(8);
 pub(super) enum Measured {
     /// Where processor time went.
     Cpu,
-    /// Goroutines as they stood at its end.
+    /// Goroutines as they stood at its end, or threads of a program that has none.
     Goroutines,
 }
 
@@ -90,6 +93,12 @@ impl Ring {
 
     pub(super) fn windows(&self) -> Vec<Window> {
         self.windows.iter().cloned().collect()
+    }
+
+    /// Notes that nothing ran until then: there are no samples to wait for.
+    pub(super) fn idle(&mut self, until: Timestamp) {
+        self.trouble = None;
+        self.newest.send_replace(Some(until));
     }
 
     /// Follows the end of the newest window of processor time.
@@ -151,6 +160,32 @@ impl Watcher {
 }
 
 async fn watch(profiled: Profiled, clock: Clock, ring: Arc<Mutex<Ring>>, stop: CancellationToken) {
+    // The patterns are ours and tested; without them nothing may be kept.
+    let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
+    let keep = Keep { clock, redaction, ring };
+    match &profiled.taken {
+        Taken::ByItself { base } => ask_all_the_time(&profiled, base, &keep, &stop).await,
+        Taken::ByTheKernel { rate } => kernel::sample_all_the_time(&profiled, *rate, &keep, &stop).await,
+    }
+}
+
+/// Where windows go that were measured.
+#[derive(Clone, Debug)]
+pub(super) struct Keep {
+    pub(super) clock: Clock,
+    redaction: Arc<Redaction>,
+    pub(super) ring: Arc<Mutex<Ring>>,
+}
+
+impl Keep {
+    /// Packs a profile and holds it. Takes some hundred milliseconds for a large one.
+    pub(super) fn window(&self, measured: Measured, from: Timestamp, to: Timestamp, profile: &Profile) {
+        let packed = pprof::write(&self.redaction.profile(profile)).into();
+        lock(&self.ring).push(Window { measured, from, to, packed });
+    }
+}
+
+async fn ask_all_the_time(profiled: &Profiled, base: &str, keep: &Keep, stop: &CancellationToken) {
     let fetcher = match Fetcher::new(Arc::new(HttpSpec::default())) {
         Ok(fetcher) => fetcher,
         Err(problem) => {
@@ -160,19 +195,17 @@ async fn watch(profiled: Profiled, clock: Clock, ring: Arc<Mutex<Ring>>, stop: C
             return;
         }
     };
-    // The patterns are ours and tested; without them nothing may be kept.
-    let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
-    let take = || window(&profiled, clock, &fetcher, &redaction, &ring);
+    let take = || window((profiled, base), &fetcher, keep);
     let tell = |problem: &str| {
-        let (service, target) = (&profiled.service, &profiled.base);
-        tracing::warn!(%service, target, problem, "no profile was taken; this is tried again, and told once");
+        let service = &profiled.service;
+        tracing::warn!(%service, target = base, problem, "no profile was taken; this is tried again, and told once");
     };
-    stop.run_until_cancelled(keep_taking(&ring, take, tell)).await;
+    stop.run_until_cancelled(keep_taking(&keep.ring, take, tell)).await;
 }
 
 /// Takes one window after the other. A program that gives none is left alone for longer each time: somebody else may be
 /// measuring. When an incident needs it, it is tried at once, and more often for as long as the incident does.
-async fn keep_taking<T: Future<Output = Result<(), PullError>>>(
+pub(super) async fn keep_taking<T: Future<Output = Result<(), String>>>(
     ring: &Mutex<Ring>,
     take: impl Fn() -> T,
     tell: impl Fn(&str),
@@ -184,7 +217,6 @@ async fn keep_taking<T: Future<Output = Result<(), PullError>>>(
             (wait, told) = (WAIT.0, false);
             continue;
         };
-        let problem = chain(&problem);
         if !std::mem::replace(&mut told, true) {
             tell(&problem);
         }
@@ -204,38 +236,28 @@ async fn keep_taking<T: Future<Output = Result<(), PullError>>>(
 }
 
 /// Processor time for one window, then the goroutines.
-async fn window(
-    profiled: &Profiled,
-    clock: Clock,
-    fetcher: &Fetcher,
-    redaction: &Arc<Redaction>,
-    ring: &Mutex<Ring>,
-) -> Result<(), PullError> {
+async fn window((profiled, base): (&Profiled, &str), fetcher: &Fetcher, keep: &Keep) -> Result<(), String> {
     for (kind, measured) in [(Kind::Cpu, Measured::Cpu), (Kind::Goroutine, Measured::Goroutines)] {
-        let from = clock.now();
-        let asked = ask(fetcher, &profiled.base, kind, profiled.window.into(), from.unix_ns()).await;
+        let from = keep.clock.now();
+        let asked = ask(fetcher, base, kind, profiled.window.into(), from.unix_ns()).await;
         let profile = match asked {
             Ok(asked) => asked.profile,
             // Programs in other languages have no goroutines.
             Err(PullError::NotServed { .. }) if measured == Measured::Goroutines => return Ok(()),
-            Err(problem) => return Err(problem),
+            Err(problem) => return Err(chain(&problem)),
         };
-        let to = clock.now();
-        let redaction = Arc::clone(redaction);
+        let (to, keep) = (keep.clock.now(), keep.clone());
         // Some hundred milliseconds for a large one, which others on this thread would wait for.
-        let packing = tokio::task::spawn_blocking(move || packed(&profile, &redaction));
-        let packed = packing.await.map_err(|_panicked| PullError::Bug)?;
-        lock(ring).push(Window { measured, from, to, packed });
+        let packing = tokio::task::spawn_blocking(move || keep.window(measured, from, to, &profile));
+        packing.await.map_err(|_panicked| chain(&PullError::Bug))?;
     }
     Ok(())
 }
 
-fn packed(profile: &Profile, redaction: &Redaction) -> Arc<[u8]> {
-    pprof::write(&redaction.profile(profile)).into()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -244,7 +266,7 @@ mod tests {
         let (asked, told) = (Mutex::new(Vec::new()), Mutex::new(0));
         let take = || {
             lock(&asked).push(began.elapsed().as_secs());
-            std::future::ready(Err(PullError::Busy))
+            ready(Err("somebody else measures".to_owned()))
         };
         let taking = keep_taking(&ring, take, |_| *lock(&told) += 1);
         let ordering = async {
