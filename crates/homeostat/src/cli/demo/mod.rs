@@ -80,8 +80,9 @@ const VERDICT_WITHIN: Duration = Duration::from_mins(2);
 const VERIFIED_WITHIN: Duration = Duration::from_secs(40);
 /// Longest wait for the whole incident at the end.
 const READ_WITHIN: Duration = Duration::from_secs(5);
-/// Longest wait for the cause, which is looked for once the recording of the incident is on disk: some seconds.
-const EXPLAINED_WITHIN: Duration = Duration::from_mins(1);
+/// Longest wait for the cause: three windows of a second and what it takes to give their samples names, which in a program
+/// that was built without optimisation is most of it.
+const EXPLAINED_WITHIN: Duration = Duration::from_mins(2);
 /// How often the incident is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often the traffic is told: nothing is silent for longer.
@@ -342,7 +343,7 @@ impl Scene<'_> {
         );
     }
 
-    /// Why it happened comes after the rollback: the recording has to be on disk first.
+    /// Why it happened comes after the rollback: profiles have to be taken to their end first.
     async fn wait_for_the_cause(&mut self) {
         let Some(id) = self.incident else { return };
         let until = Instant::now() + EXPLAINED_WITHIN;
