@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use homeostat_explain_profile::{Case, Evidence, NO_FAULT, Observed, Signs, Words};
+use homeostat_explain_profile::{Case, Evidence, MEASURED_IN_UP, NO_FAULT, Observed, Signs, Words};
 use homeostat_model::profile::{Frame, LabelValue, Profile, Stack, Text};
 use homeostat_wire::pprof::{self, PprofLimits};
 use serde::Deserialize;
@@ -137,8 +137,8 @@ pub(super) enum Shown {
     Everything,
     /// All, with names that no other program has for everything: what the standard library teaches is gone.
     HashedByProgram,
-    /// What `homeostat up` has of an incident: CPU profiles, and a census where the program is written in Go; no other
-    /// numbers. Each episode is asked about as if an objective had broken.
+    /// What `homeostat up` has of an incident: CPU profiles, a census, and the numbers that it measures. Each episode is asked
+    /// about as if an objective had broken.
     AsInUp,
 }
 
@@ -226,11 +226,11 @@ fn side(folder: &Path, line: &Line, program: &Program, shown: Shown) -> Result<R
     if let (Some(windows), Some(seconds)) = (line.windows, line.window_seconds) {
         evidence.entry("seconds".to_owned()).or_insert(windows * seconds);
     }
-    let mut census = open("census")?;
+    let census = open("census")?;
     let moments = census.as_ref().map_or(1.0, |census| snapshots(census, &evidence));
     if shown == Shown::AsInUp {
-        evidence.clear();
-        census = census.filter(|_| program.language == "go");
+        let not_counted = if program.language == "go" { "threads" } else { "goroutines" };
+        evidence.retain(|name, _| MEASURED_IN_UP.contains(&name.as_str()) && !name.starts_with(not_counted));
     }
     let observed = Observed::new([&cpu], evidence).with_census(&census, moments);
     Ok(Read { observed, words: Words::of(&cpu, cpu.samples_column()) })

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use homeostat_model::{
     CellId, CellKey, ChangeEvent, OutcomeClass, OutcomeCounts, OutcomeDelta, Span, Timestamp,
-    incident::{BlackBox, CellLatency, Exemplar, TickCounts},
+    incident::{BlackBox, CellLatency, Exemplar, LatencySecond, TickCounts},
     outcome::THRESHOLDS_MAX,
 };
 
@@ -150,6 +150,7 @@ impl Recorder {
             cells: cells.iter().filter_map(|c| Some((*c, names.get(c)?.clone()))).collect(),
             ticks: ticks.collect(),
             latencies: self.merged_latencies(cells, from, to),
+            latency_seconds: self.latency_seconds(cells, from, to),
             exemplars: self.chosen_exemplars(cells, from, to),
             changes: self.changes.iter().filter(reaches).cloned().collect(),
             profiles: Vec::new(),
@@ -169,6 +170,14 @@ impl Recorder {
             }
         }
         merged.into_iter().map(|(cell, sums)| CellLatency { cell, buckets: sums.into_iter().collect() }).collect()
+    }
+
+    fn latency_seconds(&self, cells: &[CellId], from: Timestamp, to: Timestamp) -> Vec<LatencySecond> {
+        let wanted = |latency: &&CellLatency| cells.binary_search(&latency.cell).is_ok();
+        let intervals = self.latencies.iter().filter(|(at, _)| from <= *at && *at <= to);
+        intervals
+            .map(|(at, of)| LatencySecond { at: *at, cells: of.iter().filter(wanted).cloned().collect() })
+            .collect()
     }
 
     /// The newest of the time and cells wanted, newest last; bad ones go before good ones when there are too many.

@@ -10,6 +10,22 @@ use std::collections::BTreeMap;
 /// Numbers of one side by name, as they were measured.
 pub type Evidence = BTreeMap<String, f64>;
 
+/// Names of the numbers that `homeostat up` hands in, where it has measured them: of goroutines in Go programs, of threads in
+/// others.
+pub const MEASURED_IN_UP: &[&str] = &[
+    "requests_per_second",
+    "seconds",
+    "p50_ms",
+    "p99_ms",
+    "cpu_seconds",
+    "runqueue_wait_ms_per_s",
+    "tcp_opens_per_s",
+    "goroutines",
+    "goroutines_grown",
+    "threads",
+    "threads_grown",
+];
+
 /// A number that two sides can be compared by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Metric {

@@ -41,7 +41,7 @@ pub use case::{BadLibrary, Case, LIBRARY_BYTES_MAX, Library, NO_FAULT, line};
 pub use cluster::group_cases;
 pub use detect::{DETECTORS, Detector, Finding};
 pub use diff::{Compared, Diff, DiffOptions, Moved, Side, Way, diff};
-pub use evidence::Evidence;
+pub use evidence::{Evidence, MEASURED_IN_UP};
 pub use explain::{Explanation, Named, Outcome, PATTERNS_MAX, Signs, explain, explain_with};
 pub use observed::Observed;
 pub use paths::Path;

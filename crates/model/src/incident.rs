@@ -152,6 +152,15 @@ pub struct CellLatency {
     pub buckets: Vec<(u64, u64)>,
 }
 
+/// Latency histograms of cells as they were read at an instant, of what had ended since the reading before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencySecond {
+    /// When they were read, about once a second.
+    pub at: Timestamp,
+    /// Cells with answers, ascending.
+    pub cells: Vec<CellLatency>,
+}
+
 /// The frozen recording around an incident.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlackBox {
@@ -165,6 +174,9 @@ pub struct BlackBox {
     pub ticks: Vec<TickCounts>,
     /// Latency of each cell.
     pub latencies: Vec<CellLatency>,
+    /// The same second by second, ascending; seconds without answers are there, and empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency_seconds: Vec<LatencySecond>,
     /// Example requests, newest last.
     pub exemplars: Vec<Exemplar>,
     /// Changes in the recorded time and the ten minutes before.

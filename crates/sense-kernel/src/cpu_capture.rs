@@ -82,6 +82,28 @@ impl CaptureStats {
     }
 }
 
+/// Samples of a capture that has ended, by address.
+#[derive(Debug)]
+pub struct Gathered {
+    rate: SampleRate,
+    started: SystemTime,
+    processes: BTreeMap<ProcessKey, Process>,
+    modules: Modules,
+    counts: BTreeMap<SampleKey, u64>,
+    stacks: HashMap<u64, KeptStack>,
+    stats: CaptureStats,
+}
+
+impl Gathered {
+    /// Gives everything a name. Programs may have ended meanwhile: their files are open.
+    pub fn named(self) -> (Profile, CaptureStats) {
+        let Self { rate, started, processes, modules, counts, stacks, stats } = self;
+        let mut naming = Naming { modules, native: NativeSymbols::new(), kernel: HashMap::new(), stats };
+        let profile = naming.profile(rate, started, stats.duration, &processes, &counts, &stacks);
+        (profile, naming.stats)
+    }
+}
+
 /// A capture of CPU samples.
 #[derive(Debug)]
 pub struct CpuCapture {
@@ -203,7 +225,12 @@ impl CpuCapture {
     }
 
     /// Ends the capture and gives everything a name.
-    pub fn finish(mut self) -> Result<(Profile, CaptureStats), Refused> {
+    pub fn finish(self) -> Result<(Profile, CaptureStats), Refused> {
+        Ok(self.stop()?.named())
+    }
+
+    /// Ends the capture. Names are looked up when they are asked for, which takes seconds where programs are large.
+    pub fn stop(mut self) -> Result<Gathered, Refused> {
         // What is sampled after this would not be in the profile.
         self.sampler.detach();
         let duration = self.started.elapsed().unwrap_or_default();
@@ -216,9 +243,7 @@ impl CpuCapture {
         (self.stats.kernel_time, self.stats.duration) = (self.sampler.kernel_time(), duration);
         let Self { sampler, rate, started, processes, modules, counts, stacks, stats, .. } = self;
         drop(sampler);
-        let mut naming = Naming { modules, native: NativeSymbols::new(), kernel: HashMap::new(), stats };
-        let profile = naming.profile(rate, started, duration, &processes, &counts, &stacks);
-        Ok((profile, naming.stats))
+        Ok(Gathered { rate, started, processes, modules, counts, stacks, stats })
     }
 
     /// Looks at a process that is seen for the first time; whether it has room.

@@ -82,7 +82,7 @@ pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
 pub use calls::{CallCounts, KernelCalls};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
 #[cfg(feature = "bpf")]
-pub use cpu_capture::{CaptureStats, CpuCapture};
+pub use cpu_capture::{CaptureStats, CpuCapture, Gathered};
 #[cfg(feature = "bpf")]
 pub use cpu_sampler::Unwind;
 pub use go_activity::{GoActivity, PAUSED_THE_WORLD, PauseRule};

@@ -56,6 +56,9 @@ fn a_frozen_copy_holds_the_cells_and_the_time_that_were_asked_for() {
     assert_eq!(frozen.ticks.len(), 11);
     assert!(frozen.ticks.iter().all(|t| t.deltas == vec![delta(7, [1; 6], [2; 4])]));
     assert_eq!(frozen.latencies, vec![CellLatency { cell: CellId(7), buckets: vec![(100, 2), (200, 5)] }]);
+    let by_second: Vec<_> =
+        frozen.latency_seconds.iter().map(|second| (second.at, second.cells[0].buckets.len())).collect();
+    assert_eq!(by_second, [(at(500), 2), (at(600), 1)]);
     assert_eq!(frozen.exemplars.len(), 1);
     assert!(!frozen.incomplete);
     assert!(recorder.freeze(&[CellId(7)], at(-1), at(600), &BTreeMap::new()).incomplete);

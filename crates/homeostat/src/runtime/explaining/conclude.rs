@@ -1,5 +1,7 @@
 //! From what is held about an incident to its explanation.
 
+use std::net::SocketAddr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
@@ -16,6 +18,7 @@ use homeostat_wire::pprof::{self, PprofLimits};
 
 use super::{
     super::kernel_strip::Second,
+    numbers::{Numbers, counted, numbers},
     shapes::shapes,
     sides::{Held, Sided, sides},
     strips::{Kernel, of_sides},
@@ -82,7 +85,8 @@ pub(super) fn conclude(
         Library::shipped()
     });
     if !windows.is_empty() {
-        let compared = compare(&windows, &library);
+        let numbers = black_box.map(|black_box| numbers(incident, black_box, &known.strips)).unwrap_or_default();
+        let compared = compare(incident, &windows, numbers, &library);
         frames = compared.frames;
         cases = compared.cases;
         missing.extend(compared.missing);
@@ -112,17 +116,25 @@ struct Compared {
     missing: Vec<String>,
 }
 
-fn compare(windows: &[Read], library: &Library) -> Compared {
+fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Library) -> Compared {
     let of = |side: ProfileSide, measured: Measured| -> Vec<&Profile> {
         let there = windows.iter().filter(|read| read.of.side == side && read.of.window.measured == measured);
         there.map(|read| &read.profile).collect()
     };
-    let observed = |side| {
-        let census = of(side, Measured::Goroutines);
-        let moments = census.len() as f64;
-        Observed::new(of(side, Measured::Cpu), Evidence::new()).with_census(census, moments)
+    let moments = |side: ProfileSide| -> Vec<(SocketAddr, &Profile)> {
+        let census = windows.iter().filter(|read| read.of.side == side && is_moment(incident, &numbers, &read.of));
+        census.map(|read| (read.of.profiled.endpoint, &read.profile)).collect()
     };
-    let signs = Signs::of_sides(&observed(ProfileSide::Good), &observed(ProfileSide::Bad)).of_an_incident();
+    let observed = |side, evidence: &Evidence| {
+        let (mut evidence, moments) = (evidence.clone(), moments(side));
+        if !numbers.unlike {
+            evidence.append(&mut counted(moments.iter().copied()));
+        }
+        let census = moments.iter().map(|(_, profile)| *profile);
+        Observed::new(of(side, Measured::Cpu), evidence).with_census(census, moments.len() as f64)
+    };
+    let (good, bad) = (observed(ProfileSide::Good, &numbers.good), observed(ProfileSide::Bad, &numbers.bad));
+    let signs = Signs::of_sides(&good, &bad).of_an_incident();
     let said = explain_profile(&signs, library);
     let columns = |side| -> Vec<(&Profile, usize)> {
         of(side, Measured::Cpu).into_iter().map(|profile| (profile, profile.samples_column())).collect()
@@ -170,6 +182,16 @@ fn compare(windows: &[Read], library: &Library) -> Compared {
     }
 }
 
+/// Whether a window is a census that tells of its side. One of a canary without traffic shows nobody who waits: before its first
+/// request, and after it was taken back.
+fn is_moment(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
+    let with_traffic = match numbers.with_traffic {
+        Some(from) => from <= of.window.from && of.window.from <= incident.opened_at + of.profiled.window,
+        None => true,
+    };
+    with_traffic && of.window.measured == Measured::Goroutines
+}
+
 /// A share in hundredths of a percent.
 fn parts(share: f64) -> u16 {
     (share * 10_000.0).round().clamp(0.0, 10_000.0) as u16
@@ -213,7 +235,6 @@ fn group(read: &Read) -> (ProfileSide, &VersionName, String, Measured) {
 #[cfg(test)]
 mod tests {
     use std::{
-        net::SocketAddr,
         path::{Path, PathBuf},
         sync::{Arc, Mutex},
     };

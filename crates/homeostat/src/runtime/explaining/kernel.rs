@@ -1,14 +1,16 @@
 //! Takes profiles of a program that serves none: the kernel samples it, window after window.
 //!
 //! The program runs on this machine; whose processes listen at its endpoint tells which it is. Giving names to samples takes
-//! as long as a window or longer, so the next window is sampled meanwhile, on another thread.
+//! as long as a window or longer, so the next windows are sampled meanwhile and wait for theirs: what is going to break does so
+//! within a window or two.
 //!
 //! Not here: sampling and names (`sense-kernel`).
-//! Invariants: two windows of a program are in work at most; whoever stops this waits for a quarter of a second of sampling and
-//! for names that are being looked up.
+//! Invariants: windows that wait for names are bounded, and held in the order of their time; whoever stops this waits for a
+//! quarter of a second of sampling and for names that are being looked up.
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -16,10 +18,7 @@ use std::{
 use homeostat_model::{Span, Timestamp, profile::Profile};
 use homeostat_profile::merge;
 use homeostat_sense_kernel::{GoProcess, HAS_PROGRAMS, HOW_TO_BUILD, SampleRate, listening, processes_at, threads};
-use tokio::{
-    sync::{Mutex, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -28,8 +27,9 @@ use super::{
 };
 use crate::config::Profiled;
 
-/// Windows in work at a time: one is sampled while the one before gets its names.
-const IN_WORK_MAX: usize = 2;
+/// Windows that wait for names. Where names take four times as long as a window, half a minute is sampled without a gap;
+/// samples without names take some 100 KiB a window.
+const WAITING_MAX: usize = 8;
 /// How soon sampling ends when it is stopped.
 const STOP_EVERY: Duration = Duration::from_millis(250);
 
@@ -41,10 +41,21 @@ struct Task {
     window: Span,
 }
 
-/// What a window gave: CPU time, and what goroutines or threads waited for at its end.
-struct Taken {
-    cpu: Profile,
+/// A window that waits for names: CPU time, and what goroutines or threads waited for at its end.
+struct Sampled {
+    from: Timestamp,
+    to: Timestamp,
+    cpu: Unnamed,
     census: Profile,
+}
+
+/// Looks up the names of samples.
+type Unnamed = Box<dyn FnOnce() -> Profile + Send>;
+
+impl fmt::Debug for Sampled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sampled").field("from", &self.from).field("to", &self.to).finish_non_exhaustive()
+    }
 }
 
 /// Samples until it is stopped.
@@ -54,72 +65,67 @@ pub(super) async fn sample_all_the_time(profiled: &Profiled, rate: SampleRate, k
         let service = &profiled.service;
         tracing::warn!(%service, "only what threads wait for is looked at: this program was built without programs for the kernel; {HOW_TO_BUILD}");
     }
-    let in_work = Mutex::new(JoinSet::new());
-    let take = || one_after_the_other(&in_work, task, keep, stop);
+    let (sampled, waiting) = mpsc::channel(WAITING_MAX);
+    let (of_names, halt) = (keep.clone(), stop.clone());
+    let naming = spawn_blocking(move || name_all(waiting, &of_names, &halt));
+    let take = || {
+        let (keep, halt, sampled) = (keep.clone(), stop.clone(), sampled.clone());
+        let window = spawn_blocking(move || one_window(task, &keep, &halt, &sampled));
+        async {
+            let ended = window.await;
+            ended.unwrap_or_else(|_| Err("sampling ended early; this is our fault, please report it".to_owned()))
+        }
+    };
     let tell = |problem: &str| {
         let (service, endpoint) = (&profiled.service, profiled.endpoint);
         tracing::warn!(%service, %endpoint, problem, "no profile was taken; this is tried again, and told once");
     };
     stop.run_until_cancelled(keep_taking(&keep.ring, take, tell)).await;
-    let mut in_work = in_work.into_inner();
-    while in_work.join_next().await.is_some() {}
+    // Names end when nobody samples any more.
+    drop(sampled);
+    if let Err(problem) = naming.await {
+        tracing::error!(%problem, "whoever names samples had ended early");
+    }
 }
 
-/// Begins with a window and returns when it was sampled; its names come later.
-async fn one_after_the_other(
-    in_work: &Mutex<JoinSet<()>>,
+/// Samples a window, and hands it over as soon as there is room.
+fn one_window(
     task: Task,
     keep: &Keep,
     stop: &CancellationToken,
+    sampled: &mpsc::Sender<Sampled>,
 ) -> Result<(), String> {
-    // Nobody else has it meanwhile: windows are begun one after the other.
-    let mut in_work = in_work.lock().await;
-    while IN_WORK_MAX <= in_work.len() {
-        in_work.join_next().await;
-    }
-    let (sampled, is_sampled) = oneshot::channel();
-    let (keep, halt) = (keep.clone(), stop.clone());
-    in_work.spawn_blocking(move || one_window(task, &keep, &halt, sampled));
-    // A thread that ended early says nothing.
-    is_sampled.await.unwrap_or_else(|_| Err("sampling ended early; this is our fault, please report it".to_owned()))
-}
-
-/// Samples a window, says so, names what was sampled and holds it.
-fn one_window(task: Task, keep: &Keep, stop: &CancellationToken, sampled: oneshot::Sender<Result<(), String>>) {
     let from = keep.clock.now();
-    let (mut to, mut sampled) = (from, Some(sampled));
-    let mut say = |result: Result<(), String>| {
-        if let Some(sampled) = sampled.take() {
-            // Nobody listens any more when everything stops.
-            let _nobody = sampled.send(result);
+    if let Some((cpu, census)) = take(task, stop)? {
+        let to = keep.clock.now();
+        // Nobody takes it any more when everything stops.
+        let _nobody = sampled.blocking_send(Sampled { from, to, cpu, census });
+    }
+    Ok(())
+}
+
+/// Names windows and holds them, one after the other.
+fn name_all(mut waiting: mpsc::Receiver<Sampled>, keep: &Keep, stop: &CancellationToken) {
+    while let Some(Sampled { from, to, cpu, census }) = waiting.blocking_recv() {
+        if stop.is_cancelled() {
+            continue;
         }
-    };
-    let taken = take(task, stop, &mut || {
-        to = keep.clock.now();
-        say(Ok(()));
-    });
-    match taken {
-        Ok(Some(Taken { cpu, census })) => keep_both(keep, from, to, &cpu, &census),
-        Ok(None) => say(Ok(())),
-        Err(problem) => say(Err(problem)),
+        let cpu = cpu();
+        // A program that did not run has no samples, which is no evidence of anything.
+        if 0 < cpu.rows().len() {
+            keep.window(Measured::Cpu, from, to, &cpu);
+        } else {
+            lock(&keep.ring).idle(to);
+        }
+        if 0 < census.rows().len() {
+            keep.window(Measured::Goroutines, to, to, &census);
+        }
     }
 }
 
-fn keep_both(keep: &Keep, from: Timestamp, to: Timestamp, cpu: &Profile, census: &Profile) {
-    // A program that did not run has no samples, which is no evidence of anything.
-    if 0 < cpu.rows().len() {
-        keep.window(Measured::Cpu, from, to, cpu);
-    } else {
-        lock(&keep.ring).idle(to);
-    }
-    if 0 < census.rows().len() {
-        keep.window(Measured::Goroutines, to, to, census);
-    }
-}
-
-/// One window; `None` when it was stopped. Calls `sampled` when nothing but names is missing.
+/// One window; `None` when it was stopped.
 #[cfg(feature = "bpf")]
-fn take(task: Task, stop: &CancellationToken, sampled: &mut dyn FnMut()) -> Result<Option<Taken>, String> {
+fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile)>, String> {
     use homeostat_sense_kernel::{CpuCapture, Refused, Targets, Unwind};
 
     let refused = |refused: Refused| refused.to_string();
@@ -134,14 +140,13 @@ fn take(task: Task, stop: &CancellationToken, sampled: &mut dyn FnMut()) -> Resu
         capture.gather(left.min(STOP_EVERY)).map_err(refused)?;
     }
     let census = census(&pids);
-    sampled();
-    let (cpu, _) = capture.finish().map_err(refused)?;
-    Ok(Some(Taken { cpu, census }))
+    let gathered = capture.stop().map_err(refused)?;
+    Ok(Some((Box::new(move || gathered.named().0), census)))
 }
 
 /// The same without programs for the kernel: what threads wait for is told by `/proc` alone.
 #[cfg(not(feature = "bpf"))]
-fn take(task: Task, stop: &CancellationToken, sampled: &mut dyn FnMut()) -> Result<Option<Taken>, String> {
+fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile)>, String> {
     let pids = processes(task)?;
     let end = Instant::now() + Duration::from(task.window);
     while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -150,8 +155,7 @@ fn take(task: Task, stop: &CancellationToken, sampled: &mut dyn FnMut()) -> Resu
         }
         std::thread::sleep(left.min(STOP_EVERY));
     }
-    sampled();
-    Ok(Some(Taken { cpu: Profile::new(Vec::new()), census: census(&pids) }))
+    Ok(Some((Box::new(|| Profile::new(Vec::new())), census(&pids))))
 }
 
 /// Goroutines where all of them are Go programs, for these say where they wait; threads otherwise.

@@ -19,6 +19,7 @@ mod admission;
 mod capture;
 mod conclude;
 mod kernel;
+mod numbers;
 mod shapes;
 mod sides;
 mod strips;

@@ -15,10 +15,10 @@ use super::{
 use crate::config::Profiled;
 
 /// A good side that is as old is another hour of the day.
-const GOOD_WITHIN: Span = Span::from_mins(10);
+pub(super) const GOOD_WITHIN: Span = Span::from_mins(10);
 /// A canary is compared from this long before the first bad response on: it may have had traffic for longer, and have been
 /// well.
-const CANARY_BEFORE: Span = Span::from_secs(60);
+pub(super) const CANARY_BEFORE: Span = Span::from_secs(60);
 
 /// A program with the windows that are held of it.
 #[derive(Clone, Debug)]
