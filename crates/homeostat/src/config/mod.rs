@@ -26,7 +26,7 @@ mod suggest;
 mod tree;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
@@ -75,6 +75,8 @@ pub struct CheckedConfig {
     pub guard: GuardLimits,
     /// Programs whose profiles are taken all the time.
     pub profiled: Vec<Profiled>,
+    /// Services that others call, by who calls them; ascending, one entry each.
+    pub depends_on: BTreeMap<ServiceName, Vec<ServiceName>>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -277,6 +279,7 @@ fn compile(
             rollouts: c.rollouts,
             guard: c.guard,
             profiled: c.profiled,
+            depends_on: c.depends_on,
             receivers: c.receivers,
             api: c.api,
             store: c.store,

@@ -283,6 +283,7 @@ impl ReloadParts {
         }
         self.shared.profiled.store(Arc::new(compiled.config.profiled.clone()));
         self.shared.served.store(Arc::new(kernel_strip::served(&compiled.config)));
+        self.shared.depends_on.store(Arc::new(compiled.config.depends_on.clone()));
         self.in_force = compiled.config;
         bump(&self.shared.counters.config_accepted);
         lock(&self.shared.config).generation += 1;
@@ -328,7 +329,8 @@ fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
     let rest =
         |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone(), c.metrics.clone());
-    parts(one) == parts(other) && rest(one) == rest(other) && one.profiled == other.profiled
+    let looked_into = |c: &CheckedConfig| (c.profiled.clone(), c.depends_on.clone());
+    parts(one) == parts(other) && rest(one) == rest(other) && looked_into(one) == looked_into(other)
 }
 
 fn needs_restart(old: &CheckedConfig, new: &CheckedConfig) -> Vec<String> {

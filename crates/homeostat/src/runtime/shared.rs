@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use homeostat_api::backend::{ConfigStatus, StreamItem};
 use homeostat_control::ControlSpec;
 use homeostat_model::{
-    CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, Timestamp,
+    CellId, CellKey, ObjectiveName, OutcomeCounts, OutcomeDelta, ServiceName, Timestamp,
     incident::{CellLatency, Incident, Stage},
     objective::Indicator,
     view::View,
@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub(super) profiled: ArcSwap<Vec<Profiled>>,
     /// Where versions answer, as the configuration in force has it.
     pub(super) served: ArcSwap<Vec<Served>>,
+    /// Services that others call, by who calls them, as the configuration in force has it.
+    pub(super) depends_on: ArcSwap<BTreeMap<ServiceName, Vec<ServiceName>>>,
     /// What the kernel sees of them.
     pub(super) kernel: Mutex<KernelStrips>,
     /// Who looks into incidents, once somebody does.
@@ -133,6 +135,7 @@ impl Shared {
             spec: ArcSwap::default(),
             profiled: ArcSwap::default(),
             served: ArcSwap::default(),
+            depends_on: ArcSwap::default(),
             kernel: Mutex::default(),
             opened: OnceLock::new(),
             indicators: ArcSwap::default(),

@@ -16,14 +16,14 @@ mod rollouts;
 mod routes;
 mod services;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeostat_act_guard::GuardLimits;
 use homeostat_act_notify::spec::ReceiverSpec;
 use homeostat_api::spec::ApiSpec;
 use homeostat_gateway_proxy::spec::ProxySpec;
 use homeostat_gateway_route::spec::GatewaySpec;
-use homeostat_model::{Objective, objective::Sli, rollout::Rollout};
+use homeostat_model::{Objective, ServiceName, objective::Sli, rollout::Rollout};
 use homeostat_store_events::spec::StoreSpec;
 
 use super::{
@@ -49,6 +49,8 @@ pub(crate) struct Checked {
     pub guard: GuardLimits,
     /// Programs whose profiles are taken all the time.
     pub profiled: Vec<Profiled>,
+    /// Services that others call, by who calls them.
+    pub depends_on: BTreeMap<ServiceName, Vec<ServiceName>>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -73,6 +75,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     let api = process::api(&documents.apis, &proxy, cx);
     let store = process::store(&documents.stores, cx);
     let metrics = metrics::check(&documents.metrics, &proxy, &api, &receivers, cx);
+    let depends_on = services::depends_on(&documents.services, &known, cx);
     let profiled = services.iter().flat_map(|service| service.profiled.clone()).collect();
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
@@ -85,6 +88,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
         rollouts: rollouts.into_iter().map(|r| r.value).collect(),
         guard,
         profiled,
+        depends_on,
         receivers,
         api,
         store,

@@ -1,6 +1,6 @@
 //! `Service` documents: versions, weights, stickiness, time limits, latency thresholds.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use homeostat_gateway_route::spec::{ServiceSpec, Sticky, Timeouts, VersionSpec};
 use homeostat_model::{ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX};
@@ -15,7 +15,7 @@ use super::{
         read::{Context, Entries, Short},
         source::{At, Place},
     },
-    names::name_of,
+    names::{Known, name_of, resolve},
     within,
 };
 
@@ -95,6 +95,34 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
             timeouts,
         },
     })
+}
+
+/// Who calls whom. A service that calls itself, or one that is not declared, is a mistake.
+pub(super) fn depends_on(
+    documents: &[Document<raw::Service>],
+    known: &Known,
+    cx: &mut Context<'_>,
+) -> BTreeMap<ServiceName, Vec<ServiceName>> {
+    let mut all = BTreeMap::new();
+    for document in documents {
+        let (Some(caller), Some(spec)) = (&document.name, &document.spec) else { continue };
+        let Some(called) = spec.depends_on.as_ref() else { continue };
+        let mut of_one = Vec::new();
+        for at in &called.value.0 {
+            if at.value.as_str() == caller.value {
+                cx.error(at.place, "a service does not depend on itself", "write the services that its programs call");
+            } else if resolve("service", at.value.as_str(), at.place, known.services.iter().map(String::as_str), cx) {
+                of_one.push(at.value.clone());
+            }
+        }
+        of_one.sort();
+        of_one.dedup();
+        // A bad name was reported where the document was read.
+        if let Ok(caller) = ServiceName::new(&caller.value) {
+            all.insert(caller, of_one);
+        }
+    }
+    all
 }
 
 /// How profiles of a service are asked for.

@@ -1,7 +1,7 @@
 //! The `Service` document.
 
 use homeostat_gateway_route::spec::Endpoint;
-use homeostat_model::{ReceiverName, Span, VersionName, Weight, objective::OnPage};
+use homeostat_model::{ReceiverName, ServiceName, Span, VersionName, Weight, objective::OnPage};
 
 use crate::config::{
     read::{Entries, OneOrMany, Short, ShortForm, record, words},
@@ -20,6 +20,9 @@ record! {
         "sticky" sticky: Short<Sticky> => optional;
         /// A request header whose value names the version to use. Left out: clients cannot choose.
         "forcedVersionHeader" forced_version_header: HeaderName => optional;
+        /// Services that its programs call. When one of them answers worse than before while this one breaks, it is a suspect; what
+        /// it answers is counted here, so calls to it go through this gateway. Left out: none is known.
+        "dependsOn" depends_on: OneOrMany<ServiceName> => optional;
         /// Takes profiles of its programs all the time, and keeps those around an incident with it. Left out: none are taken.
         "profiling" profiling: Profiling => optional;
         /// Time limits of its requests.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
-use homeostat_explain_cause::{CauseEvidence, Judged, Pattern, ProfileCompared, explain};
+use homeostat_explain_cause::{CauseEvidence, Dependency, Judged, Pattern, ProfileCompared, explain};
 use homeostat_explain_profile::{DiffOptions, Evidence, Library, Observed, Signs, diff, explain as explain_profile};
 use homeostat_model::{
     Timestamp, VersionName,
@@ -51,6 +51,8 @@ pub(super) struct Known<'a> {
     pub(super) cases: Result<Library, String>,
     /// What the kernel saw of the service's versions on this machine.
     pub(super) strips: Vec<(VersionName, Vec<Second>)>,
+    /// Services that it calls, with how they answered.
+    pub(super) dependencies: Vec<Dependency>,
 }
 
 /// Explains an incident with everything that is known of it.
@@ -77,7 +79,7 @@ pub(super) fn conclude(
         profiles: None,
         patterns: Vec::new(),
         signals,
-        dependencies: Vec::new(),
+        dependencies: known.dependencies,
     };
     let (mut frames, mut cases, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     let library = known.cases.unwrap_or_else(|why| {
@@ -336,7 +338,7 @@ mod tests {
 
     /// What is said about these windows with these cases.
     fn concluded_with(all: Vec<Window>, cases: Result<Library, String>) -> Found {
-        let known = Known { spec: &ControlSpec::default(), cases, strips: Vec::new() };
+        let known = Known { spec: &ControlSpec::default(), cases, strips: Vec::new(), dependencies: Vec::new() };
         conclude(&incident(), None, &held(all), known, BEGAN + Span::from_mins(1))
     }
 

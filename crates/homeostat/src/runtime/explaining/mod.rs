@@ -4,7 +4,7 @@
 //! programs ── /debug/pprof, or the kernel's samples, window after window ──▶ ring of ten minutes each (watch, kernel)
 //!                                                        │
 //! control ── incident opened ──▶ both sides are measured for longer (capture)
-//!                                                        │ sides · shapes of the black box · changes
+//!                                                        │ sides · shapes of the black box · changes · dependencies
 //!                                                        ▼
 //! control ◀── Message::Explained ◀── explain-profile, explain-cause (conclude)
 //! ```
@@ -18,6 +18,7 @@
 mod admission;
 mod capture;
 mod conclude;
+mod dependencies;
 mod kernel;
 mod numbers;
 mod shapes;
@@ -27,7 +28,12 @@ mod strips;
 mod testing;
 mod watch;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use homeostat_model::incident::Incident;
 use tokio::{
@@ -41,6 +47,7 @@ use self::{
     admission::{Admission, Admitted},
     capture::capture,
     conclude::{Found, Known, conclude},
+    dependencies::Called,
     sides::Held,
     watch::Watcher,
 };
@@ -106,16 +113,22 @@ async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>
     let mut watchers = BTreeMap::<Profiled, Watcher>::new();
     let (mut under_way, mut leaving) = (JoinSet::new(), JoinSet::new());
     let (mut admission, turns) = (Admission::default(), Arc::new(Semaphore::new(AT_A_TIME)));
+    let called = Arc::new(Mutex::new(Called::default()));
     let mut follow = interval(FOLLOW_EVERY);
     follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = follow.tick() => arrange(&mut watchers, &mut leaving, &parts, &stop),
+            _ = follow.tick() => {
+                arrange(&mut watchers, &mut leaving, &parts, &stop);
+                let depends_on = parts.shared.depends_on.load();
+                lock(&called).look(parts.clock.now(), depends_on.values().flatten(), &lock(&parts.shared.totals));
+            }
             Some(incident) = incidents.recv() => {
                 match admission.ask(&incident, parts.clock.now(), under_way.len()) {
                     Admitted::Yes => {
-                        under_way.spawn(look_into(parts.clone(), incident, held(&watchers), Arc::clone(&turns)));
+                        let of_all = (held(&watchers), Arc::clone(&called));
+                        under_way.spawn(look_into(parts.clone(), incident, of_all, Arc::clone(&turns)));
                     }
                     Admitted::No(why) => tracing::warn!(incident = %incident.id, why, "not explained"),
                     Admitted::Known => {}
@@ -159,7 +172,12 @@ fn held(watchers: &BTreeMap<Profiled, Watcher>) -> Vec<Held> {
 }
 
 /// Waits for evidence, concludes, and tells control.
-async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Vec<Held>, turns: Arc<Semaphore>) {
+async fn look_into(
+    parts: ExplainingParts,
+    incident: Box<Incident>,
+    (mut held, called): (Vec<Held>, Arc<Mutex<Called>>),
+    turns: Arc<Semaphore>,
+) {
     held.retain(|held| held.profiled.service == incident.service);
     let missing = capture(&incident.subject, incident.opened_at, &held, parts.clock).await;
     // Waiting costs nothing, concluding does. The semaphore is never closed; without a turn it would be concluded all the same.
@@ -171,7 +189,10 @@ async fn look_into(parts: ExplainingParts, incident: Box<Incident>, mut held: Ve
         let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
         let _held_until_concluded = turn;
         let strips = lock(&shared.kernel).of(&incident.service);
-        let known = Known { spec: &shared.spec.load(), cases: cases::all(&dir), strips };
+        let spec = shared.spec.load();
+        let depends_on = shared.depends_on.load().get(&incident.service).cloned().unwrap_or_default();
+        let dependencies = lock(&called).of(&depends_on, incident.began_at, &spec);
+        let known = Known { spec: &spec, cases: cases::all(&dir), strips, dependencies };
         conclude(&incident, black_box.as_ref(), &held, known, clock.now())
     });
     let Found { mut explanation, profiles, kernel } = match concluding.await {
