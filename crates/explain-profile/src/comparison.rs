@@ -12,6 +12,7 @@ use crate::{
     counted::Counted,
     diff::spread,
     evidence::{Evidence, METRICS, Metric, read},
+    thresholds::SAMPLES_MIN,
 };
 
 /// Share before below which a function says nothing about `kept`.
@@ -88,7 +89,22 @@ impl Comparison {
         };
         let (base, now) = (self.base.cpu.share(key), self.now.cpu.share(key));
         let noise = spread(&side(&self.base.cpu), &side(&self.now.cpu)).map_or(0.0, |spread| spread.deviation());
-        Share { base, now, added: now - self.kept * base, noise }
+        Share { base, now, added: now - self.kept * base, noise: noise.max(self.chance(base, now)) }
+    }
+
+    /// What a share scatters by chance alone where a side has so few samples that its windows cannot tell: the standard deviation
+    /// of the difference of two binomial shares. Source: Agresti and Caffo, "Simple and Effective Confidence Intervals for
+    /// Proportions", 2000: one sample more with and one without, on each side.
+    fn chance(&self, base: f64, now: f64) -> f64 {
+        let (of_base, of_now) = (self.base.cpu.samples(), self.now.cpu.samples());
+        if of_base.min(of_now) < 1.0 || SAMPLES_MIN.value <= of_base.min(of_now) {
+            return 0.0;
+        }
+        let variance = |share: f64, samples: f64| {
+            let share = (share * samples + 1.0) / (samples + 2.0);
+            share * (1.0 - share) / (samples + 2.0)
+        };
+        (variance(base, of_base) + variance(now, of_now)).max(0.0).sqrt()
     }
 
     /// A metric on both sides; `None` when one of them does not have it.
@@ -159,6 +175,15 @@ mod tests {
         assert!(a.added.abs() < 1e-9 && (a.base - 0.4).abs() < 1e-9 && (a.now - 0.2).abs() < 1e-9);
         assert!((new.added - 0.5).abs() < 1e-9 && 0.0 < new.noise && 0.3 < new.beyond(2.0));
         assert!(a.beyond(2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_share_of_few_samples_scatters() {
+        let before = || view("main.a 500\nmain.b 500");
+        let few = Comparison::of(before(), view("main.a 24\nmain.b 16\nmain.c 4")).share("a:main.c");
+        assert!(few.noise > 0.04 && few.beyond(2.0).abs() < 1e-9, "{few:?}");
+        let many = Comparison::of(before(), view("main.a 480\nmain.b 320\nmain.c 80")).share("a:main.c");
+        assert!(0.07 < many.beyond(2.0), "{many:?}");
     }
 
     #[test]

@@ -6,7 +6,12 @@
 //! The switches answer only to this machine, and not to what a proxy on it forwards.
 //! Not here: rules of orders (`order`), the store (`ledger`), accepting connections (`server`).
 
-use std::{fmt::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Extension, Json, Router,
@@ -18,6 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use crate::{
     fault::{Fault, FaultError, Setting, Switches, json, leak::Leak, log::DebugLog, recommender},
@@ -49,8 +55,8 @@ pub(crate) struct Shop {
     pub(crate) leak: Leak,
     pub(crate) log: DebugLog,
     pub(crate) recommender: recommender::Client,
-    /// The lock of `lock`: async, so that it can be held while another server is waited for.
-    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// The lock of `lock`, held by a thread that waits for another server.
+    pub(crate) gate: Mutex<()>,
 }
 
 /// All routes.
@@ -87,7 +93,7 @@ async fn business_request(State(shop): State<Arc<Shop>>, request: Request, next:
 }
 
 /// Does what the faults that are on do to a request.
-async fn suffer(shop: &Shop, method: &Method, uri: &Uri) -> Result<(), Broken> {
+async fn suffer(shop: &Arc<Shop>, method: &Method, uri: &Uri) -> Result<(), Broken> {
     if shop.switches.fails_next() {
         return Err(Broken::Bug);
     }
@@ -102,13 +108,25 @@ async fn suffer(shop: &Shop, method: &Method, uri: &Uri) -> Result<(), Broken> {
         shop.leak.remember(HOT_ITEM.into(), kib as usize * 1_024).map_err(|error| Broken::Leak(error.to_string()))?;
     }
     if let Some(ms) = shop.switches.strength(Fault::Lock) {
-        let _everybody_waits = shop.gate.lock().await;
-        recommend(shop, ms).await?;
+        one_after_the_other(shop, ms).await?;
     }
     if let Some(ms) = shop.switches.strength(Fault::Dependency) {
         recommend(shop, ms).await?;
     }
     Ok(())
+}
+
+/// A client that blocks, called under a lock, on a thread for each request: what becomes of code that was written before async.
+async fn one_after_the_other(shop: &Arc<Shop>, after_ms: f64) -> Result<(), Broken> {
+    let shop = Arc::clone(shop);
+    let asked = spawn_blocking(move || {
+        let _everybody_waits = shop.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        shop.recommender.ask_and_block(Duration::from_millis(after_ms as u64))
+    });
+    match asked.await {
+        Ok(answer) => answer.map_err(|error| Broken::Recommender(error.to_string())),
+        Err(ended) => Err(Broken::Recommender(ended.to_string())),
+    }
 }
 
 async fn recommend(shop: &Shop, after_ms: f64) -> Result<(), Broken> {

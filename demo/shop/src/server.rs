@@ -2,7 +2,12 @@
 //!
 //! Ends in order: no new connections, requests in progress finish within the drain time, the ledger's writer ends.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::HeaderValue;
 use hyper::service::{Service, service_fn};
@@ -92,7 +97,7 @@ impl BoundShop {
             leak: Leak::default(),
             log,
             recommender: client,
-            gate: tokio::sync::Mutex::new(()),
+            gate: Mutex::new(()),
         });
         Ok(Self { listener, address, shop, recommender, writer })
     }

@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    io,
+    io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -147,6 +147,16 @@ impl Client {
         let (driven, answer) = tokio::join!(connection, answered);
         driven?;
         answer
+    }
+
+    /// Asks once as a client without async does: the calling thread waits for the answer, which comes after `delay`.
+    pub fn ask_and_block(&self, delay: Duration) -> Result<(), CallError> {
+        let mut socket = std::net::TcpStream::connect(self.server)?;
+        let (after_ms, host) = (delay.as_millis(), self.server);
+        write!(socket, "GET /?after_ms={after_ms} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        socket.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer)?;
+        if answer.starts_with(b"HTTP/1.1 200 ") { Ok(()) } else { Err(CallError::Body) }
     }
 
     /// What the server saw.

@@ -121,6 +121,8 @@ struct Compared {
 fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Library) -> Compared {
     let of = |side: ProfileSide, measured: Measured| -> Vec<&Profile> {
         let there = windows.iter().filter(|read| read.of.side == side && read.of.window.measured == measured);
+        // Without requests a canary does what it does beside them, which is not what was harmful.
+        let there = there.filter(|read| side == ProfileSide::Good || has_traffic(incident, &numbers, &read.of));
         there.map(|read| &read.profile).collect()
     };
     let moments = |side: ProfileSide| -> Vec<(SocketAddr, &Profile)> {
@@ -184,14 +186,16 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
     }
 }
 
-/// Whether a window is a census that tells of its side. One of a canary without traffic shows nobody who waits: before its first
-/// request, and after it was taken back.
+/// Whether requests were under way in a window: those of a canary come with its first request, and have ended a window after it
+/// was taken back.
+fn has_traffic(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
+    let Some(since) = numbers.with_traffic else { return true };
+    since <= of.window.to && of.window.from <= incident.opened_at + of.profiled.window
+}
+
+/// Whether a window is a census that tells of its side: without requests nobody waits.
 fn is_moment(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
-    let with_traffic = match numbers.with_traffic {
-        Some(from) => from <= of.window.from && of.window.from <= incident.opened_at + of.profiled.window,
-        None => true,
-    };
-    with_traffic && of.window.measured == Measured::Goroutines
+    of.window.measured == Measured::Goroutines && has_traffic(incident, numbers, of)
 }
 
 /// A share in hundredths of a percent.

@@ -28,12 +28,13 @@ const TIME_MIN: Span = Span::from_secs(1);
 const REQUESTS_MIN: u64 = 20;
 /// Answers of a side that its 99th percentile needs: two lie above it.
 const ANSWERS_P99_MIN: u64 = 200;
-/// Processor time of a side that is told, in seconds: the kernel counts in hundredths, so this is right within a tenth.
+/// Processor time that one of the sides has to have, in seconds: the kernel counts in hundredths, so this is right within a tenth.
 const CPU_S_MIN: f64 = 0.1;
 /// Share of a side's time that the kernel has to have been asked about.
 const SEEN_SHARE_MIN: f64 = 0.5;
-/// Times as much traffic as the other side has, beyond which nothing is compared that depends on it: what a process does
-/// without any request would be shared by so many fewer.
+/// Times as much traffic as the other side has, beyond which nothing is compared that is counted by request: what a process does
+/// without any request would be shared by so many fewer. Latencies are compared, and processor time as such: a small canary
+/// that takes more of it than the version beside it does not do so for its requests.
 const LIKE_TRAFFIC: f64 = 4.0;
 /// A tick of the recording.
 const TICK: Span = Span::from_ms(10);
@@ -94,6 +95,10 @@ pub(super) fn numbers(incident: &Incident, black_box: &BlackBox, strips: &[(Vers
 impl Numbers {
     /// What one side alone has compares nothing.
     fn leave_out_what_only_one_has(&mut self) {
+        let cpu = |side: &Evidence| side.get("cpu_seconds").copied().unwrap_or(0.0);
+        if cpu(&self.good).max(cpu(&self.bad)) < CPU_S_MIN {
+            self.good.remove("cpu_seconds");
+        }
         self.good.retain(|name, _| self.bad.contains_key(name));
         self.bad.retain(|name, _| self.good.contains_key(name));
     }
@@ -104,7 +109,7 @@ impl Numbers {
         self.unlike = LIKE_TRAFFIC * one.min(other) < one.max(other);
         if self.unlike {
             for side in [&mut self.good, &mut self.bad] {
-                side.retain(|name, _| ["p50_ms", "p99_ms"].contains(&name.as_str()));
+                side.retain(|name, _| ["p50_ms", "p99_ms", "seconds", "cpu_seconds"].contains(&name.as_str()));
             }
         }
     }
@@ -212,7 +217,7 @@ fn kernel(incident: &Incident, strips: &[(VersionName, Vec<Second>)], wanted: Pr
         let time: f64 = counted.iter().map(|(_, length)| length).sum();
         (TIME_MIN.secs_f64() <= time).then(|| counted.iter().map(|(count, _)| count).sum::<f64>() / time)
     };
-    let cpu = (CPU_S_MIN <= cpu).then_some(("cpu_seconds", cpu / seen * time.seconds()));
+    let cpu = Some(("cpu_seconds", cpu / seen * time.seconds()));
     let waited = rate(|second| second.waited_ms).map(|rate| ("runqueue_wait_ms_per_s", rate));
     let opened = rate(|second| second.opened).map(|rate| ("tcp_opens_per_s", rate));
     named(cpu.into_iter().chain(waited).chain(opened))
@@ -397,7 +402,7 @@ mod tests {
         let both = numbers(&canary(), &black_box, &[strip("v1", 0.2), strip("v2", 0.3)]);
         assert!(both.unlike);
         for side in [&both.good, &both.bad] {
-            assert_eq!(side.keys().collect::<Vec<_>>(), ["p50_ms", "p99_ms"]);
+            assert_eq!(side.keys().collect::<Vec<_>>(), ["cpu_seconds", "p50_ms", "p99_ms", "seconds"]);
         }
     }
 
@@ -411,8 +416,8 @@ mod tests {
         assert_eq!(numbers(&objective(), &short, &strips), nothing, "900 ms of the bad side");
         let other = Incident { service: "other".parse().unwrap(), ..objective() };
         assert_eq!(numbers(&other, &recording(&[(V1, "v1", 10, 3000)]), &strips), nothing);
-        let both = numbers(&objective(), &recording(&[(V1, "v1", 10, 3000)]), &[strip("v1", 0.005)]);
-        assert_eq!(both.good.get("cpu_seconds"), None, "five hundredths of a second");
+        let both = numbers(&objective(), &recording(&[(V1, "v1", 10, 3000)]), &[strip("v1", 0.004)]);
+        assert_eq!(both.good.get("cpu_seconds"), None, "eight hundredths of a second at most");
         let (version, mut seen) = strip("v1", 0.2);
         seen.truncate(14);
         let both = numbers(&objective(), &recording(&[(V1, "v1", 10, 3000)]), &[(version, seen)]);
