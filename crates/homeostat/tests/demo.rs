@@ -1,11 +1,31 @@
 //! `homeostat demo --fault NAME`: the canary is taken back, and the incident says why. Nothing tells the program which fault is
-//! on; what it knows of the shops are their answers.
+//! on; what it knows of the shops are their answers, the samples that the kernel takes of them (as root, built with `bpf`), and
+//! what their threads wait for.
 
 #![cfg(test)]
 
 use std::process::Command;
 
 use serde_json::Value;
+
+/// Whether the kernel takes samples for us.
+fn has_samples() -> bool {
+    let output = Command::new(env!("CARGO_BIN_EXE_homeostat")).args(["doctor", "--json"]).output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cpu = said["probes"].as_array().unwrap().iter().find(|probe| probe["name"] == "cpu-copies").unwrap();
+    if cpu["state"] != "ok" {
+        println!("SKIPPED: the kernel takes no samples: {cpu}");
+    }
+    cpu["state"] == "ok"
+}
+
+/// Runs the demonstration with a fault, and checks which pattern its incident names first.
+fn names_first(fault: &str, pattern: &str) {
+    if has_samples() {
+        let incident = incident(fault);
+        assert_eq!(causes(&incident, "pattern").first(), Some(&pattern), "{incident:#}");
+    }
+}
 
 /// Runs the demonstration and gives the incident of its end.
 fn incident(fault: &str) -> Value {
@@ -32,6 +52,27 @@ fn failing_requests_blame_the_release_and_no_pattern() {
     let incident = incident("errors");
     assert_eq!(causes(&incident, "change"), ["v2"], "{incident:#}");
     assert_eq!(causes(&incident, "pattern"), [""; 0], "{incident:#}");
+}
+
+#[test]
+fn a_synced_log_is_named() {
+    names_first("log", "fsync");
+}
+
+#[test]
+fn an_answer_that_is_printed_again_and_again_is_named() {
+    names_first("json", "reflection_serialisation");
+}
+
+#[test]
+fn a_search_through_all_that_was_ever_kept_is_named() {
+    names_first("leak", "quadratic");
+}
+
+/// Twenty requests a second that hold the lock for a fifth of a second each: threads queue up.
+#[test]
+fn a_queue_at_a_lock_is_named() {
+    names_first("lock=200", "lock_contention");
 }
 
 #[test]

@@ -241,6 +241,7 @@ fn black_box() -> BlackBox {
         cells: vec![(CellId(0), key("v1")), (CellId(1), key("v2"))],
         ticks: vec![TickCounts { at: at(0), deltas: vec![delta] }],
         latencies: vec![CellLatency { cell: CellId(1), buckets: vec![(1_000, 3), (2_000, 4)] }],
+        latency_seconds: Vec::new(),
         exemplars: vec![Exemplar {
             at: at(0),
             cell: CellId(1),

@@ -48,7 +48,7 @@ impl Service {
     pub(super) fn has_version(&self, version: &At<VersionName>, cx: &mut Context<'_>) -> bool {
         let what = format!("version of service `{}` called", self.spec.name);
         let known = self.spec.versions.iter().map(|v| v.name.as_str());
-        super::names::resolve(&what, version.value.as_str(), version.place, known, cx)
+        resolve(&what, version.value.as_str(), version.place, known, cx)
     }
 }
 

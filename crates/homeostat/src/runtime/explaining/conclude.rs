@@ -7,7 +7,7 @@ use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Dependency, Judged, Pattern, ProfileCompared, explain};
 use homeostat_explain_profile::{DiffOptions, Evidence, Library, Observed, Signs, diff, explain as explain_profile};
 use homeostat_model::{
-    Timestamp, VersionName,
+    Span, Timestamp, VersionName,
     explanation::{CASES_MAX, CaseAlike, Explanation, FRAMES_MAX, FrameMoved, ProfileKept, ProfileSeen, ProfileSide},
     incident::{BlackBox, Incident, Subject},
     kernel::KernelStrip,
@@ -186,11 +186,15 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
     }
 }
 
-/// Whether requests were under way in a window: those of a canary come with its first request, and have ended a window after it
-/// was taken back.
+/// Windows after a canary was taken back in which the requests that it had then are still under way: a queue takes as long to end
+/// as it took to grow.
+const QUEUE_ENDS_WINDOWS: u64 = 2;
+
+/// Whether requests were under way in a window. Those of a canary come with its first request, and end after it was taken back.
 fn has_traffic(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
     let Some(since) = numbers.with_traffic else { return true };
-    since <= of.window.to && of.window.from <= incident.opened_at + of.profiled.window
+    since <= of.window.to
+        && of.window.from <= incident.opened_at + Span::from_ns(QUEUE_ENDS_WINDOWS * of.profiled.window.ns())
 }
 
 /// Whether a window is a census that tells of its side: without requests nobody waits.
@@ -247,7 +251,6 @@ mod tests {
 
     use homeostat_explain_profile::Case;
     use homeostat_model::{
-        Span,
         explanation::CauseKind,
         profile::{Frame, LabelSet, LabelValue, Stack, Text, ValueType},
     };
@@ -474,7 +477,12 @@ mod tests {
             &incident(),
             None,
             &[],
-            Known { spec: &ControlSpec::default(), cases: Ok(Library::default()), strips: Vec::new() },
+            Known {
+                spec: &ControlSpec::default(),
+                cases: Ok(Library::default()),
+                strips: Vec::new(),
+                dependencies: Vec::new(),
+            },
             BEGAN,
         );
         assert!(explanation.hypotheses.is_empty() && profiles.is_empty());

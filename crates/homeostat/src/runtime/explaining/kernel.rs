@@ -37,6 +37,7 @@ const STOP_EVERY: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug)]
 struct Task {
     endpoint: SocketAddr,
+    #[cfg_attr(not(feature = "bpf"), expect(dead_code, reason = "only programs for the kernel take samples"))]
     rate: SampleRate,
     window: Span,
 }
