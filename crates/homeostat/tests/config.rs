@@ -309,7 +309,7 @@ fn every_default_is_accepted_by_its_own_reader() {
 fn the_schema_knows_every_key_of_every_good_file() {
     let schema = config::json_schema();
     let documents = schema["oneOf"].as_array().unwrap();
-    assert_eq!(documents.len(), 16);
+    assert_eq!(documents.len(), 17);
     let mut words = std::collections::BTreeSet::new();
     collect(&schema, &mut words);
     for path in yaml_files(&folder("tests/config/good")).into_iter().chain(yaml_files(&folder("../../examples"))) {
@@ -348,7 +348,8 @@ fn profiles_are_taken_by_whom_the_configuration_says() {
         (profiled.taken.clone(), profiled.window)
     };
     let asked = |base: &str| Taken::ByItself { base: base.to_owned() };
-    let sampled = |hz| Taken::ByTheKernel { rate: SampleRate::new(hz).unwrap() };
+    let endpoint = "127.0.0.1:81".parse().unwrap();
+    let sampled = |hz| Taken::ByTheKernel { endpoint, rate: SampleRate::new(hz).unwrap() };
     assert_eq!(of("{}"), (asked("http://127.0.0.1:81"), Span::from_secs(10)));
     assert_eq!(of("{port: 6060, prefix: /admin/}").0, asked("http://127.0.0.1:6060/admin"));
     assert_eq!(of("{from: kernel}"), (sampled(99), Span::from_secs(10)));

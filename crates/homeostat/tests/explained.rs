@@ -253,6 +253,59 @@ spec: {{hosts: [stock.test], service: stock}}
     assert!(report.journal_synced, "{report}");
 }
 
+/// Programs whose profiles are taken, and windows that are held of them.
+fn profiled(running: &homeostat::runtime::Running) -> [u64; 2] {
+    let mut metrics = String::new();
+    running.backend().metrics(&mut metrics);
+    ["homeostat_profiling_programs ", "homeostat_profiling_windows "].map(|name| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}in {metrics}"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn programs_are_profiled_that_scraping_finds() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let Some(first) = Prometheus::start(dirs[0].path(), "1m").await else { return };
+    let second = Prometheus::start(dirs[1].path(), "1m").await.unwrap();
+    let dir = dirs[2].path();
+    // The third is somebody else's, the fourth is of no version that there is.
+    let scrape = dir.join("prometheus.yml");
+    let jobs = format!(
+        "scrape_configs:
+- job_name: shop
+  static_configs:
+  - {{targets: ['{first}'], labels: {{version: v1}}}}
+  - {{targets: ['{second}'], labels: {{version: v3}}}}
+- job_name: pods
+  static_configs:
+  - {{targets: ['{second}'], labels: {{version: v2, service_name: shop}}}}
+  - {{targets: ['{second}'], labels: {{version: v1, service_name: till}}}}
+",
+        first = first.address,
+        second = second.address
+    );
+    std::fs::write(&scrape, jobs).unwrap();
+    // Nobody answers at the endpoints of the versions.
+    let [nobody, no_one] = ["127.0.0.1:9", "127.0.0.1:11"].map(|address| address.parse().unwrap());
+    let profiling = "  profiling: {targets: scrape, window: 1s}\n";
+    let text = common::config(&dir.join("data"), nobody, no_one, None)
+        .replace("  objectives:\n    availability: 99.9%\n", profiling);
+    assert!(text.contains(profiling));
+    let metrics = format!("{{listen: '127.0.0.1:0', scrapeConfig: {}}}", scrape.display());
+    let text = format!("{text}\n---\napiVersion: homeostat/v1\nkind: Metrics\nspec: {metrics}\n");
+    let running = start(dir, &text).await;
+    let deadline = Instant::now() + PATIENCE;
+    // Of each program a window of processor time and one of goroutines, twice.
+    while profiled(&running).into_iter().zip([2, 8]).any(|(is, wanted)| is < wanted) {
+        assert!(Instant::now() < deadline, "waited in vain for profiles: {:?}", profiled(&running));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(profiled(&running)[0], 2, "and no others");
+    let report = running.stop().await;
+    assert!(report.journal_synced, "{report}");
+}
+
 /// Waits until the first incident is explained.
 async fn explained(running: &homeostat::runtime::Running) -> Incident {
     let deadline = Instant::now() + PATIENCE;

@@ -90,6 +90,7 @@ documents! {
     OURS "Api" Single apis: raw::process::Api;
     OURS "Store" Single stores: raw::process::Store;
     OURS "Metrics" Single metrics: raw::process::Metrics;
+    OURS "Sensing" Single sensings: raw::process::Sensing;
     OPENSLO "SLO" Named slos: raw::openslo::Slo;
     OPENSLO "SLI" Named slis: raw::openslo::Sli;
     OPENSLO "AlertPolicy" Named policies: raw::openslo::AlertPolicy;

@@ -77,6 +77,10 @@ pub struct CheckedConfig {
     pub profiled: Vec<Profiled>,
     /// Services that others call, by who calls them; ascending, one entry each.
     pub depends_on: BTreeMap<ServiceName, Vec<ServiceName>>,
+    /// Services whose programs scraping finds.
+    pub sought: Vec<Sought>,
+    /// How much sensing may take.
+    pub sensing: SensingSpec,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -93,6 +97,9 @@ pub struct CheckedConfig {
     pub assumed: BTreeSet<String>,
 }
 
+/// Programs of one version whose profiles are taken: what one of many does, the others do, and each costs a percent.
+pub const PROFILED_OF_VERSION_MAX: usize = 2;
+
 /// A program whose profiles are taken all the time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Profiled {
@@ -100,8 +107,8 @@ pub struct Profiled {
     pub service: ServiceName,
     /// Of which version.
     pub version: VersionName,
-    /// Where it serves requests.
-    pub endpoint: SocketAddr,
+    /// Where it is: host and port.
+    pub endpoint: String,
     /// Who takes its profiles.
     pub taken: Taken,
     /// Processor time is measured for this long at a time.
@@ -120,9 +127,37 @@ pub enum Taken {
     },
     /// The kernel of this machine.
     ByTheKernel {
+        /// Where it listens on this machine.
+        endpoint: SocketAddr,
         /// How often.
         rate: SampleRate,
     },
+}
+
+/// A service whose programs are those that scraping finds, and how their profiles are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// The service.
+    pub service: ServiceName,
+    /// All its versions.
+    pub versions: Vec<VersionName>,
+    /// Port of `/debug/pprof`, if it is another one than that which is scraped.
+    pub port: Option<u16>,
+    /// What stands before `/debug/pprof` in the path.
+    pub prefix: String,
+    /// As of [`Profiled`].
+    pub window: Span,
+    /// As of [`Profiled`].
+    pub capture: Span,
+}
+
+/// How much sensing may take; nothing unless a configuration says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SensingSpec {
+    /// Bytes of the windows that are held of all programs together.
+    pub windows_bytes_max: u64,
+    /// Memory of the whole process at which no profiles are taken any more.
+    pub rss_bytes_max: Option<u64>,
 }
 
 impl CheckedConfig {
@@ -280,6 +315,8 @@ fn compile(
             guard: c.guard,
             profiled: c.profiled,
             depends_on: c.depends_on,
+            sought: c.sought,
+            sensing: c.sensing,
             receivers: c.receivers,
             api: c.api,
             store: c.store,

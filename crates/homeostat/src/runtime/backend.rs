@@ -262,6 +262,7 @@ impl Backend for ProcessBackend {
             self.clock.wall_offset_ns(),
         );
         metrics::gateway(&mut exposition, &self.gateway.stats());
+        lock(&self.shared.profiling).metrics(&mut exposition);
         kernel_strip::metrics(&mut exposition, &lock(&self.shared.kernel));
         if let Some(journal) = self.late.journal() {
             super::journal::metrics(&mut exposition, journal);

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::Clock,
+    explaining::Discovered,
     inbox::Inbox,
     indicators::{Found, Indicators, Now, Unmeasured},
     message::Message,
@@ -214,10 +215,22 @@ impl Role {
                 _ = seconds.tick() => {}
             }
             self.keep();
+            self.tell_targets(server);
             if !self.indicators.is_empty() {
                 let found = self.ask(server).await;
                 self.hand_over(found);
             }
+        }
+    }
+
+    /// Tells what scraping finds to those who take profiles, while any service asks for that. What was found last stands while
+    /// the server does not run.
+    fn tell_targets(&self, server: &RunningServer) {
+        let shared = &self.parts.shared;
+        let is_asked_for = !shared.sought.load().is_empty();
+        let found = if is_asked_for { Discovered::all_of(server.targets()) } else { Vec::new() };
+        if is_asked_for || !shared.discovered.load().is_empty() {
+            shared.discovered.store(Arc::new(found));
         }
     }
 

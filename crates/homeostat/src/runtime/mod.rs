@@ -197,7 +197,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     })
     .map_err(StartError::Thread)?;
 
-    shared.profiled.store(Arc::new(config.profiled.clone()));
+    shared.profile_as(&config);
     shared.served.store(Arc::new(kernel_strip::served(&config)));
     shared.depends_on.store(Arc::new(config.depends_on.clone()));
     let kernel_strip = KernelStripRole::start(clock, Arc::clone(&shared)).map_err(StartError::Thread)?;

@@ -281,7 +281,7 @@ impl ReloadParts {
         if let Some(Err(refused)) = self.api.as_ref().map(|api| api.set_tokens(&compiled.config.api.tokens)) {
             notes.push(format!("the API keeps its old tokens: {refused}"));
         }
-        self.shared.profiled.store(Arc::new(compiled.config.profiled.clone()));
+        self.shared.profile_as(&compiled.config);
         self.shared.served.store(Arc::new(kernel_strip::served(&compiled.config)));
         self.shared.depends_on.store(Arc::new(compiled.config.depends_on.clone()));
         self.in_force = compiled.config;
@@ -329,7 +329,7 @@ fn same(one: &CheckedConfig, other: &CheckedConfig) -> bool {
     let parts = |c: &CheckedConfig| (c.gateway.clone(), c.proxy.clone(), c.objectives.clone(), c.rollouts.clone());
     let rest =
         |c: &CheckedConfig| (c.guard.clone(), c.receivers.clone(), c.api.clone(), c.store.clone(), c.metrics.clone());
-    let looked_into = |c: &CheckedConfig| (c.profiled.clone(), c.depends_on.clone());
+    let looked_into = |c: &CheckedConfig| (c.profiled.clone(), c.sought.clone(), c.sensing, c.depends_on.clone());
     parts(one) == parts(other) && rest(one) == rest(other) && looked_into(one) == looked_into(other)
 }
 

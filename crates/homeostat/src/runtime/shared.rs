@@ -21,10 +21,10 @@ use homeostat_model::{
 use tokio::sync::broadcast;
 
 use super::{
-    explaining::Opened,
+    explaining::{Discovered, Opened, ProfilingState},
     kernel_strip::{KernelStrips, Served},
 };
-use crate::config::Profiled;
+use crate::config::{CheckedConfig, Profiled, SensingSpec, Sought};
 
 /// Items that a slow reader of the event stream may lag behind. Traffic comes 10 times a second: a reader may pause
 /// for about 20 s.
@@ -88,6 +88,14 @@ pub(super) struct Shared {
     pub(super) spec: ArcSwap<ControlSpec>,
     /// Programs whose profiles are taken, as the configuration in force has them.
     pub(super) profiled: ArcSwap<Vec<Profiled>>,
+    /// Services whose programs scraping finds, as the configuration in force has them.
+    pub(super) sought: ArcSwap<Vec<Sought>>,
+    /// What scraping has found, while anybody asks for that.
+    pub(super) discovered: ArcSwap<Vec<Discovered>>,
+    /// How much memory profiles may take, as the configuration in force has it.
+    pub(super) sensing: ArcSwap<SensingSpec>,
+    /// What is held of them.
+    pub(super) profiling: Mutex<ProfilingState>,
     /// Where versions answer, as the configuration in force has it.
     pub(super) served: ArcSwap<Vec<Served>>,
     /// Services that others call, by who calls them, as the configuration in force has it.
@@ -122,6 +130,13 @@ pub(super) fn bump(counter: &AtomicU64) {
 }
 
 impl Shared {
+    /// Has profiles taken as a configuration says.
+    pub(super) fn profile_as(&self, config: &CheckedConfig) {
+        self.sensing.store(Arc::new(config.sensing));
+        self.sought.store(Arc::new(config.sought.clone()));
+        self.profiled.store(Arc::new(config.profiled.clone()));
+    }
+
     pub(super) fn new(config: ConfigStatus) -> Self {
         Self {
             view: ArcSwap::from_pointee(View::default()),
@@ -134,6 +149,10 @@ impl Shared {
             metrics: Mutex::default(),
             spec: ArcSwap::default(),
             profiled: ArcSwap::default(),
+            sought: ArcSwap::default(),
+            discovered: ArcSwap::default(),
+            sensing: ArcSwap::default(),
+            profiling: Mutex::default(),
             served: ArcSwap::default(),
             depends_on: ArcSwap::default(),
             kernel: Mutex::default(),

@@ -27,7 +27,7 @@ use homeostat_model::{Objective, ServiceName, objective::Sli, rollout::Rollout};
 use homeostat_store_events::spec::StoreSpec;
 
 use super::{
-    Profiled,
+    Profiled, SensingSpec, Sought,
     document::Documents,
     problem::Severity,
     read::Context,
@@ -51,6 +51,10 @@ pub(crate) struct Checked {
     pub profiled: Vec<Profiled>,
     /// Services that others call, by who calls them.
     pub depends_on: BTreeMap<ServiceName, Vec<ServiceName>>,
+    /// Services whose programs scraping finds.
+    pub sought: Vec<Sought>,
+    /// How much sensing may take.
+    pub sensing: SensingSpec,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -76,7 +80,10 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     let store = process::store(&documents.stores, cx);
     let metrics = metrics::check(&documents.metrics, &proxy, &api, &receivers, cx);
     let depends_on = services::depends_on(&documents.services, &known, cx);
+    let sensing = process::sensing(&documents.sensings, cx);
+    services::check_sought(&services, &documents.metrics, cx);
     let profiled = services.iter().flat_map(|service| service.profiled.clone()).collect();
+    let sought = services.iter().filter_map(|service| Some(service.sought.as_ref()?.value.clone())).collect();
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
         return None;
@@ -89,6 +96,8 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
         guard,
         profiled,
         depends_on,
+        sought,
+        sensing,
         receivers,
         api,
         store,

@@ -28,6 +28,7 @@ impl Known {
         single("Api", &d.apis, cx);
         single("Store", &d.stores, cx);
         single("Metrics", &d.metrics, cx);
+        single("Sensing", &d.sensings, cx);
         unique("rollout", &d.rollouts, cx);
         unique("objective", &d.slos, cx);
         unique("SLI", &d.slis, cx);

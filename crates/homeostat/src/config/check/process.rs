@@ -1,4 +1,4 @@
-//! The documents that stand alone: `Guard`, `Gateway`, `Api`, `Store`. Without a document every default holds.
+//! The documents that stand alone: `Guard`, `Gateway`, `Api`, `Store`, `Sensing`. Without a document every default holds.
 
 use std::{
     net::SocketAddr,
@@ -17,6 +17,7 @@ use sha2::Digest;
 
 use super::{
     super::{
+        SensingSpec,
         document::Document,
         raw::{guard as raw_guard, process as raw},
         read::{Context, Outside, Read},
@@ -38,6 +39,23 @@ fn only<T: Read + Clone>(documents: &[Document<T>], cx: &mut Context<'_>) -> Opt
         let place = Place { file: 0, line: 1, column: 1, width: 1 };
         T::read(&Node { place, data: Data::Null }, cx).map(|spec| (spec, place))
     }
+}
+
+/// The smallest memory of sensing: two busy programs, a side each.
+const SENSING_BYTES_MIN: u64 = 16 << 20;
+
+/// Checks how much sensing may take.
+pub(super) fn sensing(documents: &[Document<raw::Sensing>], cx: &mut Context<'_>) -> SensingSpec {
+    let mut spec = SensingSpec { windows_bytes_max: 256 << 20, rss_bytes_max: None };
+    let Some((raw, _)) = only(documents, cx) else { return spec };
+    for (field, what) in [(&raw.memory, "profiles of two busy programs"), (&raw.process_memory, "any process")] {
+        if let Some(at) = field.as_ref().filter(|at| at.value.0 < SENSING_BYTES_MIN) {
+            cx.error(at.place, format!("too little for {what}"), "write at least `16MiB`");
+        }
+    }
+    spec.windows_bytes_max = raw.memory.map_or(spec.windows_bytes_max, |at| at.value.0);
+    spec.rss_bytes_max = raw.process_memory.map(|at| at.value.0);
+    spec
 }
 
 /// Checks the guard's limits.

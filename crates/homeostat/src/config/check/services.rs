@@ -8,10 +8,10 @@ use homeostat_sense_kernel::SampleRate;
 
 use super::{
     super::{
-        Profiled, Taken,
+        PROFILED_OF_VERSION_MAX, Profiled, Sought, Taken,
         document::Document,
         problem::{Problem, Severity},
-        raw::service as raw,
+        raw::{process::Metrics, service as raw},
         read::{Context, Entries, Short},
         source::{At, Place},
     },
@@ -24,11 +24,10 @@ use super::{
 pub(super) struct Service {
     pub(super) spec: ServiceSpec,
     pub(super) profiled: Vec<Profiled>,
+    /// What to look for among targets of scraping, where that was asked for.
+    pub(super) sought: Option<At<Sought>>,
     pub(super) place: Place,
 }
-
-/// Programs of one version that are asked for profiles: what one of many does, the others do, and each costs a percent.
-const PROFILED_OF_VERSION_MAX: usize = 2;
 
 /// A latency threshold that somebody asks for.
 #[derive(Clone, Debug)]
@@ -81,9 +80,14 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
     specs.sort_by(|a, b| a.name.cmp(&b.name));
     let profiling = raw.profiling.as_ref().map(|at| profiling(&at.value, cx));
     let name = name?;
-    let profiled = profiling.map(|how| profiled(&name.value, &specs, &how)).unwrap_or_default();
+    let (profiled, sought) = match profiling {
+        None => (Vec::new(), None),
+        Some(how) if how.scraped.is_some() => (Vec::new(), sought(&name.value, &specs, how)),
+        Some(how) => (profiled(&name.value, &specs, &how), None),
+    };
     Some(Service {
         profiled,
+        sought,
         place: name.place,
         spec: ServiceSpec {
             name: name.value,
@@ -127,6 +131,8 @@ pub(super) fn depends_on(
 
 /// How profiles of a service are asked for.
 struct How {
+    /// Where it says that scraping finds the programs.
+    scraped: Option<Place>,
     from: raw::ProfilesFrom,
     port: Option<u16>,
     prefix: String,
@@ -167,7 +173,12 @@ fn profiling(raw: &raw::Profiling, cx: &mut Context<'_>) -> How {
             }
         }
     }
+    let scraped = raw.targets.as_ref().filter(|at| at.value == raw::ProfileTargets::Scrape).map(|at| at.place);
+    if let (Some(place), raw::ProfilesFrom::Kernel) = (scraped, from) {
+        cx.error(place, "the kernel looks for who listens at an endpoint", "remove it, or write `from: pprof`");
+    }
     How {
+        scraped,
         from,
         port: port.and_then(|at| u16::try_from(at.value.0).ok()),
         prefix: prefix.map(|at| at.value.clone()).unwrap_or_default(),
@@ -182,19 +193,41 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(plain)
 }
 
+fn sought(service: &ServiceName, versions: &[VersionSpec], how: How) -> Option<At<Sought>> {
+    let How { scraped, port, prefix, window, capture, .. } = how;
+    let versions = versions.iter().map(|version| version.name.clone()).collect();
+    let value = Sought { service: service.clone(), versions, port, prefix, window, capture };
+    scraped.map(|place| At { value, place })
+}
+
+/// Reports services whose programs nobody looks for.
+pub(super) fn check_sought(services: &[Service], metrics: &[Document<Metrics>], cx: &mut Context<'_>) {
+    let is_scraped = |metrics: &Metrics| metrics.scrape_config.is_some();
+    if metrics.iter().any(|document| document.spec.as_ref().is_none_or(is_scraped)) {
+        return;
+    }
+    for sought in services.iter().filter_map(|service| service.sought.as_ref()) {
+        cx.error(
+            sought.place,
+            "nothing is scraped here",
+            "name a `scrapeConfig` in a document with `kind: Metrics`, or leave `targets` out",
+        );
+    }
+}
+
 fn profiled(service: &ServiceName, versions: &[VersionSpec], how: &How) -> Vec<Profiled> {
     let of = |version: &VersionSpec| {
         let endpoints = version.endpoints.iter().take(PROFILED_OF_VERSION_MAX).map(|endpoint| endpoint.address);
         let name = version.name.clone();
         let at = move |endpoint: SocketAddr| {
             let taken = match how.from {
-                raw::ProfilesFrom::Kernel => Taken::ByTheKernel { rate: how.rate },
+                raw::ProfilesFrom::Kernel => Taken::ByTheKernel { endpoint, rate: how.rate },
                 raw::ProfilesFrom::Pprof => {
                     let address = SocketAddr::new(endpoint.ip(), how.port.unwrap_or(endpoint.port()));
                     Taken::ByItself { base: format!("http://{address}{}", how.prefix.trim_end_matches('/')) }
                 }
             };
-            let (window, capture) = (how.window, how.capture);
+            let (endpoint, window, capture) = (endpoint.to_string(), how.window, how.capture);
             Profiled { service: service.clone(), version: name.clone(), endpoint, taken, window, capture }
         };
         endpoints.map(at).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! The documents of which there is one at most: `Gateway`, `Api`, `Store`, `Metrics`.
+//! The documents of which there is one at most: `Gateway`, `Api`, `Store`, `Metrics`, `Sensing`.
 
 use std::net::SocketAddr;
 
@@ -193,5 +193,17 @@ impl ShortForm for Commit {
     type Short = EveryRecord;
     fn from_short(_: At<EveryRecord>) -> Self {
         Self { interval: None, bytes: None }
+    }
+}
+
+record! {
+    /// How much memory profiles may take in this process, all services together. It can be changed while it runs.
+    Sensing {
+        /// Windows that are held for incidents to come, packed; beyond it the oldest go, whoever's they are. A busy program fills
+        /// 8 MiB in ten minutes and never has more.
+        "memory" memory: Bytes => default "256MiB";
+        /// Memory of the whole process at which no profiles are taken any more, until a tenth of it is free; what is held stays. The
+        /// kernel's samples need tables and names of large programs for as long as a window. Left out: there is no such limit.
+        "processMemory" process_memory: Bytes => optional;
     }
 }

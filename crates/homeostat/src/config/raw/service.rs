@@ -46,11 +46,13 @@ record! {
 }
 
 record! {
-    /// Profiles of a service's programs. The first two endpoints of each version are looked at.
+    /// Profiles of a service's programs, two of each version.
     Profiling {
+        /// Which programs.
+        "targets" targets: ProfileTargets => default "endpoints";
         /// Who takes them: the programs themselves, or the kernel.
         "from" from: ProfilesFrom => default "pprof";
-        /// Port of `/debug/pprof` on each endpoint's address. Left out: the endpoint's own.
+        /// Port of `/debug/pprof` on each endpoint's or target's address. Left out: its own.
         "port" port: Whole<1, 65_535> => optional;
         /// What stands before `/debug/pprof` in the path, beginning with `/`.
         "prefix" prefix: String => optional;
@@ -64,6 +66,18 @@ record! {
         "capture" capture: Span => optional;
     }
 }
+
+/// Whose profiles are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProfileTargets {
+    Endpoints,
+    Scrape,
+}
+
+words! { ProfileTargets {
+    "endpoints" => ProfileTargets::Endpoints, "The first two endpoints of each version.";
+    "scrape" => ProfileTargets::Scrape, "What the `scrapeConfig` of the `Metrics` document finds: targets whose label `service_name`, or else `job`, is the service's name. The label `version` says which version they are; a service with one version needs none. They are spoken to as for scraping (TLS, credentials).";
+} }
 
 /// Who takes profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

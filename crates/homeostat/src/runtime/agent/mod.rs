@@ -42,6 +42,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::desk::AGENT;
+pub(super) use self::own::rss_bytes;
 use self::{
     board::Board,
     carrier::HttpCarrier,

@@ -11,7 +11,7 @@ pub(super) fn cpu_time() -> Duration {
 }
 
 /// Memory that is in use now, in bytes; 0 where the kernel does not say.
-pub(super) fn rss_bytes() -> u64 {
+pub(in crate::runtime) fn rss_bytes() -> u64 {
     fs::read_to_string("/proc/self/status").ok().and_then(|status| rss_of(&status)).unwrap_or(0)
 }
 

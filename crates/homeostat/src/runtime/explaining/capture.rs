@@ -55,7 +55,7 @@ pub(super) async fn capture(subject: &Subject, opened_at: Timestamp, held: &[Hel
         if timeout_at(given_up, covered).await.is_err() {
             let trouble = lock(&held.ring).trouble();
             let trouble = trouble.as_deref().unwrap_or("it has not answered in time");
-            let (version, endpoint) = (&held.profiled.version, held.profiled.endpoint);
+            let (version, endpoint) = (&held.profiled.version, &held.profiled.endpoint);
             missing.push(format!("profiles of {version} at {endpoint} since the incident was opened: {trouble}"));
         }
     }
@@ -80,11 +80,11 @@ mod tests {
     use crate::config::Profiled;
 
     fn held(version: &str) -> Held {
-        let endpoint = "10.0.0.1:80".parse().unwrap();
+        let endpoint = "10.0.0.1:80";
         let profiled = Profiled {
             service: "kv".parse().unwrap(),
             version: version.parse().unwrap(),
-            endpoint,
+            endpoint: endpoint.to_owned(),
             taken: Taken::ByItself { base: format!("http://{endpoint}") },
             window: Span::from_secs(10),
             capture: Span::from_secs(30),

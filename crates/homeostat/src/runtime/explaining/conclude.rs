@@ -1,7 +1,5 @@
 //! From what is held about an incident to its explanation.
 
-use std::net::SocketAddr;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
 use homeostat_explain_cause::{CauseEvidence, Dependency, Judged, Pattern, ProfileCompared, explain};
@@ -125,9 +123,9 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
         let there = there.filter(|read| side == ProfileSide::Good || has_traffic(incident, &numbers, &read.of));
         there.map(|read| &read.profile).collect()
     };
-    let moments = |side: ProfileSide| -> Vec<(SocketAddr, &Profile)> {
+    let moments = |side: ProfileSide| -> Vec<(&str, &Profile)> {
         let census = windows.iter().filter(|read| read.of.side == side && is_moment(incident, &numbers, &read.of));
-        census.map(|read| (read.of.profiled.endpoint, &read.profile)).collect()
+        census.map(|read| (read.of.profiled.endpoint.as_str(), &read.profile)).collect()
     };
     let observed = |side, evidence: &Evidence| {
         let (mut evidence, moments) = (evidence.clone(), moments(side));
@@ -239,12 +237,13 @@ fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
 
 fn group(read: &Read) -> (ProfileSide, &VersionName, String, Measured) {
     let Sided { side, profiled, window } = &read.of;
-    (*side, &profiled.version, profiled.endpoint.to_string(), window.measured)
+    (*side, &profiled.version, profiled.endpoint.clone(), window.measured)
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        net::SocketAddr,
         path::{Path, PathBuf},
         sync::{Arc, Mutex},
     };
@@ -329,7 +328,7 @@ mod tests {
         let profiled = Profiled {
             service: "kv".parse().unwrap(),
             version: "v1".parse().unwrap(),
-            endpoint,
+            endpoint: endpoint.to_string(),
             taken: Taken::ByItself { base: format!("http://{endpoint}") },
             window: WINDOW,
             capture: WINDOW,

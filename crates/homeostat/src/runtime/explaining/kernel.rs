@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homeostat_model::{Span, Timestamp, profile::Profile};
+use homeostat_model::{ServiceName, Span, Timestamp, profile::Profile};
 use homeostat_profile::merge;
 use homeostat_sense_kernel::{GoProcess, HAS_PROGRAMS, HOW_TO_BUILD, SampleRate, listening, processes_at, threads};
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -25,8 +25,6 @@ use super::{
     super::shared::lock,
     watch::{Keep, Measured, keep_taking},
 };
-use crate::config::Profiled;
-
 /// Windows that wait for names. Where names take four times as long as a window, half a minute is sampled without a gap;
 /// samples without names take some 100 KiB a window.
 const WAITING_MAX: usize = 8;
@@ -35,11 +33,11 @@ const STOP_EVERY: Duration = Duration::from_millis(250);
 
 /// What is to be sampled.
 #[derive(Clone, Copy, Debug)]
-struct Task {
-    endpoint: SocketAddr,
+pub(super) struct Task {
+    pub(super) endpoint: SocketAddr,
     #[cfg_attr(not(feature = "bpf"), expect(dead_code, reason = "only programs for the kernel take samples"))]
-    rate: SampleRate,
-    window: Span,
+    pub(super) rate: SampleRate,
+    pub(super) window: Span,
 }
 
 /// A window that waits for names: CPU time, and what goroutines or threads waited for at its end.
@@ -60,10 +58,8 @@ impl fmt::Debug for Sampled {
 }
 
 /// Samples until it is stopped.
-pub(super) async fn sample_all_the_time(profiled: &Profiled, rate: SampleRate, keep: &Keep, stop: &CancellationToken) {
-    let task = Task { endpoint: profiled.endpoint, rate, window: profiled.window };
+pub(super) async fn sample_all_the_time(service: &ServiceName, task: Task, keep: &Keep, stop: &CancellationToken) {
     if !HAS_PROGRAMS {
-        let service = &profiled.service;
         tracing::warn!(%service, "only what threads wait for is looked at: this program was built without programs for the kernel; {HOW_TO_BUILD}");
     }
     let (sampled, waiting) = mpsc::channel(WAITING_MAX);
@@ -78,7 +74,7 @@ pub(super) async fn sample_all_the_time(profiled: &Profiled, rate: SampleRate, k
         }
     };
     let tell = |problem: &str| {
-        let (service, endpoint) = (&profiled.service, profiled.endpoint);
+        let endpoint = task.endpoint;
         tracing::warn!(%service, %endpoint, problem, "no profile was taken; this is tried again, and told once");
     };
     stop.run_until_cancelled(keep_taking(&keep.ring, take, tell)).await;

@@ -1,6 +1,9 @@
 //! Looks into incidents: holds profiles of the programs that the configuration names, and says what changed and why.
 //!
 //! ```text
+//! targets of scraping (found) ─┐
+//! configuration ───────────────┴─▶ which programs, and how much memory (programs)
+//!                                                        │
 //! programs ── /debug/pprof, or the kernel's samples, window after window ──▶ ring of ten minutes each (watch, kernel)
 //!                                                        │
 //! control ── incident opened ──▶ both sides are measured for longer (capture)
@@ -19,8 +22,10 @@ mod admission;
 mod capture;
 mod conclude;
 mod dependencies;
+mod found;
 mod kernel;
 mod numbers;
+mod programs;
 mod shapes;
 mod sides;
 mod strips;
@@ -29,7 +34,6 @@ mod testing;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -48,17 +52,19 @@ use self::{
     capture::capture,
     conclude::{Found, Known, conclude},
     dependencies::Called,
+    programs::Programs,
     sides::Held,
-    watch::Watcher,
 };
+pub(super) use self::{found::Discovered, programs::ProfilingState};
 use super::{
+    agent::rss_bytes,
     clock::Clock,
     inbox::Inbox,
     late::LateParts,
     message::Message,
     shared::{Shared, lock},
 };
-use crate::{cases, config::Profiled};
+use crate::cases;
 
 /// Incidents on their way here. They are taken as fast as they come; 64 are a burst between two turns of the scheduler.
 const WAITING_MAX: usize = 64;
@@ -110,8 +116,8 @@ impl Explaining {
 }
 
 async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>>, stop: CancellationToken) {
-    let mut watchers = BTreeMap::<Profiled, Watcher>::new();
-    let (mut under_way, mut leaving) = (JoinSet::new(), JoinSet::new());
+    let mut programs = Programs::new(parts.clock, stop.child_token());
+    let mut under_way = JoinSet::new();
     let (mut admission, turns) = (Admission::default(), Arc::new(Semaphore::new(AT_A_TIME)));
     let called = Arc::new(Mutex::new(Called::default()));
     let mut follow = interval(FOLLOW_EVERY);
@@ -120,14 +126,14 @@ async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>
         tokio::select! {
             () = stop.cancelled() => break,
             _ = follow.tick() => {
-                arrange(&mut watchers, &mut leaving, &parts, &stop);
+                arrange(&mut programs, &parts.shared);
                 let depends_on = parts.shared.depends_on.load();
                 lock(&called).look(parts.clock.now(), depends_on.values().flatten(), &lock(&parts.shared.totals));
             }
             Some(incident) = incidents.recv() => {
                 match admission.ask(&incident, parts.clock.now(), under_way.len()) {
                     Admitted::Yes => {
-                        let of_all = (held(&watchers), Arc::clone(&called));
+                        let of_all = (programs.held(), Arc::clone(&called));
                         under_way.spawn(look_into(parts.clone(), incident, of_all, Arc::clone(&turns)));
                     }
                     Admitted::No(why) => tracing::warn!(incident = %incident.id, why, "not explained"),
@@ -142,33 +148,17 @@ async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>
         }
     }
     under_way.shutdown().await;
-    for watcher in watchers.into_values() {
-        leaving.spawn(watcher.stop());
-    }
-    while leaving.join_next().await.is_some() {}
+    programs.stop().await;
 }
 
-/// Begins with new targets, leaves those that the configuration names no more, and begins again with one that ended by itself.
-fn arrange(
-    watchers: &mut BTreeMap<Profiled, Watcher>,
-    leaving: &mut JoinSet<()>,
-    parts: &ExplainingParts,
-    stop: &CancellationToken,
-) {
-    while leaving.try_join_next().is_some() {}
-    let wanted = parts.shared.profiled.load();
-    for (_, watcher) in watchers.extract_if(.., |profiled, watcher| !wanted.contains(profiled) || watcher.has_ended()) {
-        leaving.spawn(watcher.stop());
-    }
-    for profiled in wanted.iter() {
-        if !watchers.contains_key(profiled) {
-            watchers.insert(profiled.clone(), Watcher::start(profiled.clone(), parts.clock, stop.child_token()));
-        }
-    }
-}
-
-fn held(watchers: &BTreeMap<Profiled, Watcher>) -> Vec<Held> {
-    watchers.iter().map(|(profiled, watcher)| Held { profiled: profiled.clone(), ring: watcher.ring() }).collect()
+/// Has profiles taken of the programs that the configuration in force names, or that scraping finds.
+fn arrange(programs: &mut Programs, shared: &Shared) {
+    let (sought, discovered) = (shared.sought.load(), shared.discovered.load());
+    let mut wanted = found::programs(&sought, &discovered, |program| programs.is_watched(program));
+    wanted.extend(shared.profiled.load().iter().map(|program| (program.clone(), Arc::default())));
+    let limits = **shared.sensing.load();
+    programs.arrange(wanted, limits, rss_bytes());
+    *lock(&shared.profiling) = programs.state(limits);
 }
 
 /// Waits for evidence, concludes, and tells control.

@@ -7,7 +7,7 @@
 //! Not here: what the numbers mean (`explain-profile`).
 //! Invariant: what was not measured is left out, and so is what was measured too little to be compared; it is never zero.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use homeostat_explain_profile::Evidence;
 use homeostat_model::{
@@ -239,8 +239,8 @@ impl Together {
 
 /// How many goroutines or threads a program had, and by how many the program grew where they grew most; from moments of
 /// programs, each program's oldest first.
-pub(super) fn counted<'a>(moments: impl IntoIterator<Item = (SocketAddr, &'a Profile)>) -> Evidence {
-    let (mut programs, mut kind) = (BTreeMap::<SocketAddr, Vec<f64>>::new(), None);
+pub(super) fn counted<'a>(moments: impl IntoIterator<Item = (&'a str, &'a Profile)>) -> Evidence {
+    let (mut programs, mut kind) = (BTreeMap::<&str, Vec<f64>>::new(), None);
     for (program, profile) in moments {
         kind = Some(profile);
         let count = profile.total(profile.samples_column()).max(0) as f64;
@@ -431,7 +431,7 @@ mod tests {
             profile.add(Stack::EMPTY, LabelSet::NONE, &[count]);
             profile
         };
-        let programs = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+        let programs = ["127.0.0.1:1", "127.0.0.1:2"];
         let moments =
             [moment("goroutine", 10), moment("goroutine", 30), moment("goroutine", 20), moment("goroutine", 60)];
         let of = [

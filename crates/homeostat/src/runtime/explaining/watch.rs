@@ -86,13 +86,34 @@ impl Ring {
         self.bytes += window.packed.len();
         self.windows.push_back(window);
         while self.windows.front().is_some_and(|oldest| BYTES_MAX < self.bytes || oldest.from < since) {
-            let Some(oldest) = self.windows.pop_front() else { break };
-            self.bytes -= oldest.packed.len();
+            self.drop_oldest();
         }
     }
 
     pub(super) fn windows(&self) -> Vec<Window> {
         self.windows.iter().cloned().collect()
+    }
+
+    /// How many windows are held.
+    pub(super) fn count(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// How many bytes they have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest window began.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        Some(self.windows.front()?.from)
+    }
+
+    /// Forgets the oldest window.
+    pub(super) fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.windows.pop_front() {
+            self.bytes -= oldest.packed.len();
+        }
     }
 
     /// Notes that nothing ran until then: there are no samples to wait for.
@@ -130,20 +151,21 @@ impl Ring {
 /// A program that is asked all the time.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    ring: Arc<Mutex<Ring>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Watcher {
-    pub(super) fn start(profiled: Profiled, clock: Clock, stop: CancellationToken) -> Self {
-        let ring = Arc::new(Mutex::new(Ring::default()));
-        let task = tokio::spawn(watch(profiled, clock, Arc::clone(&ring), stop.clone()));
-        Self { ring, stop, task }
-    }
-
-    pub(super) fn ring(&self) -> Arc<Mutex<Ring>> {
-        Arc::clone(&self.ring)
+    /// Takes profiles into a ring. `http` says how the program is spoken to, if it is asked.
+    pub(super) fn start(
+        profiled: Profiled,
+        http: &Arc<HttpSpec>,
+        ring: &Arc<Mutex<Ring>>,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Self {
+        let task = tokio::spawn(watch(profiled, Arc::clone(http), clock, Arc::clone(ring), stop.clone()));
+        Self { stop, task }
     }
 
     /// Whether it asks no more, though nobody stopped it.
@@ -159,13 +181,16 @@ impl Watcher {
     }
 }
 
-async fn watch(profiled: Profiled, clock: Clock, ring: Arc<Mutex<Ring>>, stop: CancellationToken) {
+async fn watch(profiled: Profiled, http: Arc<HttpSpec>, clock: Clock, ring: Arc<Mutex<Ring>>, stop: CancellationToken) {
     // The patterns are ours and tested; without them nothing may be kept.
     let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
     let keep = Keep { clock, redaction, ring };
     match &profiled.taken {
-        Taken::ByItself { base } => ask_all_the_time(&profiled, base, &keep, &stop).await,
-        Taken::ByTheKernel { rate } => kernel::sample_all_the_time(&profiled, *rate, &keep, &stop).await,
+        Taken::ByItself { base } => ask_all_the_time((&profiled, base), http, &keep, &stop).await,
+        Taken::ByTheKernel { endpoint, rate } => {
+            let task = kernel::Task { endpoint: *endpoint, rate: *rate, window: profiled.window };
+            kernel::sample_all_the_time(&profiled.service, task, &keep, &stop).await;
+        }
     }
 }
 
@@ -185,8 +210,13 @@ impl Keep {
     }
 }
 
-async fn ask_all_the_time(profiled: &Profiled, base: &str, keep: &Keep, stop: &CancellationToken) {
-    let fetcher = match Fetcher::new(Arc::new(HttpSpec::default())) {
+async fn ask_all_the_time(
+    (profiled, base): (&Profiled, &str),
+    http: Arc<HttpSpec>,
+    keep: &Keep,
+    stop: &CancellationToken,
+) {
+    let fetcher = match Fetcher::new(http) {
         Ok(fetcher) => fetcher,
         Err(problem) => {
             tracing::error!(problem = chain(&problem), "profiles cannot be taken; this is tried again");

@@ -144,6 +144,7 @@ pub struct RunningServer {
     outlet: Outlet,
     sender: rules::Sender,
     environment: Environment,
+    targets: Targets,
 }
 
 /// Starts the server, and returns when it is ready. Must be called on a multi-threaded tokio runtime.
@@ -234,6 +235,7 @@ pub async fn start(options: ServerOptions) -> Result<RunningServer, ServerError>
                 outlet: told,
                 sender,
                 environment,
+                targets,
             })
         }
         Err(error) => {
@@ -255,6 +257,11 @@ fn open(dir: PathBuf, options: StoreOptions) -> Result<(SeriesStore, Recovery), 
 }
 
 impl RunningServer {
+    /// What is scraped.
+    pub(in crate::runtime) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
