@@ -8,7 +8,7 @@ use std::{
 };
 
 /// One object a concern, so that a kernel that refuses one still takes the others.
-const PROGRAMS: [&str; 5] = ["calls", "cpu", "go_runtime", "run_queue", "tcp"];
+const PROGRAMS: [&str; 6] = ["calls", "cpu", "go_runtime", "off_cpu", "run_queue", "tcp"];
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=src/bpf");

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
+use homeostat_sense_kernel::{CaptureStats, SampleRate, StackCapture, Targets, Unwind};
 use prometheus::Prometheus;
 use spread::Spread;
 
@@ -74,7 +74,7 @@ impl Figure {
         let targets = Targets::processes([pid])?;
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let mut capture = CpuCapture::start(&targets, SampleRate::DEFAULT, unwind)?;
+            let mut capture = StackCapture::of_cpus(&targets, SampleRate::DEFAULT, unwind)?;
             capture.gather(ROUND)?;
             rounds.push(capture.finish()?.1);
         }

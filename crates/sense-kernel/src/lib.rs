@@ -1,4 +1,5 @@
-//! What the kernel sees of programs that nobody changed: CPU profiles of one process, of a service, or of the machine.
+//! What the kernel sees of programs that nobody changed: CPU profiles of one process, of a service, or of the machine, and
+//! profiles of where threads wait.
 //!
 //! Small programs run in the kernel (eBPF) and count; user space reads the counts a few times a second, and gives
 //! addresses their names: Go's from its own tables (`gosym`), those of C, C++, Rust and of the kernel by blazesym. Stacks
@@ -40,11 +41,8 @@ mod probes;
 mod processes;
 mod rate;
 mod threads;
+mod wait_share;
 
-#[cfg(feature = "bpf")]
-mod cpu_capture;
-#[cfg(feature = "bpf")]
-mod cpu_sampler;
 #[cfg(feature = "bpf")]
 mod go_sites;
 #[cfg(feature = "bpf")]
@@ -70,6 +68,10 @@ mod perf_event;
 #[cfg(feature = "bpf")]
 mod process;
 #[cfg(feature = "bpf")]
+mod stack_capture;
+#[cfg(feature = "bpf")]
+mod stack_sampler;
+#[cfg(feature = "bpf")]
 mod tracepoints;
 #[cfg(feature = "bpf")]
 mod unwind_tables;
@@ -81,10 +83,6 @@ mod unwinders;
 pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
 pub use calls::{CallCounts, KernelCalls};
 pub use census::{Census, GoProcess, Group, Growth, NoCensus};
-#[cfg(feature = "bpf")]
-pub use cpu_capture::{CaptureStats, CpuCapture, Gathered};
-#[cfg(feature = "bpf")]
-pub use cpu_sampler::Unwind;
 pub use go_activity::{GoActivity, PAUSED_THE_WORLD, PauseRule};
 pub use go_watch::GoWatch;
 pub use histogram::Histogram;
@@ -94,7 +92,12 @@ pub use machine::{Segments, machine_time, process_time, segments, thread_time};
 pub use probes::{Probe, ProbeState, Refused, examine};
 pub use processes::{NoProcess, Targets, control_group, process_name, processes_named, processes_of_service};
 pub use rate::{BadRate, SampleRate};
+#[cfg(feature = "bpf")]
+pub use stack_capture::{CaptureStats, Gathered, StackCapture};
+#[cfg(feature = "bpf")]
+pub use stack_sampler::Unwind;
 pub use threads::threads;
+pub use wait_share::{BadShare, WaitShare};
 
 /// Whether programs for the kernel were built in.
 pub const HAS_PROGRAMS: bool = cfg!(feature = "bpf");

@@ -57,11 +57,12 @@ pub fn examine() -> Vec<Probe> {
     trials().into_iter().map(|(name, gives, try_it)| Probe { name, gives, state: state(try_it) }).collect()
 }
 
-fn trials() -> [Trial; 8] {
-    let [clock, copies, run_queue, tcp, calls, kernel, go_runtime] = in_kernel();
+fn trials() -> [Trial; 9] {
+    let [clock, copies, waits, run_queue, tcp, calls, kernel, go_runtime] = in_kernel();
     [
         ("cpu", "CPU profiles, stacks by frame pointers", clock),
         ("cpu-copies", "CPU profiles of programs without frame pointers", copies),
+        ("off-cpu", "where threads wait and for how long, with their stacks", waits),
         ("run-queue", "how long processes wait for a CPU", run_queue),
         ("tcp", "TCP connections by process: begun, failed, ended, segments sent again, round-trip times", tcp),
         ("calls", "requests of HTTP/1 that chosen processes answer: rate, errors, duration", calls),
@@ -72,11 +73,12 @@ fn trials() -> [Trial; 8] {
 }
 
 #[cfg(feature = "bpf")]
-fn in_kernel() -> [Option<Try>; 7] {
-    use crate::{calls, cpu_sampler, go_watch, kernel_watch, native_symbols};
+fn in_kernel() -> [Option<Try>; 8] {
+    use crate::{calls, go_watch, kernel_watch, native_symbols, stack_sampler};
     [
-        Some(cpu_sampler::try_clock),
-        Some(cpu_sampler::try_copies),
+        Some(stack_sampler::try_clock),
+        Some(stack_sampler::try_copies),
+        Some(stack_sampler::try_waits),
         Some(kernel_watch::try_run_queue),
         Some(kernel_watch::try_tcp),
         Some(calls::try_it),
@@ -86,8 +88,8 @@ fn in_kernel() -> [Option<Try>; 7] {
 }
 
 #[cfg(not(feature = "bpf"))]
-fn in_kernel() -> [Option<Try>; 7] {
-    [None; 7]
+fn in_kernel() -> [Option<Try>; 8] {
+    [None; 8]
 }
 
 #[cfg(test)]
@@ -98,7 +100,8 @@ mod tests {
     fn everything_is_tried_and_says_why_it_does_not_work() {
         let probes = examine();
         let names: Vec<_> = probes.iter().map(|probe| probe.name).collect();
-        let expected = ["cpu", "cpu-copies", "run-queue", "tcp", "calls", "kernel-symbols", "go-runtime", "goroutines"];
+        let expected =
+            ["cpu", "cpu-copies", "off-cpu", "run-queue", "tcp", "calls", "kernel-symbols", "go-runtime", "goroutines"];
         assert_eq!(names, expected);
         for probe in probes {
             let is_built = crate::HAS_PROGRAMS || probe.name == "goroutines";

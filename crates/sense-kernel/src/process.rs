@@ -3,9 +3,9 @@
 use std::{fs, mem, ops::Range};
 
 use crate::{
-    cpu_sampler::Unwind,
     memory_map::{MAPPINGS_MAX, Mapping, mappings},
     module::{Module, ModuleId, Modules},
+    stack_sampler::Unwind,
 };
 
 /// How often looking again in vain makes us wait twice as long before the next time: from 1 to 32 readings of the kernel's
@@ -122,12 +122,21 @@ impl Process {
 
     /// How its stacks are best walked: Go keeps frame pointers, most other programs do not. With it where its Go code is.
     pub(crate) fn best_unwind(&self, modules: &Modules) -> (Unwind, Range<u64>) {
-        let is_go = |place: &Place<'_>| place.module.and_then(|id| modules.get(id)).is_some_and(Module::is_go);
-        match self.mapped().find(is_go) {
+        match self.go_code(modules) {
             Some(go) => (Unwind::FramePointers, go.mapping.start..go.mapping.end),
             None if self.mapped.is_empty() => (Unwind::FramePointers, 0..0),
             None => (Unwind::Copies, 0..0),
         }
+    }
+
+    /// Whether it runs a program that was written in Go.
+    pub(crate) fn is_go(&self, modules: &Modules) -> bool {
+        self.go_code(modules).is_some()
+    }
+
+    fn go_code(&self, modules: &Modules) -> Option<Place<'_>> {
+        let is_go = |place: &Place<'_>| place.module.and_then(|id| modules.get(id)).is_some_and(Module::is_go);
+        self.mapped().find(is_go)
     }
 }
 

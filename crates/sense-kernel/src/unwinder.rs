@@ -7,10 +7,10 @@ use framehop::{
 };
 
 use crate::{
-    cpu_sampler::StackCopy,
     memory_map::Mapping,
     module::Modules,
     process::{Place, Process},
+    stack_sampler::StackCopy,
     unwind_tables::Bytes,
 };
 

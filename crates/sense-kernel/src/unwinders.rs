@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    cpu_sampler::{ProcessKey, StackCopy},
     module::Modules,
     process::Process,
+    stack_sampler::{ProcessKey, StackCopy},
     unwinder::StackUnwinder,
 };
 
@@ -76,6 +76,7 @@ mod tests {
             sp,
             fp: sp,
             link: code,
+            id: 0,
             bytes: &stack,
         };
         let mut unwinders = Unwinders::with_room(1);

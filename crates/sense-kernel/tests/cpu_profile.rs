@@ -21,7 +21,7 @@ use std::{
 
 use homeostat_model::profile::{LabelValue, Profile};
 use homeostat_profile::weights;
-use homeostat_sense_kernel::{CaptureStats, CpuCapture, SampleRate, Targets, Unwind};
+use homeostat_sense_kernel::{CaptureStats, SampleRate, StackCapture, Targets, Unwind};
 use probe::works;
 use prometheus::Prometheus;
 
@@ -79,7 +79,7 @@ fn build_go(dir: &Path, options: &[&str]) -> Option<PathBuf> {
 fn capture(targets: &Targets, unwind: Unwind) -> (Profile, CaptureStats) {
     let rate = SampleRate::new(997).unwrap();
     for _ in 0..20 {
-        let mut capture = CpuCapture::start(targets, rate, unwind).unwrap();
+        let mut capture = StackCapture::of_cpus(targets, rate, unwind).unwrap();
         capture.gather(Duration::from_secs(1)).unwrap();
         let (profile, stats) = capture.finish().unwrap();
         if 100 <= stats.samples {
@@ -162,7 +162,7 @@ fn a_program_that_was_deleted_and_has_ended_keeps_its_names() {
     let running = Running::start(&program);
     std::fs::remove_file(&program).unwrap();
     let mut capture =
-        CpuCapture::start(&running.targets(), SampleRate::new(997).unwrap(), Unwind::FramePointers).unwrap();
+        StackCapture::of_cpus(&running.targets(), SampleRate::new(997).unwrap(), Unwind::FramePointers).unwrap();
     capture.gather(Duration::from_secs(1)).unwrap();
     drop(running);
     let (profile, _) = capture.finish().unwrap();
@@ -190,7 +190,7 @@ fn the_whole_machine_has_other_programs_too() {
     let dir = tempfile::tempdir().unwrap();
     let running = Running::start(&build_rust(dir.path(), &["-Cforce-frame-pointers=yes"]));
     let other = Running(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
-    let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+    let mut capture = StackCapture::of_cpus(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
     // Long enough that a busy machine lets both programs run.
     capture.gather(Duration::from_secs(5)).unwrap();
     let (profile, stats) = capture.finish().unwrap();
@@ -212,7 +212,7 @@ fn a_process_that_runs_another_program_is_told_apart() {
     let script = format!("i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done; exec {}", program.display());
     let running = Running(Command::new("sh").args(["-c", &script]).spawn().unwrap());
     let targets = running.targets();
-    let mut capture = CpuCapture::start(&targets, SampleRate::new(997).unwrap(), Unwind::FramePointers).unwrap();
+    let mut capture = StackCapture::of_cpus(&targets, SampleRate::new(997).unwrap(), Unwind::FramePointers).unwrap();
     let comm = format!("/proc/{}/comm", running.0.id());
     while std::fs::read_to_string(&comm).unwrap().trim() != "busy" {
         capture.gather(Duration::from_millis(300)).unwrap();

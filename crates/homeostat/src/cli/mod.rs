@@ -34,6 +34,7 @@ mod log;
 mod profile;
 mod profile_cpu;
 mod profile_goroutines;
+mod profile_off_cpu;
 mod quantity;
 mod render;
 mod replay;

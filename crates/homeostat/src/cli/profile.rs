@@ -27,7 +27,7 @@ use homeostat_wire::pprof::{self, PprofLimits};
 use serde_json::{Value, json};
 
 use super::{
-    profile_cpu, profile_goroutines,
+    profile_cpu, profile_goroutines, profile_off_cpu,
     quantity::{Time, parse_time},
     render::{Style, profiles},
 };
@@ -47,6 +47,8 @@ pub(crate) struct Args {
 enum What {
     /// Samples what runs on the CPUs: a process, a service or the whole machine, unchanged and in any compiled language
     Cpu(profile_cpu::Args),
+    /// Samples where threads wait and for how long: a process or a service, unchanged and in any compiled language
+    OffCpu(profile_off_cpu::Args),
     /// Counts a Go program's goroutines by what they wait for and who started them, from outside and without stopping it
     Goroutines(profile_goroutines::Args),
     /// Adds profiles up and shows their heaviest functions, or writes them as a flame graph, pprof, folded stacks or JSON
@@ -125,6 +127,7 @@ pub(super) type Failed = String;
 pub(crate) fn run(args: &Args) -> ExitCode {
     let done = match &args.what {
         What::Cpu(asked) => profile_cpu::run(asked),
+        What::OffCpu(asked) => profile_off_cpu::run(asked),
         What::Goroutines(asked) => profile_goroutines::run(asked),
         What::Show(asked) => show(asked),
         What::Diff(asked) => compare(asked),

@@ -70,11 +70,11 @@ fn capture(
     duration: Duration,
     how: &Presentation,
 ) -> Result<(), Failed> {
-    use homeostat_sense_kernel::{CpuCapture, Unwind};
+    use homeostat_sense_kernel::{StackCapture, Unwind};
 
     let refused = |refused: homeostat_sense_kernel::Refused| refused.to_string();
     let unwind = if walk == Walk::Auto { Unwind::Copies } else { Unwind::FramePointers };
-    let mut capture = CpuCapture::start(targets, rate, unwind).map_err(refused)?;
+    let mut capture = StackCapture::of_cpus(targets, rate, unwind).map_err(refused)?;
     eprintln!("sampling {title} for {} s at {} Hz", duration.as_secs(), rate.hz());
     capture.gather(duration).map_err(refused)?;
     let (profile, stats) = capture.finish().map_err(refused)?;
@@ -87,7 +87,7 @@ fn capture(
 
 /// What there is to know about how it went.
 #[cfg(feature = "bpf")]
-fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
+pub(super) fn said_of(stats: &homeostat_sense_kernel::CaptureStats) -> String {
     use std::fmt::Write as _;
 
     let named = 100.0 * stats.frames_named as f64 / stats.frames.max(1) as f64;

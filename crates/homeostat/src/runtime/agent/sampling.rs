@@ -171,19 +171,19 @@ impl Sampler {
 #[cfg(feature = "bpf")]
 #[derive(Debug)]
 struct Capture {
-    capture: homeostat_sense_kernel::CpuCapture,
+    capture: homeostat_sense_kernel::StackCapture,
     lacks: String,
 }
 
 #[cfg(feature = "bpf")]
 impl Capture {
     fn start(targets: &Targets, rate: SampleRate) -> Result<Self, Refused> {
-        use homeostat_sense_kernel::{CpuCapture, Unwind};
+        use homeostat_sense_kernel::{StackCapture, Unwind};
 
-        match CpuCapture::start(targets, rate, Unwind::Copies) {
+        match StackCapture::of_cpus(targets, rate, Unwind::Copies) {
             Ok(capture) => Ok(Self { capture, lacks: String::new() }),
             Err(refused) => {
-                let capture = CpuCapture::start(targets, rate, Unwind::FramePointers)?;
+                let capture = StackCapture::of_cpus(targets, rate, Unwind::FramePointers)?;
                 let lacks =
                     format!("stacks are walked by frame pointers only: probe `cpu-copies` is refused: {refused}");
                 Ok(Self { capture, lacks })

@@ -123,12 +123,12 @@ fn name_all(mut waiting: mpsc::Receiver<Sampled>, keep: &Keep, stop: &Cancellati
 /// One window; `None` when it was stopped.
 #[cfg(feature = "bpf")]
 fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile)>, String> {
-    use homeostat_sense_kernel::{CpuCapture, Refused, Targets, Unwind};
+    use homeostat_sense_kernel::{Refused, StackCapture, Targets, Unwind};
 
     let refused = |refused: Refused| refused.to_string();
     let pids = processes(task)?;
     let targets = Targets::processes(pids.iter().copied()).map_err(|error| error.to_string())?;
-    let mut capture = CpuCapture::start(&targets, task.rate, Unwind::Copies).map_err(refused)?;
+    let mut capture = StackCapture::of_cpus(&targets, task.rate, Unwind::Copies).map_err(refused)?;
     let end = Instant::now() + Duration::from(task.window);
     while let Some(left) = end.checked_duration_since(Instant::now()) {
         if stop.is_cancelled() {

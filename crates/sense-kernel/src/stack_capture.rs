@@ -1,7 +1,7 @@
-//! A CPU profile in the making: samples of the kernel are gathered, then named.
+//! A profile in the making, of CPUs or of waits: samples of the kernel are gathered, then named.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map::Entry},
     path::Path,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -10,9 +10,6 @@ use std::{
 use homeostat_model::profile::{Frame, LabelSet, LabelValue, Profile, Stack, Text, ValueType};
 
 use crate::{
-    cpu_sampler::{
-        COPIES_BYTES, CopiedStacks, CpuSampler, KeptStack, ProcessKey, SampleKey, StackCopy, TARGETS_MAX, Unwind,
-    },
     machine::thread_time,
     module::{Modules, ResolvedFrame},
     native_symbols::NativeSymbols,
@@ -20,7 +17,12 @@ use crate::{
     process::Process,
     processes::Targets,
     rate::SampleRate,
+    stack_sampler::{
+        COPIES_BYTES, CopiedStacks, KeptStack, ProcessKey, SampleKey, Sampled, StackCopy, StackSampler, Sum,
+        TARGETS_MAX, Unwind,
+    },
     unwinders::Unwinders,
+    wait_share::WaitShare,
 };
 
 /// How often counts are taken over and copied stacks unwound. Copies leave the kernel earlier when half of their room is taken,
@@ -37,10 +39,14 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 const KERNEL: &str = "[kernel]";
 /// Different stacks of one capture. Servers showed some thousand in a minute; 64 MiB at 20 frames each.
 const STACKS_MAX: usize = 1 << 18;
-/// Different counts of one capture: 40 bytes each, so 64 MiB with the tree around them.
+/// Copies of waits that have not ended: threads that wait now. 16 bytes each.
+const WAITING_MAX: usize = 1 << 16;
+/// Different counts of one capture: 48 bytes each, so 72 MiB with the tree around them.
 const COUNTS_MAX: usize = 1 << 20;
 /// Processes of one capture, ended ones and each program of one counted: 4 KiB of mappings each, so 64 MiB.
 const PROCESSES_MAX: usize = 1 << 14;
+/// Programs that have begun and were not sampled yet: 4 KiB each, so 4 MiB. A machine that compiles begins some hundred a second.
+const BEGUN_MAX: usize = 1024;
 // The kernel has room for each of them.
 const _: () = assert!(PROCESSES_MAX <= TARGETS_MAX);
 /// Marks hashes of stacks that were unwound here: the kernel's have a zero there, so that they never meet.
@@ -49,7 +55,7 @@ const UNWOUND: u64 = 1 << 63;
 /// How a capture went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureStats {
-    /// Samples in the profile.
+    /// Samples in the profile: those of CPUs, or waits that were sampled.
     pub samples: u64,
     /// Samples that found no room in the kernel's maps or here; they are not in the profile.
     pub lost: u64,
@@ -62,6 +68,8 @@ pub struct CaptureStats {
     pub frames_named: u64,
     /// Processes that were seen; one that ran several programs counts for each.
     pub processes: usize,
+    /// Those of them that run Go programs.
+    pub go_processes: usize,
     /// Samples that were unwound from a copy.
     pub copies: u64,
     /// Samples whose stack could not be copied or found no room; they are in the profile with what the kernel found along
@@ -85,11 +93,11 @@ impl CaptureStats {
 /// Samples of a capture that has ended, by address.
 #[derive(Debug)]
 pub struct Gathered {
-    rate: SampleRate,
+    sampled: Sampled,
     started: SystemTime,
     processes: BTreeMap<ProcessKey, Process>,
     modules: Modules,
-    counts: BTreeMap<SampleKey, u64>,
+    counts: BTreeMap<SampleKey, Sum>,
     stacks: HashMap<u64, KeptStack>,
     stats: CaptureStats,
 }
@@ -97,56 +105,69 @@ pub struct Gathered {
 impl Gathered {
     /// Gives everything a name. Programs may have ended meanwhile: their files are open.
     pub fn named(self) -> (Profile, CaptureStats) {
-        let Self { rate, started, processes, modules, counts, stacks, stats } = self;
+        let Self { sampled, started, processes, modules, counts, stacks, stats } = self;
         let mut naming = Naming { modules, native: NativeSymbols::new(), kernel: HashMap::new(), stats };
-        let profile = naming.profile(rate, started, stats.duration, &processes, &counts, &stacks);
+        let profile = naming.profile(sampled, started, stats.duration, &processes, &counts, &stacks);
         (profile, naming.stats)
     }
 }
 
-/// A capture of CPU samples.
+/// A capture of what runs on the CPUs, or of what threads wait for.
 #[derive(Debug)]
-pub struct CpuCapture {
-    sampler: CpuSampler,
-    rate: SampleRate,
+pub struct StackCapture {
+    sampler: StackSampler,
+    sampled: Sampled,
     started: SystemTime,
     /// Processes that were asked for; none when all are.
     targets: BTreeSet<u32>,
     /// Targets that have not been sampled yet: what they are now is known even if they end soon.
     expected: BTreeMap<u32, Process>,
+    /// Programs that have begun while we look, oldest first: what they are is known even if they end before their samples are
+    /// read.
+    begun: VecDeque<(ProcessKey, Process)>,
     processes: BTreeMap<ProcessKey, Process>,
     unwinders: Unwinders,
     modules: Modules,
-    counts: BTreeMap<SampleKey, u64>,
+    counts: BTreeMap<SampleKey, Sum>,
+    /// Stacks of waits that were copied and have not ended, by what the kernel calls them.
+    waiting: HashMap<u64, u64>,
     stacks: HashMap<u64, KeptStack>,
     copied: CopiedStacks,
     tidied: Instant,
     stats: CaptureStats,
 }
 
-impl CpuCapture {
-    /// Starts one. [`Unwind::Copies`] copies stacks of programs that seem to keep no frame pointers, and walks those of
-    /// others as the kernel does.
-    pub fn start(targets: &Targets, rate: SampleRate, unwind: Unwind) -> Result<Self, Refused> {
-        Self::start_with_room(targets, rate, unwind, COPIES_BYTES)
+impl StackCapture {
+    /// Starts one of the CPUs. [`Unwind::Copies`] copies stacks of programs that seem to keep no frame pointers, and walks those
+    /// of others as the kernel does.
+    pub fn of_cpus(targets: &Targets, rate: SampleRate, unwind: Unwind) -> Result<Self, Refused> {
+        Self::start_with_room(targets, Sampled::Cpu(rate), unwind, COPIES_BYTES)
+    }
+
+    /// Starts one of where threads wait: each wait that ends while it lasts, with the stack at which it began. Threads that
+    /// could go on and have to leave the CPU to others do not wait.
+    pub fn of_waits(targets: &Targets, share: WaitShare, unwind: Unwind) -> Result<Self, Refused> {
+        Self::start_with_room(targets, Sampled::Waits(share), unwind, COPIES_BYTES)
     }
 
     fn start_with_room(
         targets: &Targets,
-        rate: SampleRate,
+        sampled: Sampled,
         unwind: Unwind,
         copies_bytes: u32,
     ) -> Result<Self, Refused> {
         let mut capture = Self {
-            sampler: CpuSampler::start(targets, rate, unwind, copies_bytes)?,
-            rate,
+            sampler: StackSampler::start(targets, sampled, unwind, copies_bytes)?,
+            sampled,
             started: SystemTime::now(),
             targets: BTreeSet::new(),
             expected: BTreeMap::new(),
+            begun: VecDeque::new(),
             processes: BTreeMap::new(),
             unwinders: Unwinders::default(),
             modules: Modules::default(),
             counts: BTreeMap::new(),
+            waiting: HashMap::new(),
             stacks: HashMap::new(),
             copied: CopiedStacks::default(),
             tidied: Instant::now(),
@@ -169,29 +190,44 @@ impl CpuCapture {
     fn welcome(&mut self) -> Result<(), Refused> {
         let mut newcomers = self.sampler.newcomers();
         newcomers.dedup();
-        newcomers.into_iter().try_for_each(|key| match self.processes.get(&key) {
-            Some(process) => self.treat(key, process),
-            None => self.meet(key).map(|_has_room| ()),
+        newcomers.into_iter().try_for_each(|newcomer| match self.processes.get(&newcomer.process) {
+            Some(process) => self.treat(newcomer.process, process),
+            None if newcomer.begins => {
+                self.remember(newcomer.process);
+                Ok(())
+            }
+            None => self.meet(newcomer.process).map(|_has_room| ()),
         })
+    }
+
+    /// Looks at a process that has begun a program. It is looked at once more when it is sampled: it loads libraries by then.
+    fn remember(&mut self, key: ProcessKey) {
+        if BEGUN_MAX <= self.begun.len() {
+            self.begun.pop_front();
+        }
+        self.begun.push_back((key, Process::look(key.pid, &mut self.modules)));
     }
 
     /// Takes over what the kernel has gathered. Processes are looked at when they are first seen here: what has ended by
     /// then has no names.
     fn drain(&mut self) -> Result<(), Refused> {
         let mut fresh = BTreeSet::new();
-        for (key, count) in self.sampler.counts()? {
+        let counts = self.sampler.counts()?;
+        // Copies that these counts speak of have left the kernel before them.
+        self.take_over_copies()?;
+        for (mut key, sum) in counts {
             if !self.meet(key.process)? {
-                self.stats.lost += count;
+                self.stats.lost += sum.count;
                 continue;
             }
+            key.user = self.waiting.remove(&key.user).unwrap_or(key.user);
             self.keep_stack(key.kernel);
             if self.keep_stack(key.user) {
                 fresh.insert((key.process, key.user));
             }
-            self.count(key, count);
+            self.count(key, sum);
         }
         self.look_again(&fresh);
-        self.take_over_copies()?;
         if TIDY_EVERY <= self.tidied.elapsed() {
             self.tidied = Instant::now();
             self.tidy();
@@ -241,9 +277,10 @@ impl CpuCapture {
         self.stats.copies_missed = self.sampler.copies_missed();
         self.stats.processes = self.processes.len();
         (self.stats.kernel_time, self.stats.duration) = (self.sampler.kernel_time(), duration);
-        let Self { sampler, rate, started, processes, modules, counts, stacks, stats, .. } = self;
+        self.stats.go_processes = self.processes.values().filter(|process| process.is_go(&self.modules)).count();
+        let Self { sampler, sampled, started, processes, modules, counts, stacks, stats, .. } = self;
         drop(sampler);
-        Ok(Gathered { rate, started, processes, modules, counts, stacks, stats })
+        Ok(Gathered { sampled, started, processes, modules, counts, stacks, stats })
     }
 
     /// Looks at a process that is seen for the first time; whether it has room.
@@ -254,7 +291,9 @@ impl CpuCapture {
         if PROCESSES_MAX <= self.processes.len() {
             return Ok(false);
         }
-        let process = match self.expected.remove(&key.pid) {
+        let begun = self.begun.iter().position(|(known, _)| *known == key);
+        let begun = begun.and_then(|at| self.begun.remove(at)).map(|(_, process)| process);
+        let process = match begun.or_else(|| self.expected.remove(&key.pid)) {
             Some(mut process) => {
                 process.look_anew(&mut self.modules);
                 process
@@ -299,17 +338,21 @@ impl CpuCapture {
         stack.is_some_and(|stack| self.stacks.insert(hash, stack).is_none())
     }
 
-    fn count(&mut self, key: SampleKey, count: u64) {
+    fn count(&mut self, key: SampleKey, sum: Sum) {
         let has_room = self.counts.len() < COUNTS_MAX;
         match self.counts.entry(key) {
-            Entry::Occupied(mut known) => *known.get_mut() += count,
-            Entry::Vacant(new) if has_room => _ = new.insert(count),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.count += sum.count;
+                known.ns = known.ns.saturating_add(sum.ns);
+            }
+            Entry::Vacant(new) if has_room => _ = new.insert(sum),
             Entry::Vacant(_) => {
-                self.stats.lost += count;
+                self.stats.lost += sum.count;
                 return;
             }
         }
-        self.stats.samples += count;
+        self.stats.samples += sum.count;
     }
 
     /// Processes whose new stacks lead to where nothing was known: a library was loaded.
@@ -334,8 +377,10 @@ impl CpuCapture {
         self.sampler.copies(&mut copied);
         let mut looked_at = BTreeSet::new();
         for copy in copied.iter() {
+            let is_wait = copy.id != 0;
             if !self.meet(copy.process)? {
-                self.stats.lost += 1;
+                // A wait is lost when its count comes.
+                self.stats.lost += u64::from(!is_wait);
                 continue;
             }
             let addresses = self.unwind(copy, &mut looked_at)?;
@@ -345,7 +390,13 @@ impl CpuCapture {
                 self.stacks.entry(user).or_insert_with(|| KeptStack { addresses, top: 0 });
             }
             self.stats.copies += 1;
-            self.count(SampleKey { process: copy.process, user, kernel: copy.kernel }, 1);
+            if !is_wait {
+                let one = Sum { count: 1, ns: 0 };
+                self.count(SampleKey { process: copy.process, user, kernel: copy.kernel }, one);
+            } else if self.waiting.len() < WAITING_MAX {
+                // Without room its count will lack the stack.
+                self.waiting.insert(copy.id, user);
+            }
         }
         self.copied = copied;
         Ok(())
@@ -390,22 +441,21 @@ struct Naming {
 impl Naming {
     fn profile(
         &mut self,
-        rate: SampleRate,
+        sampled: Sampled,
         started: SystemTime,
         duration: Duration,
         processes: &BTreeMap<ProcessKey, Process>,
-        counts: &BTreeMap<SampleKey, u64>,
+        counts: &BTreeMap<SampleKey, Sum>,
         stacks: &HashMap<u64, KeptStack>,
     ) -> Profile {
-        let cpu = ValueType::new("cpu", "nanoseconds");
-        let mut profile = Profile::new(vec![ValueType::new("samples", "count"), cpu.clone()]);
+        let mut profile = empty(sampled);
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         profile.started_ns = i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX);
         profile.duration_ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
-        (profile.period_type, profile.period) = (cpu, rate.period_ns());
         let none = KeptStack::default();
-        for (key, count) in counts {
+        for (key, sum) in counts {
             let Some(process) = processes.get(&key.process) else { continue };
+            let count = &sum.count;
             let stack = |hash: u64| stacks.get(&hash).unwrap_or(&none);
             let (user, kernel) = (self.whole(process, stack(key.user)), &stack(key.kernel).addresses);
             if lacks_stack(key, stacks) {
@@ -419,8 +469,7 @@ impl Naming {
                 at = self.push_kernel(&mut profile, at, *address, index, *count);
             }
             let labels = labels(&mut profile, process);
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            profile.add(at, labels, &[count, count.saturating_mul(rate.period_ns())]);
+            profile.add(at, labels, &values(sampled, *sum));
         }
         profile
     }
@@ -490,6 +539,32 @@ impl Naming {
     }
 }
 
+/// A profile of such samples, without any.
+fn empty(sampled: Sampled) -> Profile {
+    match sampled {
+        Sampled::Cpu(rate) => {
+            let cpu = ValueType::new("cpu", "nanoseconds");
+            let mut profile = Profile::new(vec![ValueType::new("samples", "count"), cpu.clone()]);
+            (profile.period_type, profile.period) = (cpu, rate.period_ns());
+            profile
+        }
+        Sampled::Waits(_) => {
+            Profile::new(vec![ValueType::new("waits", "count"), ValueType::new("off_cpu", "nanoseconds")])
+        }
+    }
+}
+
+/// What samples count for: how many, and how long.
+fn values(sampled: Sampled, sum: Sum) -> [i64; 2] {
+    match sampled {
+        Sampled::Cpu(rate) => {
+            let count = i64::try_from(sum.count).unwrap_or(i64::MAX);
+            [count, count.saturating_mul(rate.period_ns())]
+        }
+        Sampled::Waits(share) => [share.whole(sum.count), share.whole(sum.ns)],
+    }
+}
+
 /// A frame without a name.
 fn frame(module: Text, address: u64) -> Frame {
     Frame { function: Text::EMPTY, file: Text::EMPTY, line: 0, module, address, inlined: false }
@@ -532,14 +607,15 @@ mod tests {
 
     #[test]
     fn who_is_new_is_told_with_the_first_sample() {
-        if let Err(refused) = crate::cpu_sampler::try_clock() {
+        if let Err(refused) = crate::stack_sampler::try_clock() {
             println!("SKIPPED: CPU profiles: {refused}");
             return;
         }
-        let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        let mut capture = StackCapture::of_cpus(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
         let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
         let pid = busy.0.id();
-        let known = |capture: &CpuCapture| capture.processes.iter().any(|(key, of)| key.pid == pid && of.name == "sh");
+        let known =
+            |capture: &StackCapture| capture.processes.iter().any(|(key, of)| key.pid == pid && of.name == "sh");
         while !known(&capture) {
             capture.sampler.wait(Duration::from_secs(1)).unwrap();
             capture.welcome().unwrap();
@@ -550,19 +626,19 @@ mod tests {
         drop(capture.sampler.newcomers());
         capture.sampler.wait(Duration::from_millis(500)).unwrap();
         let late = capture.sampler.newcomers();
-        assert!(late.iter().all(|key| key.pid != pid), "{late:?}");
+        assert!(late.iter().all(|newcomer| newcomer.process.pid != pid), "{late:?}");
     }
 
     #[test]
     fn who_was_taken_for_another_is_treated_again() {
-        if let Err(refused) = crate::cpu_sampler::try_clock() {
+        if let Err(refused) = crate::stack_sampler::try_clock() {
             println!("SKIPPED: CPU profiles: {refused}");
             return;
         }
         let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
         let pid = busy.0.id();
         let targets = Targets::processes([pid]).unwrap();
-        let mut capture = CpuCapture::start(&targets, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        let mut capture = StackCapture::of_cpus(&targets, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
         while capture.processes.is_empty() {
             capture.sampler.wait(Duration::from_secs(1)).unwrap();
             capture.welcome().unwrap();
@@ -580,12 +656,12 @@ mod tests {
 
     #[test]
     fn stacks_of_the_kernel_never_meet_those_unwound_here() {
-        if let Err(refused) = crate::cpu_sampler::try_clock() {
+        if let Err(refused) = crate::stack_sampler::try_clock() {
             println!("SKIPPED: CPU profiles: {refused}");
             return;
         }
         let _busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
-        let mut capture = CpuCapture::start(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
+        let mut capture = StackCapture::of_cpus(&Targets::Machine, SampleRate::DEFAULT, Unwind::FramePointers).unwrap();
         // One in a thousand million would pass without the mark.
         while capture.stacks.len() < 30 {
             capture.gather(Duration::from_millis(500)).unwrap();
@@ -594,17 +670,65 @@ mod tests {
         assert!(hash(&[1, 2]) & UNWOUND != 0);
     }
 
+    /// Works for a moment when it is told to, and ends; nobody looks from then on until it has ended.
+    #[test]
+    fn what_ends_before_its_samples_are_read_keeps_its_names() {
+        if let Err(refused) = crate::stack_sampler::try_clock() {
+            println!("SKIPPED: CPU profiles: {refused}");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (program, shell) = (dir.path().join("brief"), std::fs::canonicalize("/bin/sh").unwrap());
+        std::fs::copy(&shell, &program).unwrap();
+        let script = "read begin; exec $0 -c 'read work; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'";
+        let mut begins = std::process::Command::new("sh");
+        begins.args(["-c", script]).arg(&program).stdin(std::process::Stdio::piped());
+        let mut brief = begins.spawn().unwrap();
+        let pid = brief.id();
+        let targets = Targets::processes([pid]).unwrap();
+        let rate = SampleRate::new(997).unwrap();
+        let mut capture = StackCapture::of_cpus(&targets, rate, Unwind::FramePointers).unwrap();
+        let mut say = |what: &[u8]| std::io::Write::write_all(brief.stdin.as_mut().unwrap(), what).unwrap();
+        say(b"begin\n");
+        let is_known = |capture: &StackCapture| {
+            let begun = capture.begun.iter().map(|(_, process)| process);
+            begun.chain(capture.processes.values()).any(|process| process.name == "brief")
+        };
+        while !is_known(&capture) {
+            capture.sampler.wait(Duration::from_secs(1)).unwrap();
+            capture.welcome().unwrap();
+        }
+        say(b"work\n");
+        brief.wait().unwrap();
+        let (profile, stats) = capture.finish().unwrap();
+        let mut modules = BTreeSet::new();
+        for row in profile.rows() {
+            let name = profile.labels(row.labels).iter().find_map(|(name, value)| match value {
+                LabelValue::Text(text) if profile.text(*name) == "process" => Some(profile.text(*text)),
+                _ => None,
+            });
+            // What the shell did before is in it, too.
+            assert!(matches!(name, Some("sh" | "brief")), "{name:?}: {stats:?}");
+            if name == Some("brief") {
+                modules.extend(profile.stacks().walk(row.stack).map(|frame| profile.text(frame.module).to_owned()));
+            }
+        }
+        // Copies of one file are one.
+        let names = [program, shell].map(|path| modules.contains(path.to_str().unwrap()));
+        assert!(names.contains(&true), "{modules:?} of {stats:?}");
+    }
+
     #[test]
     fn copies_are_taken_over_before_they_find_no_room() {
-        if let Err(refused) = crate::cpu_sampler::try_copies() {
+        if let Err(refused) = crate::stack_sampler::try_copies() {
             println!("SKIPPED: copied stacks: {refused}");
             return;
         }
         let busy = Busy(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
         let targets = Targets::processes([busy.0.id()]).unwrap();
         // Room for 15, where a quarter of a second brings up to 100.
-        let rate = SampleRate::new(401).unwrap();
-        let mut capture = CpuCapture::start_with_room(&targets, rate, Unwind::Copies, 1 << 18).unwrap();
+        let rate = Sampled::Cpu(SampleRate::new(401).unwrap());
+        let mut capture = StackCapture::start_with_room(&targets, rate, Unwind::Copies, 1 << 18).unwrap();
         while capture.stats.copies < 100 {
             capture.gather(Duration::from_millis(500)).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The CPU sampler's kernel side: a clock and a program on each CPU, and what they have counted.
+//! A sampler's kernel side: a program on the clock of each CPU, or where threads leave a CPU to wait, and what it has counted.
 
 use std::{
     fmt, io, mem,
@@ -20,12 +20,16 @@ use crate::{
     probes::Refused,
     processes::Targets,
     rate::SampleRate,
+    wait_share::WaitShare,
 };
 
-const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cpu.bpf.o"));
-/// Processes that can be told how to be walked, as in `bpf/cpu.bpf.c`.
+const CPU: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cpu.bpf.o"));
+const WAITS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/off_cpu.bpf.o"));
+/// The program that tells which processes begin a program.
+const BEGINS: &str = "on_exec";
+/// Processes that can be told how to be walked, as in `bpf/stacks.h`.
 pub(crate) const TARGETS_MAX: usize = 1 << 14;
-/// Counts that are read with one call: 512 of 32 bytes.
+/// Counts that are read with one call: 512 of 40 bytes at most.
 const BATCH: u32 = 512;
 /// Where the kernel cannot say that a program which began on the other buffer has ended: it takes some microseconds.
 const SETTLED_AFTER: Duration = Duration::from_millis(1);
@@ -35,7 +39,25 @@ pub(crate) const COPIES_BYTES: u32 = 8 << 20;
 /// Copies that are taken over at a time, so that what comes meanwhile does not keep us: four times as many as wait.
 const COPIES_MAX: usize = 2048;
 /// Bytes of a copy before those of the stack.
-const COPY_HEAD_BYTES: usize = 56;
+const COPY_HEAD_BYTES: usize = 64;
+
+/// What is sampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Sampled {
+    /// What runs on the CPUs.
+    Cpu(SampleRate),
+    /// Where threads leave a CPU to wait, and for how long.
+    Waits(WaitShare),
+}
+
+/// What was counted of one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    /// Samples.
+    pub(crate) count: u64,
+    /// How long they lasted together, where they are waits; else 0.
+    pub(crate) ns: u64,
+}
 
 /// How a process' stacks are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +105,8 @@ pub(crate) struct StackCopy<'a> {
     pub(crate) fp: u64,
     /// Where the innermost function returns to on machines that keep that in a register, else `ip` again.
     pub(crate) link: u64,
+    /// What stands for the user's stack in the key of a wait; 0 where the copy itself is the sample.
+    pub(crate) id: u64,
     /// From `sp` on.
     pub(crate) bytes: &'a [u8],
 }
@@ -101,7 +125,7 @@ impl CopiedStacks {
     }
 
     fn push(&mut self, record: &[u8]) {
-        let len = u32_at(record, 48).map_or(0, |len| COPY_HEAD_BYTES + len as usize);
+        let len = u32_at(record, 56).map_or(0, |len| COPY_HEAD_BYTES + len as usize);
         if let Some(used) = record.get(..len) {
             self.bytes.extend_from_slice(used);
             self.ends.push(self.bytes.len());
@@ -114,8 +138,15 @@ impl CopiedStacks {
     }
 }
 
-/// Processes that were sampled before they were looked at.
-type Newcomers = Vec<ProcessKey>;
+/// A process that is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newcomer {
+    pub(crate) process: ProcessKey,
+    /// It begins a program and may never be sampled.
+    pub(crate) begins: bool,
+}
+
+type Newcomers = Vec<Newcomer>;
 
 /// The rings of copied stacks and of newcomers, and what came out of them.
 struct Rings {
@@ -143,7 +174,7 @@ impl Rings {
         });
         took_copies.map_err(|error| broken(&error))?;
         let took_newcomers = ring.add(&maps.1, move |record| {
-            lock(&newcomers_into).extend(process_key(record));
+            lock(&newcomers_into).extend(newcomer(record));
             0
         });
         took_newcomers.map_err(|error| broken(&error))?;
@@ -177,7 +208,7 @@ fn broken(error: &libbpf_rs::Error) -> Refused {
 
 /// A sampler that runs until it is dropped.
 #[derive(Debug)]
-pub(crate) struct CpuSampler {
+pub(crate) struct StackSampler {
     /// Detached before the program goes.
     links: Vec<Link>,
     rings: Rings,
@@ -191,12 +222,12 @@ pub(crate) struct CpuSampler {
     only_targets: bool,
 }
 
-impl CpuSampler {
-    /// Starts sampling. With copies the kernel must allow more; processes are still walked by frame pointers until
-    /// [`CpuSampler::treat`] says otherwise. `copies_bytes` is a power of two.
+impl StackSampler {
+    /// Starts sampling. CPUs can be sampled without copies where the kernel allows less; processes are still walked by frame pointers until
+    /// [`StackSampler::treat`] says otherwise. `copies_bytes` is a power of two.
     pub(crate) fn start(
         targets: &Targets,
-        rate: SampleRate,
+        sampled: Sampled,
         unwind: Unwind,
         copies_bytes: u32,
     ) -> Result<Self, Refused> {
@@ -209,12 +240,7 @@ impl CpuSampler {
                 remedy: "choose fewer, or the whole machine",
             });
         }
-        let load = |name| KernelProgram::load(OBJECT, &[name], &[("copies", copies_bytes)]);
-        let full = load("sample_cpu").map(|program| (program, "sample_cpu"));
-        let (program, name) = match full {
-            Err(_) if unwind == Unwind::FramePointers => (load("sample_cpu_plainly")?, "sample_cpu_plainly"),
-            full => full?,
-        };
+        let (program, name) = load(sampled, unwind, copies_bytes)?;
         let rings = Rings::of(&program)?;
         let mut sampler = Self {
             links: Vec::new(),
@@ -232,6 +258,17 @@ impl CpuSampler {
                 sampler.treat(ProcessKey { pid: *pid, born: 0 }, Unwind::FramePointers, 0..0)?;
             }
         }
+        match sampled {
+            Sampled::Cpu(rate) => sampler.attach_clocks(rate)?,
+            Sampled::Waits(share) => sampler.attach_switches(share)?,
+        }
+        // Without it, processes are looked at when they are first sampled.
+        let told = sampler.program.program(BEGINS).ok().and_then(|program| program.attach_trace().ok());
+        sampler.links.extend(told);
+        Ok(sampler)
+    }
+
+    fn attach_clocks(&mut self, rate: SampleRate) -> Result<(), Refused> {
         let no_cpu = |error: io::Error| Refused {
             what: "the clock of a CPU".to_owned(),
             reason: error.to_string(),
@@ -241,11 +278,20 @@ impl CpuSampler {
             let clock = cpu_clock(cpu, rate).map_err(no_cpu)?;
             // The link takes the clock and closes it.
             let clock = std::os::fd::IntoRawFd::into_raw_fd(clock);
-            let attached = sampler.program.program(name)?.attach_perf_event(clock);
+            let attached = self.program.program(self.name)?.attach_perf_event(clock);
             let link = attached.map_err(|error| refused("a program on the clock of a CPU", &error))?;
-            sampler.links.push(link);
+            self.links.push(link);
         }
-        Ok(sampler)
+        Ok(())
+    }
+
+    fn attach_switches(&mut self, share: WaitShare) -> Result<(), Refused> {
+        let limit = share.limit().to_ne_bytes();
+        let written = self.program.map("sampled")?.update(&0_u32.to_ne_bytes(), &limit, MapFlags::ANY);
+        written.map_err(|error| refused("the share of waits", &error))?;
+        let attached = self.program.program(self.name)?.attach_trace();
+        self.links.push(attached.map_err(|error| refused("a program where threads leave a CPU", &error))?);
+        Ok(())
     }
 
     /// Says how a process is walked from now on, and where its code is if the word on top of the stack matters.
@@ -289,8 +335,9 @@ impl CpuSampler {
         self.rings.wait(at_most)
     }
 
-    /// Processes that were sampled since the last time before they were looked at; several times when that was late.
-    pub(crate) fn newcomers(&self) -> Vec<ProcessKey> {
+    /// Processes that were sampled since the last time before they were looked at, several times when that was late; and those
+    /// that have begun a program.
+    pub(crate) fn newcomers(&self) -> Vec<Newcomer> {
         mem::take(&mut lock(&self.rings.newcomers))
     }
 
@@ -300,7 +347,7 @@ impl CpuSampler {
     }
 
     /// Takes what was counted since the last time.
-    pub(crate) fn counts(&mut self) -> Result<Vec<(SampleKey, u64)>, Refused> {
+    pub(crate) fn counts(&mut self) -> Result<Vec<(SampleKey, Sum)>, Refused> {
         let full = if self.buffer == 0 { "counts_0" } else { "counts_1" };
         self.buffer ^= 1;
         self.settle()?;
@@ -312,7 +359,7 @@ impl CpuSampler {
         let map = self.program.map(full)?;
         let taken = map.lookup_and_delete_batch(BATCH, MapFlags::ANY, MapFlags::ANY);
         let taken = taken.map_err(|error| refused("the sampler's counts", &error))?;
-        Ok(taken.filter_map(|(key, count)| Some((sample_key(&key)?, u64_at(&count, 0)?))).collect())
+        Ok(taken.filter_map(|(key, sum)| Some((sample_key(&key)?, read_sum(&sum)?))).collect())
     }
 
     /// Takes the copied stacks since the last time in exchange for a place to put others.
@@ -331,8 +378,8 @@ impl CpuSampler {
 
     /// Time that the program took so far, on all CPUs together; zero where the kernel does not measure it.
     pub(crate) fn kernel_time(&self) -> Duration {
-        let program = self.program.program(self.name).ok();
-        program.and_then(|program| program_time(program.as_fd())).unwrap_or_default()
+        let time = |name| program_time(self.program.program(name).ok()?.as_fd());
+        [self.name, BEGINS].into_iter().filter_map(time).sum()
     }
 
     /// Samples that found no room, so far.
@@ -370,20 +417,54 @@ pub(crate) fn try_copies() -> Result<(), Refused> {
     try_with(Unwind::Copies)
 }
 
+/// Whether waits can be sampled.
+pub(crate) fn try_waits() -> Result<(), Refused> {
+    StackSampler::start(&own(), Sampled::Waits(WaitShare::ALL), Unwind::Copies, COPIES_BYTES).map(|_| ())
+}
+
 fn try_with(unwind: Unwind) -> Result<(), Refused> {
-    let own = Targets::Processes([std::process::id()].into());
-    CpuSampler::start(&own, SampleRate::DEFAULT, unwind, COPIES_BYTES).map(|_| ())
+    StackSampler::start(&own(), Sampled::Cpu(SampleRate::DEFAULT), unwind, COPIES_BYTES).map(|_| ())
+}
+
+fn own() -> Targets {
+    Targets::Processes([std::process::id()].into())
+}
+
+/// The program that samples, and its name.
+fn load(sampled: Sampled, unwind: Unwind, copies_bytes: u32) -> Result<(KernelProgram, &'static str), Refused> {
+    let load = |object, name| {
+        let sizes = [("copies", copies_bytes)];
+        let loaded = KernelProgram::load(object, &[name, BEGINS], &sizes);
+        let loaded = loaded.or_else(|_| KernelProgram::load(object, &[name], &sizes));
+        loaded.map(|program| (program, name))
+    };
+    match sampled {
+        Sampled::Waits(_) => load(WAITS, "sample_wait"),
+        Sampled::Cpu(_) => match load(CPU, "sample_cpu") {
+            Err(_) if unwind == Unwind::FramePointers => load(CPU, "sample_cpu_plainly"),
+            full => full,
+        },
+    }
+}
+
+/// One number where samples are only counted, two where they last.
+fn read_sum(bytes: &[u8]) -> Option<Sum> {
+    Some(Sum { count: u64_at(bytes, 0)?, ns: u64_at(bytes, 8).unwrap_or(0) })
 }
 
 fn process_key(bytes: &[u8]) -> Option<ProcessKey> {
     Some(ProcessKey { pid: u32_at(bytes, 0)?, born: u32_at(bytes, 4)? })
 }
 
+fn newcomer(bytes: &[u8]) -> Option<Newcomer> {
+    Some(Newcomer { process: process_key(bytes)?, begins: u32_at(bytes, 8)? != 0 })
+}
+
 fn sample_key(bytes: &[u8]) -> Option<SampleKey> {
     Some(SampleKey { process: process_key(bytes)?, user: u64_at(bytes, 8)?, kernel: u64_at(bytes, 16)? })
 }
 
-/// Process, the kernel's stack, four registers, length, bytes.
+/// Process, the kernel's stack, four registers, id, length, bytes.
 fn stack_copy(record: &[u8]) -> Option<StackCopy<'_>> {
     Some(StackCopy {
         process: process_key(record)?,
@@ -392,6 +473,7 @@ fn stack_copy(record: &[u8]) -> Option<StackCopy<'_>> {
         sp: u64_at(record, 24)?,
         fp: u64_at(record, 32)?,
         link: u64_at(record, 40)?,
+        id: u64_at(record, 48)?,
         bytes: record.get(COPY_HEAD_BYTES..)?,
     })
 }
@@ -402,7 +484,7 @@ mod tests {
 
     fn record(pid: u32, stack: &[u8]) -> Vec<u8> {
         let mut record = [pid.to_le_bytes(), 7_u32.to_le_bytes()].concat();
-        record.extend((1..=5_u64).flat_map(u64::to_le_bytes));
+        record.extend((1..=6_u64).flat_map(u64::to_le_bytes));
         record.extend((stack.len() as u64).to_le_bytes());
         record.extend(stack);
         // What follows the stack's end is not written by the kernel.
@@ -417,8 +499,8 @@ mod tests {
         copies.push(b"too short to be one");
         copies.push(&record(2, b""));
         let seen: Vec<_> =
-            copies.iter().map(|copy| (copy.process.pid, copy.process.born, copy.ip, copy.link, copy.bytes)).collect();
-        assert_eq!(seen, [(1, 7, 2, 5, &b"stack"[..]), (2, 7, 2, 5, b"")]);
+            copies.iter().map(|copy| (copy.process.pid, copy.process.born, copy.ip, copy.id, copy.bytes)).collect();
+        assert_eq!(seen, [(1, 7, 2, 6, &b"stack"[..]), (2, 7, 2, 6, b"")]);
         copies.clear();
         assert_eq!(copies.iter().count(), 0);
     }
@@ -431,7 +513,9 @@ mod tests {
         }
         // Nobody needs to have these numbers.
         let many = |count: usize| Targets::Processes((0..count as u32).map(|at| u32::MAX - at).collect());
-        let start = |targets| CpuSampler::start(&targets, SampleRate::DEFAULT, Unwind::FramePointers, COPIES_BYTES);
+        let start = |targets| {
+            StackSampler::start(&targets, Sampled::Cpu(SampleRate::DEFAULT), Unwind::FramePointers, COPIES_BYTES)
+        };
         let sampler = start(many(TARGETS_MAX)).unwrap();
         let known = (0..TARGETS_MAX as u32).filter(|at| sampler.treated(u32::MAX - at).is_some());
         assert_eq!(known.count(), TARGETS_MAX);
