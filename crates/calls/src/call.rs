@@ -28,6 +28,10 @@ impl Side {
 pub enum Protocol {
     /// HTTP/1.0 and 1.1.
     Http1,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
 }
 
 impl Protocol {
@@ -35,6 +39,8 @@ impl Protocol {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Http1 => "http/1",
+            Self::Http2 => "http/2",
+            Self::Grpc => "grpc",
         }
     }
 }
@@ -54,13 +60,15 @@ pub struct Call {
     pub method: &'static str,
     /// Which resource, without what is particular to one request.
     pub path: Path,
-    /// Status of the answer; `None` when there was none.
+    /// Status of the answer; `None` when there was none, or when it cannot be read.
     pub status: Option<u16>,
-    /// How it ended.
-    pub outcome: OutcomeClass,
+    /// Status of gRPC, if it was told.
+    pub grpc_status: Option<u32>,
+    /// How it ended; `None` when nobody can know it who did not see how the connection began.
+    pub outcome: Option<OutcomeClass>,
     /// When the request's first bytes were taken or given by the process, on the monotonic clock, in nanoseconds.
     pub began_ns: u64,
-    /// From then to the answer's first bytes, or to the end without one, in nanoseconds.
+    /// From then to the answer's first bytes (of gRPC to its end), or to the end without one, in nanoseconds.
     pub latency_ns: u64,
 }
 
@@ -70,5 +78,15 @@ pub(crate) const fn outcome_of(status: u16) -> OutcomeClass {
         ..400 => OutcomeClass::Ok,
         400..500 => OutcomeClass::ClientError,
         _ => OutcomeClass::ServerError,
+    }
+}
+
+/// How an answer of gRPC with this status ends a call; without one it is an error, too.
+pub(crate) const fn grpc_outcome_of(status: Option<u32>) -> OutcomeClass {
+    match status {
+        Some(0) => OutcomeClass::Ok,
+        // Unknown, deadline exceeded, unimplemented, internal, unavailable, data loss.
+        None | Some(2 | 4 | 12 | 13 | 14 | 15) => OutcomeClass::ServerError,
+        Some(_) => OutcomeClass::ClientError,
     }
 }

@@ -155,7 +155,8 @@ impl Exchange {
             method: asked.method,
             path: asked.path,
             status,
-            outcome,
+            grpc_status: None,
+            outcome: Some(outcome),
             began_ns: asked.began_ns,
             latency_ns: at_ns.saturating_sub(asked.began_ns),
         }

@@ -106,8 +106,12 @@ fn request_line(line: &[u8]) -> Option<Start> {
         return None;
     }
     let is_token = !method.is_empty() && method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
-    let method = METHODS.iter().find(|name| name.as_bytes() == method).copied();
-    is_token.then(|| Start::Request { method: method.unwrap_or(OTHER), path: Path::of_target(target) })
+    is_token.then(|| Start::Request { method: method_of(method), path: Path::of_target(target) })
+}
+
+/// A known method, else [`OTHER`].
+pub(crate) fn method_of(text: &[u8]) -> &'static str {
+    METHODS.iter().find(|name| name.as_bytes() == text).copied().unwrap_or(OTHER)
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,6 +5,8 @@
 //! pieces of messages ──▶ connection ──▶ heads in order ──▶ request meets answer ──▶ Call ──▶ Tally
 //! ```
 //!
+//! HTTP/2 and gRPC are read frame by frame; fields that were said before anybody looked are told as such.
+//!
 //! Of HTTP/1 only the first bytes of a message are needed: where the next head begins follows from `Content-Length` and from
 //! where each piece lies in its stream. What was lost, or began before anybody looked, is counted and never guessed.
 //!
@@ -13,11 +15,12 @@
 //!
 //! Not here: where the bytes come from (`sense-kernel`), who judges the outcomes (`judge-slo`).
 //! Invariants: memory is bounded whatever the bytes are; calls of one connection come in the order of their answers.
-//! Sources: RFC 9110 (methods, status), RFC 9112 (HTTP/1.1 messages).
+//! Sources: RFC 9110 (methods, status), RFC 9112 (HTTP/1.1 messages), RFC 9113 (HTTP/2), RFC 7541 (its fields).
 
 mod call;
 mod exchange;
 mod head;
+mod http2;
 mod latency;
 mod path;
 mod reader;

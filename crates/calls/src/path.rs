@@ -53,6 +53,11 @@ impl Path {
         Self("__long__".to_owned())
     }
 
+    /// It was told before anybody looked, and is only referred to.
+    pub(crate) fn unseen() -> Self {
+        Self("<pre-attach>".to_owned())
+    }
+
     /// Not text.
     fn unreadable() -> Self {
         Self("__unreadable__".to_owned())

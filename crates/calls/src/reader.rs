@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::{Call, exchange::Exchange};
+use crate::{
+    Call,
+    exchange::Exchange,
+    http2::{self, is_frame},
+};
 
 /// Connections that are followed; those that were silent longest go first. As many as the kernel's program knows; one is
-/// some 300 bytes, and 10 KiB at most while its requests wait.
+/// some 300 bytes, and 10 KiB at most while its requests wait; of HTTP/2 some 20 KiB for what both sides may refer to.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// What a process did on a connection.
@@ -57,12 +61,50 @@ pub struct ReaderStats {
     pub unknown: u64,
 }
 
+/// What is spoken on a connection.
+#[derive(Debug)]
+enum Talk {
+    Http1(Exchange),
+    Http2(Box<http2::Connection>),
+}
+
+impl Talk {
+    /// What a piece begins with, if that is anything.
+    fn begun_by(event: &Event<'_>) -> Option<Self> {
+        if event.bytes.starts_with(http2::PREFACE) || is_frame(event.bytes) {
+            return Some(Self::Http2(Box::default()));
+        }
+        Exchange::side(event).map(|side| Self::Http1(Exchange::new(side)))
+    }
+
+    fn take(&mut self, event: &Event<'_>, calls: &mut Vec<Call>, stats: &mut ReaderStats) {
+        match self {
+            Self::Http1(exchange) => exchange.take(event, calls, stats),
+            Self::Http2(connection) => connection.take(event, calls, stats),
+        }
+    }
+
+    fn end(&mut self, event: &Event<'_>, calls: &mut Vec<Call>, stats: &mut ReaderStats) {
+        match self {
+            Self::Http1(exchange) => exchange.end(event, calls, stats),
+            Self::Http2(connection) => connection.end(event, calls, stats),
+        }
+    }
+
+    fn forget(&mut self, stats: &mut ReaderStats) {
+        match self {
+            Self::Http1(exchange) => exchange.forget_pending(stats),
+            Self::Http2(connection) => connection.forget(stats),
+        }
+    }
+}
+
 /// Makes calls of events.
 #[derive(Debug, Default)]
 pub struct CallReader {
     /// Those that spoke of late. When they are half of what there may be, the others go.
-    young: HashMap<u64, Exchange>,
-    old: HashMap<u64, Exchange>,
+    young: HashMap<u64, Talk>,
+    old: HashMap<u64, Talk>,
     stats: ReaderStats,
 }
 
@@ -70,8 +112,8 @@ impl CallReader {
     /// Takes an event; calls that it ends are added to `calls`.
     pub fn take(&mut self, event: &Event<'_>, calls: &mut Vec<Call>) {
         let known = self.old.remove(&event.connection);
-        if let Some(exchange) = known {
-            self.keep(event.connection, exchange);
+        if let Some(talk) = known {
+            self.keep(event.connection, talk);
         }
         match event.what {
             What::Received | What::Sent => self.speak(event, calls),
@@ -87,39 +129,38 @@ impl CallReader {
     /// Forgets all connections: nobody looked for a while.
     pub fn forget(&mut self) {
         for map in [&mut self.young, &mut self.old] {
-            for (_, mut exchange) in map.drain() {
-                exchange.forget_pending(&mut self.stats);
+            for (_, mut talk) in map.drain() {
+                talk.forget(&mut self.stats);
             }
         }
     }
 
     fn speak(&mut self, event: &Event<'_>, calls: &mut Vec<Call>) {
-        if let Some(exchange) = self.young.get_mut(&event.connection) {
-            return exchange.take(event, calls, &mut self.stats);
+        if let Some(talk) = self.young.get_mut(&event.connection) {
+            return talk.take(event, calls, &mut self.stats);
         }
-        let Some(side) = Exchange::side(event) else {
+        let Some(mut talk) = Talk::begun_by(event) else {
             self.stats.unknown += 1;
             return;
         };
-        let mut exchange = Exchange::new(side);
-        exchange.take(event, calls, &mut self.stats);
-        self.keep(event.connection, exchange);
+        talk.take(event, calls, &mut self.stats);
+        self.keep(event.connection, talk);
     }
 
     fn end(&mut self, event: &Event<'_>, calls: &mut Vec<Call>) {
-        let Some(exchange) = self.young.get_mut(&event.connection) else { return };
-        exchange.end(event, calls, &mut self.stats);
+        let Some(talk) = self.young.get_mut(&event.connection) else { return };
+        talk.end(event, calls, &mut self.stats);
         if event.what == What::Gone {
             self.young.remove(&event.connection);
         }
     }
 
-    fn keep(&mut self, connection: u64, exchange: Exchange) {
-        self.young.insert(connection, exchange);
+    fn keep(&mut self, connection: u64, talk: Talk) {
+        self.young.insert(connection, talk);
         if CONNECTIONS_MAX / 2 <= self.young.len() {
             let silent = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-            for (_, mut exchange) in silent {
-                exchange.forget_pending(&mut self.stats);
+            for (_, mut talk) in silent {
+                talk.forget(&mut self.stats);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use homeostat_model::OutcomeClass;
+
 use crate::{Call, Latencies, Path, Protocol, Side};
 
 /// Paths that are told apart, those that came first; the others are [`crate::OTHER`].
@@ -20,6 +22,8 @@ pub struct Key {
     pub path: Path,
     /// Of the answer; `None` when there was none.
     pub status: Option<u16>,
+    /// Of gRPC.
+    pub grpc_status: Option<u32>,
 }
 
 /// Calls of one kind. A line is some 2.5 KiB; 200 paths with three methods and four answers each are 6 MiB.
@@ -49,10 +53,10 @@ impl Tally {
         } else {
             Path::default()
         };
-        let Call { side, protocol, method, status, .. } = call;
-        let line = self.lines.entry(Key { side, protocol, method, path, status }).or_default();
+        let Call { side, protocol, method, status, grpc_status, .. } = call;
+        let line = self.lines.entry(Key { side, protocol, method, path, status, grpc_status }).or_default();
         line.latencies.add(call.latency_ns);
-        line.bad += u64::from(call.outcome.is_bad());
+        line.bad += u64::from(call.outcome.is_some_and(OutcomeClass::is_bad));
     }
 
     /// Kinds, ascending.
@@ -68,8 +72,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use homeostat_model::OutcomeClass;
-
     use super::*;
     use crate::OTHER;
 
@@ -82,7 +84,8 @@ mod tests {
             method: "GET",
             path: Path::of_target(path.as_bytes()),
             status: Some(status),
-            outcome: crate::call::outcome_of(status),
+            grpc_status: None,
+            outcome: Some(crate::call::outcome_of(status)),
             began_ns: 0,
             latency_ns: 1000,
         }
@@ -100,6 +103,6 @@ mod tests {
         };
         assert_eq!((of("/page-0"), of(OTHER), tally.count()), (2, 50, PATHS_MAX as u64 + 51));
         assert_eq!(tally.lines().map(|(_, line)| line.bad).sum::<u64>(), 1);
-        assert!(call("/", 404).outcome == OutcomeClass::ClientError);
+        assert_eq!(call("/", 404).outcome, Some(OutcomeClass::ClientError));
     }
 }

@@ -53,7 +53,12 @@ impl Wire {
 
     /// `METHOD PATH STATUS MICROSECONDS`, one a line.
     fn lines(&self) -> Vec<String> {
-        let status = |call: &Call| call.status.map_or_else(|| call.outcome.label().to_owned(), |s| s.to_string());
+        let status = |call: &Call| {
+            call.status.map_or_else(
+                || call.outcome.map_or("unknown", homeostat_model::OutcomeClass::label).to_owned(),
+                |s| s.to_string(),
+            )
+        };
         let line =
             |call: &Call| format!("{} {} {} {}", call.method, call.path.as_str(), status(call), call.latency_ns / 1000);
         self.calls.iter().map(line).collect()

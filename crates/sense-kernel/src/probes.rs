@@ -65,7 +65,7 @@ fn trials() -> [Trial; 9] {
         ("off-cpu", "where threads wait and for how long, with their stacks", waits),
         ("run-queue", "how long processes wait for a CPU", run_queue),
         ("tcp", "TCP connections by process: begun, failed, ended, segments sent again, round-trip times", tcp),
-        ("calls", "requests of HTTP/1 that chosen processes answer: rate, errors, duration", calls),
+        ("calls", "requests of HTTP and gRPC that chosen processes answer: rate, errors, duration", calls),
         ("kernel-symbols", "names of the kernel's functions", kernel),
         ("go-runtime", "collections and stops of Go programs, by probes on their runtime", go_runtime),
         ("goroutines", "goroutines of Go programs, by reading their memory", Some(crate::census::try_memory)),

@@ -19,10 +19,13 @@ use std::{
     thread,
 };
 
-use homeostat_calls::{Call, Side};
+use homeostat_calls::{Call, Protocol, Side};
 use homeostat_model::OutcomeClass;
 use homeostat_sense_kernel::KernelCalls;
-use probe::works;
+
+fn works() -> bool {
+    probe::works("calls")
+}
 
 /// The distribution's nginx with one worker, until the test ends.
 struct Nginx {
@@ -38,13 +41,14 @@ impl Drop for Nginx {
 }
 
 impl Nginx {
-    fn start(dir: &Path) -> Option<Self> {
+    /// What it speaks stands behind its address.
+    fn start(dir: &Path, speaks: &str) -> Option<Self> {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let place = dir.display();
         let config = format!(
             "daemon off; master_process off; pid {place}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off; \
              client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place}; uwsgi_temp_path {place}; \
-             scgi_temp_path {place}; keepalive_requests 100000;\n server {{ listen {address}; root {place};\n \
+             scgi_temp_path {place}; keepalive_requests 100000;\n server {{ listen {address} {speaks}; root {place};\n \
              location /down {{ return 503 'sorry'; }}\n location /orders {{ return 200 'yes'; }} }} }}\n"
         );
         fs::write(dir.join("nginx.conf"), config).unwrap();
@@ -119,7 +123,7 @@ fn by_kind(calls: &[Call]) -> BTreeMap<(&str, &str, Option<u16>), usize> {
 #[test]
 fn every_request_to_a_real_server_is_counted_once() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(nginx) = works("calls").then(|| Nginx::start(dir.path())).flatten() else { return };
+    let Some(nginx) = works().then(|| Nginx::start(dir.path(), "")).flatten() else { return };
     let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -149,7 +153,7 @@ fn every_request_to_a_real_server_is_counted_once() {
         assert_eq!((call.process, call.port, call.side), (nginx.child.id(), nginx.address.port(), Side::Server));
         assert!(0 < call.latency_ns && call.latency_ns < 60_000_000_000, "{call:?}");
     }
-    assert_eq!(seen.iter().filter(|call| call.outcome == OutcomeClass::ServerError).count(), 100);
+    assert_eq!(seen.iter().filter(|call| call.outcome == Some(OutcomeClass::ServerError)).count(), 100);
     let counts = calls.counts();
     assert_eq!((counts.lost, counts.unanswered, counts.unasked), (0, 0, 0));
 }
@@ -157,7 +161,7 @@ fn every_request_to_a_real_server_is_counted_once() {
 #[test]
 fn requests_that_are_sent_ahead_and_in_pieces_are_counted_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(nginx) = works("calls").then(|| Nginx::start(dir.path())).flatten() else { return };
+    let Some(nginx) = works().then(|| Nginx::start(dir.path(), "")).flatten() else { return };
     let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
     let mut client = nginx.client();
     client.send("GET /orders/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /down HTTP/1.1\r\nHost: x\r\n\r\nGET /no");
@@ -180,6 +184,26 @@ fn requests_that_are_sent_ahead_and_in_pieces_are_counted_in_order() {
         ("GET", "/orders/{id}", 200),
     ];
     assert_eq!(got, expected);
+}
+
+#[test]
+fn streams_of_http_2_are_counted_each_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(nginx) = works().then(|| Nginx::start(dir.path(), "http2")).flatten() else { return };
+    let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
+    let ask = |path: &str, count: &str| {
+        let url = format!("http://{}{path}", nginx.address);
+        Command::new("h2load").args(["-n", count, "-c", "3", "-m", "8", &url]).stdout(Stdio::null()).status()
+    };
+    let Ok(asked) = ask("/orders/7?user=secret", "600") else {
+        println!("SKIPPED: there is no h2load");
+        return;
+    };
+    assert!(asked.success() && ask("/down", "60").unwrap().success());
+    let seen = until(&mut calls, 660);
+    let expected = BTreeMap::from([(("GET", "/orders/{id}", Some(200)), 600), (("GET", "/down", Some(503)), 60)]);
+    assert_eq!(by_kind(&seen), expected);
+    assert!(seen.iter().all(|call| call.protocol == Protocol::Http2 && 0 < call.latency_ns));
 }
 
 /// A server within this process that does what a test wants; it is its own client as well.
@@ -214,7 +238,7 @@ fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
     drop(server);
     let seen = until(&mut calls, 6);
     let of = |side| seen.iter().filter(|call| call.side == side).map(|call| call.outcome).collect::<Vec<_>>();
-    let expected = [OutcomeClass::Ok, OutcomeClass::Reset, OutcomeClass::ClientError];
+    let expected = [OutcomeClass::Ok, OutcomeClass::Reset, OutcomeClass::ClientError].map(Some);
     assert_eq!((of(Side::Server), of(Side::Client)), (expected.to_vec(), expected.to_vec()));
 }
 

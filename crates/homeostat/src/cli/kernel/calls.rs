@@ -131,14 +131,15 @@ fn row(key: &Key, line: &Line, seconds: f64) -> Vec<String> {
 }
 
 fn status(key: &Key) -> Option<String> {
-    key.status.map(|status| status.to_string())
+    let grpc = key.grpc_status.map(|status| format!("grpc {status}"));
+    grpc.or_else(|| key.status.map(|status| status.to_string()))
 }
 
 fn in_json(key: &Key, line: &Line, seconds: f64) -> Value {
     let latencies = &line.latencies;
     json!({
         "side": key.side.label(), "protocol": key.protocol.label(), "method": key.method, "path": key.path.as_str(),
-        "status": key.status, "count": latencies.count(), "failed": line.bad,
+        "status": key.status, "grpcStatus": key.grpc_status, "count": latencies.count(), "failed": line.bad,
         "perSecond": latencies.count() as f64 / seconds,
         "p50Ms": latencies.quantile_ms(0.5), "p99Ms": latencies.quantile_ms(0.99),
     })
@@ -150,7 +151,7 @@ fn unknown(counts: &CallCounts) -> Option<String> {
     let parts = [
         (unanswered, "requests whose answer was not seen"),
         (unasked, "answers whose request was not seen"),
-        (given_up, "connections that do not speak HTTP/1 in the clear"),
+        (given_up, "connections that do not speak HTTP in the clear"),
         (lost, "pieces for which the ring had no room"),
     ];
     let said: Vec<String> = parts
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(unknown(&CallCounts::default()), None);
         let counts = CallCounts { given_up: 2, unasked: 1, ..CallCounts::default() };
         let expected =
-            "not told: 1 answers whose request was not seen, 2 connections that do not speak HTTP/1 in the clear";
+            "not told: 1 answers whose request was not seen, 2 connections that do not speak HTTP in the clear";
         assert_eq!(unknown(&counts).as_deref(), Some(expected));
     }
 }
