@@ -222,7 +222,7 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
 
 #[test]
 fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
-    if !works("calls") {
+    if !works() {
         return;
     }
     let mut calls = KernelCalls::start(&[std::process::id()].into()).unwrap();
@@ -244,7 +244,7 @@ fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
 
 #[test]
 fn what_is_not_http_is_given_up_and_what_is_paused_is_not_seen() {
-    if !works("calls") {
+    if !works() {
         return;
     }
     let mut calls = KernelCalls::start(&[std::process::id()].into()).unwrap();

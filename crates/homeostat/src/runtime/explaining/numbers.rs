@@ -331,6 +331,7 @@ mod tests {
             cpu_s: if 0 < second { 2.0 * cpu_s } else { cpu_s },
             others_cpu_s: 0.0,
             segments: None,
+            go: None,
             activity: Some(Activity {
                 waits: Some(Waits { sum_ns: 3_000_000, ..Waits::default() }),
                 tcp: Some(Connections { connected: 4, accepted: 1, failed: 1, ..Connections::default() }),
