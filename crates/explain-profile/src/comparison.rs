@@ -183,7 +183,7 @@ mod tests {
         let few = Comparison::of(before(), view("main.a 11\nmain.b 8\nmain.c 1")).share("a:main.c");
         assert!(few.noise > 0.03 && few.beyond(2.0).abs() < 1e-9, "{few:?}");
         let many = Comparison::of(before(), view("main.a 480\nmain.b 320\nmain.c 80")).share("a:main.c");
-        assert!(0.07 < many.beyond(2.0), "{many:?}");
+        assert!(0.02 < many.beyond(2.0), "{many:?}");
     }
 
     #[test]

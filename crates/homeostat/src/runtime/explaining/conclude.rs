@@ -250,6 +250,7 @@ mod tests {
 
     use homeostat_explain_profile::Case;
     use homeostat_model::{
+        evidence::EventCounts,
         explanation::CauseKind,
         profile::{Frame, LabelSet, LabelValue, Stack, Text, ValueType},
     };
@@ -387,6 +388,21 @@ mod tests {
         let found = concluded_with(all(), Ok(own));
         assert_eq!(first(&found), Some((CauseKind::Pattern, "sorts_everything")), "{:#?}", found.explanation);
         assert_eq!(found.explanation.cases[0].id, "INC-7");
+    }
+
+    #[test]
+    fn a_service_that_is_called_and_fails_is_a_suspect() {
+        let events = |bad| EventCounts { good: 1000, bad };
+        let spec = ControlSpec::default();
+        let known = |bad| Known {
+            spec: &spec,
+            cases: Ok(Library::default()),
+            strips: Vec::new(),
+            dependencies: vec![Dependency { name: "stock".to_owned(), before: events(0), during: events(bad) }],
+        };
+        let found = |bad| conclude(&incident(), None, &[], known(bad), BEGAN + Span::from_mins(1));
+        assert_eq!(first(&found(500)), Some((CauseKind::Dependency, "stock")));
+        assert_eq!(first(&found(1)), None, "one of a thousand");
     }
 
     #[test]
