@@ -78,9 +78,9 @@ fn build_go(dir: &Path, options: &[&str]) -> Option<PathBuf> {
 /// Samples until there are enough: a busy machine gives a program little time.
 fn capture(targets: &Targets, unwind: Unwind) -> (Profile, CaptureStats) {
     let rate = SampleRate::new(997).unwrap();
-    for _ in 0..20 {
+    for seconds in [1, 2, 4, 8, 16, 32, 64] {
         let mut capture = StackCapture::of_cpus(targets, rate, unwind).unwrap();
-        capture.gather(Duration::from_secs(1)).unwrap();
+        capture.gather(Duration::from_secs(seconds)).unwrap();
         let (profile, stats) = capture.finish().unwrap();
         if 100 <= stats.samples {
             println!("{stats:?}");
