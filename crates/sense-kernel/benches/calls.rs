@@ -113,9 +113,9 @@ fn measure(pid: u32, asked: &AtomicU64) -> Result<Figures, Failure> {
     for _ in 0..ROUNDS {
         for with in [false, true] {
             if with {
-                calls.resume()?
+                calls.resume()?;
             } else {
-                calls.pause()
+                calls.pause();
             }
             let (time, kernel, own) = (process_time(pid).unwrap_or_default(), calls.kernel_time(), own_time());
             let (before, begun, mut ended) = (asked.load(Ordering::Relaxed), Instant::now(), Vec::new());
