@@ -60,6 +60,9 @@ pub const STARTER: &str = include_str!("starter.yaml");
 /// The version under which the events of queries are recorded.
 pub const QUERIES: &str = "queries";
 
+/// The route under which requests are recorded that the kernel sees.
+pub const KERNEL: &str = "kernel";
+
 /// A configuration after all checks.
 #[derive(Clone, Debug)]
 pub struct CheckedConfig {
@@ -81,6 +84,8 @@ pub struct CheckedConfig {
     pub sought: Vec<Sought>,
     /// How much sensing may take.
     pub sensing: SensingSpec,
+    /// Services that are not behind the gateway, and whose requests the kernel is asked for.
+    pub called: BTreeSet<ServiceName>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -173,7 +178,22 @@ impl CheckedConfig {
         queried.filter_map(key).collect()
     }
 
-    /// What control has to know; `cells` are those of the compiled route table, `indicators` those of queries.
+    /// What the cells of requests count that the kernel sees.
+    pub fn called_cells(&self) -> Vec<CellKey> {
+        let Ok(route) = RouteName::new(KERNEL) else { return Vec::new() };
+        let called = self.gateway.services.iter().filter(|service| self.called.contains(&service.name));
+        let keys = called.flat_map(|service| {
+            let (route, name) = (&route, &service.name);
+            service.versions.iter().map(move |version| CellKey {
+                route: route.clone(),
+                service: name.clone(),
+                version: version.name.clone(),
+            })
+        });
+        keys.collect()
+    }
+
+    /// What control has to know; `cells` are those of requests, `indicators` those of queries.
     pub fn control_spec(
         &self,
         cells: &[(CellId, CellKey)],
@@ -317,6 +337,7 @@ fn compile(
             depends_on: c.depends_on,
             sought: c.sought,
             sensing: c.sensing,
+            called: c.called,
             receivers: c.receivers,
             api: c.api,
             store: c.store,

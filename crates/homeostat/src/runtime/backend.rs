@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::{
     clock::Clock,
     inbox::Inbox,
-    kernel_strip,
+    kernel_calls, kernel_strip,
     late::LateParts,
     message::Message,
     metrics,
@@ -264,6 +264,7 @@ impl Backend for ProcessBackend {
         metrics::gateway(&mut exposition, &self.gateway.stats());
         lock(&self.shared.profiling).metrics(&mut exposition);
         kernel_strip::metrics(&mut exposition, &lock(&self.shared.kernel));
+        kernel_calls::metrics(&mut exposition, &lock(&self.shared.calls));
         if let Some(journal) = self.late.journal() {
             super::journal::metrics(&mut exposition, journal);
         }

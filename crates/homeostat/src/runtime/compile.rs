@@ -20,6 +20,9 @@ pub(super) fn compile(config: CheckedConfig, registry: &mut CellRegistry) -> Res
     let (keys, names): (Vec<_>, Vec<_>) = config.indicators().into_iter().unzip();
     let ids = registry.register(&keys).map_err(|problem| vec![problem.to_string()])?;
     let indicators: Vec<_> = ids.into_iter().zip(keys).zip(names).map(|((id, key), name)| (id, key, name)).collect();
-    let spec = config.control_spec(table.cells(), &indicators);
+    let called = config.called_cells();
+    let ids = registry.register(&called).map_err(|problem| vec![problem.to_string()])?;
+    let cells: Vec<_> = table.cells().iter().cloned().chain(ids.into_iter().zip(called)).collect();
+    let spec = config.control_spec(&cells, &indicators);
     Ok(Compiled { config, table, spec })
 }

@@ -18,6 +18,7 @@ mod governor;
 mod metrics;
 mod sampling;
 mod strip;
+mod whereabouts;
 
 use std::{
     net::SocketAddr,
@@ -34,8 +35,10 @@ use homeostat_model::{ServiceName, VersionName};
 
 use self::sampling::Sampling;
 pub(super) use self::{
+    governor::Governor,
     metrics::metrics,
     strip::{KernelStrips, Second},
+    whereabouts::Whereabouts,
 };
 use super::{
     clock::Clock,
@@ -73,6 +76,13 @@ pub(super) fn served(config: &CheckedConfig) -> Vec<Served> {
         service.versions.iter().flat_map(of_version).collect::<Vec<_>>()
     };
     config.gateway.services.iter().flat_map(of_service).collect()
+}
+
+/// Those of them whose requests the kernel is asked for.
+pub(super) fn called(config: &CheckedConfig) -> Vec<Served> {
+    let mut all = served(config);
+    all.retain(|served| config.called.contains(&served.service));
+    all
 }
 
 /// The role.

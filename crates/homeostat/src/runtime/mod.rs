@@ -19,6 +19,7 @@ mod files;
 mod inbox;
 mod indicators;
 mod journal;
+mod kernel_calls;
 mod kernel_strip;
 mod late;
 mod message;
@@ -57,6 +58,7 @@ use self::{
     compile::{Compiled, compile},
     explaining::{Explaining, ExplainingParts},
     inbox::Inbox,
+    kernel_calls::KernelCallsRole,
     kernel_strip::KernelStripRole,
     late::LateParts,
     message::{Configure, Message},
@@ -126,6 +128,7 @@ pub struct Running {
     metrics: MetricsRole,
     explaining: Explaining,
     kernel_strip: KernelStripRole,
+    kernel_calls: KernelCallsRole,
     drain: Duration,
 }
 
@@ -200,7 +203,10 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
     shared.profile_as(&config);
     shared.served.store(Arc::new(kernel_strip::served(&config)));
     shared.depends_on.store(Arc::new(config.depends_on.clone()));
+    shared.called.store(Arc::new(kernel_strip::called(&config)));
     let kernel_strip = KernelStripRole::start(clock, Arc::clone(&shared)).map_err(StartError::Thread)?;
+    let kernel_calls =
+        KernelCallsRole::start(clock, Arc::clone(&shared), Arc::clone(&inbox)).map_err(StartError::Thread)?;
     let explaining = Explaining::start(ExplainingParts {
         clock,
         shared: Arc::clone(&shared),
@@ -245,6 +251,7 @@ pub async fn start_on(options: Options, disk: Arc<dyn Disk>) -> Result<Running, 
         metrics,
         explaining,
         kernel_strip,
+        kernel_calls,
         drain,
     })
 }
@@ -305,6 +312,7 @@ impl Running {
             metrics,
             explaining,
             kernel_strip,
+            kernel_calls,
             drain,
             backend,
             api,
@@ -326,6 +334,7 @@ impl Running {
         drop(backend);
         let ended = tokio::task::spawn_blocking(move || {
             kernel_strip.stop();
+            kernel_calls.stop();
             collector.stop();
             inbox.close();
             control.finish()

@@ -284,6 +284,7 @@ impl ReloadParts {
         self.shared.profile_as(&compiled.config);
         self.shared.served.store(Arc::new(kernel_strip::served(&compiled.config)));
         self.shared.depends_on.store(Arc::new(compiled.config.depends_on.clone()));
+        self.shared.called.store(Arc::new(kernel_strip::called(&compiled.config)));
         self.in_force = compiled.config;
         bump(&self.shared.counters.config_accepted);
         lock(&self.shared.config).generation += 1;

@@ -22,6 +22,7 @@ use tokio::sync::broadcast;
 
 use super::{
     explaining::{Discovered, Opened, ProfilingState},
+    kernel_calls::CallsState,
     kernel_strip::{KernelStrips, Served},
 };
 use crate::config::{CheckedConfig, Profiled, SensingSpec, Sought};
@@ -100,6 +101,10 @@ pub(super) struct Shared {
     pub(super) served: ArcSwap<Vec<Served>>,
     /// Services that others call, by who calls them, as the configuration in force has it.
     pub(super) depends_on: ArcSwap<BTreeMap<ServiceName, Vec<ServiceName>>>,
+    /// Those of them whose requests the kernel is asked for.
+    pub(super) called: ArcSwap<Vec<Served>>,
+    /// How following these requests is.
+    pub(super) calls: Mutex<CallsState>,
     /// What the kernel sees of them.
     pub(super) kernel: Mutex<KernelStrips>,
     /// Who looks into incidents, once somebody does.
@@ -155,6 +160,8 @@ impl Shared {
             profiling: Mutex::default(),
             served: ArcSwap::default(),
             depends_on: ArcSwap::default(),
+            called: ArcSwap::default(),
+            calls: Mutex::default(),
             kernel: Mutex::default(),
             opened: OnceLock::new(),
             indicators: ArcSwap::default(),

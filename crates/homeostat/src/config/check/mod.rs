@@ -55,6 +55,8 @@ pub(crate) struct Checked {
     pub sought: Vec<Sought>,
     /// How much sensing may take.
     pub sensing: SensingSpec,
+    /// Services whose requests the kernel is asked for.
+    pub called: BTreeSet<ServiceName>,
     /// Receivers, one entry a name.
     pub receivers: Vec<ReceiverSpec>,
     /// The API.
@@ -84,6 +86,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
     services::check_sought(&services, &documents.metrics, cx);
     let profiled = services.iter().flat_map(|service| service.profiled.clone()).collect();
     let sought = services.iter().filter_map(|service| Some(service.sought.as_ref()?.value.clone())).collect();
+    let called = services::called(&services, &rollouts, cx);
     let gateway = routes::compile(services, &routes, cx);
     if cx.problems.iter().any(|problem| problem.severity == Severity::Error) {
         return None;
@@ -98,6 +101,7 @@ pub(crate) fn check(documents: &Documents, cores: usize, cx: &mut Context<'_>) -
         depends_on,
         sought,
         sensing,
+        called,
         receivers,
         api,
         store,

@@ -45,7 +45,8 @@ pub(super) fn check(
     }
     // Only when all routes could be read: a broken one may be the one that leads here.
     if routes.len() == documents.len() {
-        for service in services.iter().filter(|s| routes.iter().all(|r| r.spec.service != s.spec.name)) {
+        for service in services.iter().filter(|s| !s.is_called && routes.iter().all(|r| r.spec.service != s.spec.name))
+        {
             cx.warn(
                 service.place,
                 format!("no route leads to service `{}`", service.spec.name),
@@ -63,6 +64,8 @@ fn lone_route(
     cx: &mut Context<'_>,
 ) -> Option<Route> {
     match (raw_services, services) {
+        // The kernel sees their requests, wherever these come from.
+        _ if !services.is_empty() && services.iter().all(|service| service.is_called) => None,
         ([_], [service]) => {
             let place = service.place;
             let spec = RouteSpec {
@@ -98,8 +101,16 @@ fn route(document: &Document<raw::Route>, services: &[Service], known: &Known, c
     if !resolve("service", service.value.as_str(), service.place, known.services.iter().map(String::as_str), cx) {
         return None;
     }
-    if let (Some(version), Some(service)) = (&raw.version, services::find(services, &service.value)) {
+    let found = services::find(services, &service.value);
+    if let (Some(version), Some(service)) = (&raw.version, found) {
         service.has_version(version, cx);
+    }
+    if found.is_some_and(|service| service.is_called) {
+        cx.error(
+            service.place,
+            format!("requests of service `{}` are counted by the kernel, and would be counted twice", service.value),
+            "remove the route, or `calls` of the service",
+        );
     }
     let name = name?;
     let hosts = raw.hosts.as_ref().map(|h| h.value.0.clone()).unwrap_or_default();

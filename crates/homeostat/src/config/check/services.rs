@@ -1,9 +1,14 @@
 //! `Service` documents: versions, weights, stickiness, time limits, latency thresholds.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use homeostat_gateway_route::spec::{ServiceSpec, Sticky, Timeouts, VersionSpec};
-use homeostat_model::{ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX};
+use homeostat_model::{
+    ServiceName, Span, VersionName, Weight, action::Split, outcome::THRESHOLDS_MAX, rollout::Rollout,
+};
 use homeostat_sense_kernel::SampleRate;
 
 use super::{
@@ -26,6 +31,8 @@ pub(super) struct Service {
     pub(super) profiled: Vec<Profiled>,
     /// What to look for among targets of scraping, where that was asked for.
     pub(super) sought: Option<At<Sought>>,
+    /// It is not behind the gateway: the kernel sees its requests.
+    pub(super) is_called: bool,
     pub(super) place: Place,
 }
 
@@ -88,6 +95,7 @@ fn service(document: &Document<raw::Service>, cx: &mut Context<'_>) -> Option<Se
     Some(Service {
         profiled,
         sought,
+        is_called: raw.calls.is_some(),
         place: name.place,
         spec: ServiceSpec {
             name: name.value,
@@ -325,6 +333,22 @@ fn timeouts(at: Option<&At<raw::Timeouts>>, cx: &mut Context<'_>) -> Timeouts {
         }
     }
     timeouts
+}
+
+/// Services whose requests the kernel is asked for. Nothing can shift what does not come through the gateway.
+pub(super) fn called(services: &[Service], rollouts: &[At<Rollout>], cx: &mut Context<'_>) -> BTreeSet<ServiceName> {
+    let called: BTreeSet<_> = services.iter().filter(|s| s.is_called).map(|s| s.spec.name.clone()).collect();
+    for rollout in rollouts.iter().filter(|rollout| called.contains(&rollout.value.service)) {
+        cx.error(
+            rollout.place,
+            format!(
+                "requests of service `{}` do not come through the gateway, which so cannot shift them",
+                rollout.value.service
+            ),
+            "remove the rollout, or `calls` of the service",
+        );
+    }
+    called
 }
 
 /// Gives each service the thresholds that its objectives and rollouts ask for; reports the ones beyond the limit.

@@ -25,6 +25,9 @@ record! {
         "dependsOn" depends_on: OneOrMany<ServiceName> => optional;
         /// Takes profiles of its programs all the time, and keeps those around an incident with it. Left out: none are taken.
         "profiling" profiling: Profiling => optional;
+        /// Who sees its requests when they do not come through the gateway: its objectives are judged all the same. Routes and
+        /// rollouts of such a service are refused. Left out: the gateway does.
+        "calls" calls: Calls => optional;
         /// Time limits of its requests.
         "timeouts" timeouts: Timeouts => default "{}";
         /// Objectives in short. They are named after the service: `shop-availability`, `shop-latency`. Use OpenSLO `SLO`
@@ -89,6 +92,22 @@ pub(crate) enum ProfilesFrom {
 words! { ProfilesFrom {
     "pprof" => ProfilesFrom::Pprof, "The programs serve `/debug/pprof`, as Go programs with `net/http/pprof` do.";
     "kernel" => ProfilesFrom::Kernel, "The kernel samples them as they are; they run on this machine, as this program's user or it as root.";
+} }
+
+record! {
+    /// Requests of a service that is not behind the gateway.
+    Calls {
+        /// Who sees them.
+        "from" from: CallsFrom => required;
+    }
+}
+
+/// Who sees requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallsFrom;
+
+words! { CallsFrom {
+    "kernel" => CallsFrom, "The kernel of this machine, by a program that reads the first bytes of what processes receive and send that listen on an endpoint: HTTP/1 in the clear. See `docs/kernel.md`.";
 } }
 
 impl ShortForm for Version {

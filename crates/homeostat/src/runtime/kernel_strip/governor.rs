@@ -3,7 +3,7 @@
 //! Levels are quarters: all of the time, every 4th second, every 16th, every 64th. Going down a level is quick, going up
 //! again slow and only when the cost there would fit.
 
-/// Share of one CPU that may be used: what sampling of CPUs may, too.
+/// Share of one CPU that may be used unless somebody says otherwise: what sampling of CPUs may, too.
 pub(super) const BUDGET: f64 = 0.005;
 /// The rarest: one second of 64.
 const LEVEL_MAX: u32 = 3;
@@ -16,8 +16,9 @@ const PATIENCE_S: u32 = 16;
 const CALM_S: u32 = 128;
 
 /// Decides second by second.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Governor {
+#[derive(Clone, Debug)]
+pub(in crate::runtime) struct Governor {
+    budget: f64,
     level: u32,
     /// Seconds since the level changed.
     since_s: u32,
@@ -26,16 +27,27 @@ pub(super) struct Governor {
     average: f64,
 }
 
+impl Default for Governor {
+    fn default() -> Self {
+        Self::within(BUDGET)
+    }
+}
+
 impl Governor {
+    /// For another budget, as a share of one CPU.
+    pub(in crate::runtime) fn within(budget: f64) -> Self {
+        Self { budget, level: 0, since_s: 0, calm_s: 0, average: 0.0 }
+    }
+
     /// Takes the cost of the past second, as a share of one CPU, and says whether the next one is counted.
-    pub(super) fn step(&mut self, cost: f64) -> bool {
+    pub(in crate::runtime) fn step(&mut self, cost: f64) -> bool {
         self.average += (cost - self.average) / AVERAGED_S;
         self.since_s = self.since_s.saturating_add(1);
         // At the level above, four times as much is counted.
-        let fits_above = 4.0 * self.average < BUDGET;
+        let fits_above = 4.0 * self.average < self.budget;
         self.calm_s = if fits_above { self.calm_s.saturating_add(1) } else { 0 };
         // What is expected of the other level stands for what is measured there until the average has followed.
-        if BUDGET < self.average && PATIENCE_S <= self.since_s && self.level < LEVEL_MAX {
+        if self.budget < self.average && PATIENCE_S <= self.since_s && self.level < LEVEL_MAX {
             self.go(self.level + 1);
             self.average /= 4.0;
         } else if CALM_S <= self.calm_s && 0 < self.level {
@@ -46,12 +58,12 @@ impl Governor {
     }
 
     /// Cost of late, as a share of one CPU.
-    pub(super) fn average(&self) -> f64 {
+    pub(in crate::runtime) fn average(&self) -> f64 {
         self.average
     }
 
     /// Share of the time that is counted.
-    pub(super) fn share(&self) -> f64 {
+    pub(in crate::runtime) fn share(&self) -> f64 {
         1.0 / f64::from(self.every())
     }
 

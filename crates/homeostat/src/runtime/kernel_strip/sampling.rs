@@ -2,28 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use homeostat_model::Timestamp;
 use homeostat_sense_kernel::{
-    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Listening, Segments, Targets, is_here, listening,
-    machine_time, process_time, processes_at, segments, thread_time,
+    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Targets, machine_time, process_time, segments,
+    thread_time,
 };
 
 use super::{
     Served,
     governor::Governor,
     strip::{Key, Looked, Second, VERSIONS_MAX, WatchState},
+    whereabouts::Whereabouts,
 };
 
-/// Looks between two searches for processes while some are missing, at first; twice as many after each search that found
-/// nothing new.
-const SEARCH_EVERY: u32 = 4;
-/// And at most, or when none is missing: once in some four minutes. Others may begin to listen beside those that are known.
-const SEARCH_EVERY_MAX: u32 = 256;
 /// Looks that find nobody before programs leave the kernel: five minutes, so that a service which restarts does not have them
 /// loaded again.
 const IDLE_MAX: u32 = 300;
@@ -31,12 +25,7 @@ const IDLE_MAX: u32 = 300;
 /// What is known from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Sampling {
-    /// Processes by endpoint.
-    processes: BTreeMap<SocketAddr, BTreeSet<u32>>,
-    /// Those of the configuration; some are on other machines.
-    endpoints: BTreeSet<SocketAddr>,
-    search_in: u32,
-    search_every: u32,
+    whereabouts: Whereabouts,
     watch: Option<Watch>,
     before: Option<Reading>,
 }
@@ -75,8 +64,8 @@ struct Reading {
 impl Sampling {
     /// Looks once. Takes a millisecond; some more when processes are searched for, and some hundred when programs are loaded.
     pub(super) fn look(&mut self, at: Timestamp, served: &[Served]) -> Looked {
-        self.search(served);
-        let pids: BTreeSet<u32> = self.processes.values().flatten().copied().collect();
+        self.whereabouts.look(served.iter().map(|served| served.endpoint).collect());
+        let pids: BTreeSet<u32> = self.whereabouts.processes().values().flatten().copied().collect();
         if pids.is_empty() {
             // Nobody is here: nothing is loaded, or what was loaded rests and goes in time.
             self.before = None;
@@ -102,44 +91,11 @@ impl Sampling {
         Looked { seconds, state }
     }
 
-    /// Looks for processes when endpoints have changed, when one has ended, and now and then, more often while some are missing.
-    fn search(&mut self, served: &[Served]) {
-        let endpoints: BTreeSet<SocketAddr> = served.iter().map(|served| served.endpoint).collect();
-        let has_changed = endpoints != self.endpoints;
-        if has_changed {
-            self.processes.retain(|endpoint, _| endpoints.contains(endpoint));
-            self.endpoints = endpoints;
-        }
-        let ends = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
-        let has_ended = self.processes.values().flatten().any(ends);
-        if has_changed || has_ended {
-            (self.search_in, self.search_every) = (0, SEARCH_EVERY);
-        }
-        if let Some(less) = self.search_in.checked_sub(1) {
-            self.search_in = less;
-            return;
-        }
-        let here: Vec<SocketAddr> = self.endpoints.iter().copied().filter(|endpoint| is_here(endpoint.ip())).collect();
-        let found = if here.is_empty() { Listening::new() } else { listening() };
-        let of = |endpoint: &SocketAddr| {
-            Some((*endpoint, processes_at(*endpoint, &found))).filter(|(_, pids)| !pids.is_empty())
-        };
-        let processes: BTreeMap<_, _> = here.iter().filter_map(of).collect();
-        let is_whole = processes.len() == here.len();
-        self.search_every = match self.search_every {
-            _ if is_whole => SEARCH_EVERY_MAX,
-            every if processes == self.processes => (2 * every).min(SEARCH_EVERY_MAX),
-            _ => SEARCH_EVERY,
-        };
-        self.search_in = self.search_every;
-        self.processes = processes;
-    }
-
     /// What each version did between two looks.
     fn seconds(&self, at: Timestamp, served: &[Served], before: &Reading, now: &Reading) -> Vec<(Key, Second)> {
         let mut versions = BTreeMap::<Key, BTreeSet<u32>>::new();
         for of in served {
-            if let Some(pids) = self.processes.get(&of.endpoint) {
+            if let Some(pids) = self.whereabouts.processes().get(&of.endpoint) {
                 versions.entry((of.service.clone(), of.version.clone())).or_default().extend(pids);
             }
         }
@@ -315,8 +271,8 @@ fn spent(kernel: Option<&KernelWatch>, go: Option<&GoWatch>) -> Duration {
 mod tests {
     use std::{
         io::{BufRead as _, BufReader, Write as _},
-        net::TcpListener,
-        os::fd::OwnedFd,
+        net::{SocketAddr, TcpListener},
+        path::Path,
         process::{Command, Stdio},
     };
 
@@ -362,39 +318,8 @@ mod tests {
             let looked = sampling.look(Timestamp::default(), &served(nobody));
             assert_eq!((looked.seconds.len(), looked.state), (0, WatchState::default()));
         }
-        // An address for examples, which no machine has: nobody is even looked for.
         sampling.look(Timestamp::default(), &served(ELSEWHERE.parse().unwrap()));
-        assert!(sampling.processes.is_empty() && sampling.watch.is_none());
-        assert_eq!(sampling.search_in, SEARCH_EVERY_MAX);
-    }
-
-    #[test]
-    fn endpoints_on_other_machines_do_not_make_the_search_go_on() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let both = [listener.local_addr().unwrap(), ELSEWHERE.parse().unwrap()].map(served).concat();
-        let mut sampling = Sampling::default();
-        for looks in 0..3 {
-            sampling.search(&both);
-            assert_eq!((sampling.processes.len(), sampling.search_in), (1, SEARCH_EVERY_MAX - looks));
-        }
-    }
-
-    #[test]
-    fn who_comes_to_listen_beside_others_is_found() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut sampling = Sampling::default();
-        sampling.search(&served(address));
-        assert_eq!(sampling.processes.get(&address), Some(&[std::process::id()].into()));
-        // A worker that was given the socket.
-        let mut worker = Command::new("sleep").arg("1000").stdin(Stdio::from(OwnedFd::from(listener))).spawn().unwrap();
-        for _ in 0..=SEARCH_EVERY_MAX {
-            sampling.search(&served(address));
-        }
-        let found = sampling.processes.get(&address).cloned();
-        worker.kill().unwrap();
-        worker.wait().unwrap();
-        assert!(found.is_some_and(|pids| pids.contains(&worker.id())));
+        assert!(sampling.watch.is_none());
     }
 
     #[test]
