@@ -54,7 +54,7 @@ async fn a_service_that_is_asked_directly_breaks_its_objective() {
         running.stop().await;
         return;
     }
-    wait_for(&running, "homeostat_kernel_calls_programs", |value| value == 1.0).await;
+    wait_for(&running, "homeostat_kernel_calls_programs", |value| 0.0 < value).await;
     // Nobody asks through the gateway.
     let load = Load::start(upstream.address, 4);
     let ok = "homeostat_requests_total{route=\"kernel\",service=\"orders\",version=\"v1\",outcome=\"ok\"}";
