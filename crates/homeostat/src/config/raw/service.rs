@@ -107,7 +107,7 @@ record! {
 pub(crate) struct CallsFrom;
 
 words! { CallsFrom {
-    "kernel" => CallsFrom, "The kernel of this machine, by a program that reads the first bytes of what processes receive and send that listen on an endpoint: HTTP/1 in the clear. See `docs/kernel.md`.";
+    "kernel" => CallsFrom, "The kernel of this machine, by a program that reads the first bytes of what processes receive and send that listen on an endpoint: HTTP/1, HTTP/2 and gRPC in the clear. See `docs/kernel.md`.";
 } }
 
 impl ShortForm for Version {
