@@ -106,8 +106,8 @@ impl Following {
             // Nobody is here: what was loaded goes, and with it what every message costs.
             self.kernel = None;
         } else if self.kernel.is_none() && !self.is_refused {
-            match KernelCalls::start(pids) {
-                Ok(calls) => self.kernel = Some(Kernel::new(calls, pids)),
+            match KernelCalls::start(pids).map(|calls| Kernel::new(calls, pids)) {
+                Ok(kernel) => self.kernel = Some(kernel),
                 Err(refused) => {
                     self.is_refused = true;
                     let remedy = if HAS_PROGRAMS { "" } else { HOW_TO_BUILD };
