@@ -60,8 +60,10 @@ async fn a_service_that_is_asked_directly_breaks_its_objective() {
     let ok = "homeostat_requests_total{route=\"kernel\",service=\"orders\",version=\"v1\",outcome=\"ok\"}";
     wait_for(&running, ok, |count| 0.0 < count).await;
     upstream.fail(500);
-    until(&running, "the budget burns", |view| view.objectives.iter().any(|o| o.rules.iter().any(|r| r.firing))).await;
-    until(&running, "somebody is paged", |view| !view.open_incidents.is_empty()).await;
+    // Half of the requests fail where one in a hundred may. Nobody is paged yet: most of the last five minutes was not measured.
+    let burns =
+        |view: &View| view.objectives.iter().any(|o| o.fast.enough && o.fast.burn_rate.is_some_and(|rate| 14.4 < rate));
+    until(&running, "the budget burns", burns).await;
     // Each request was counted once, and as what it was; unless that became too dear, and a part of the time is left out.
     let (answered, failed, lost) = load.stop().await;
     assert_eq!(lost, 0);
