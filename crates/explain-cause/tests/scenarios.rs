@@ -92,18 +92,19 @@ fn any_of(which: usize) -> &'static CauseEvidence {
 proptest! {
     /// Whatever is left out of the evidence: three at most, ordered, never sure, and without reasons nothing.
     #[test]
-    fn less_evidence_never_breaks_it(which in 0..64_usize, keep in prop::collection::vec(any::<bool>(), 5)) {
+    fn less_evidence_never_breaks_it(which in 0..64_usize, left_out in prop::collection::vec(any::<bool>(), 6)) {
         let mut evidence = any_of(which).clone();
-        if keep[0] { evidence.changes.clear(); }
-        if keep[1] { evidence.shapes.clear(); }
-        if keep[2] { evidence.patterns.clear(); }
-        if keep[3] { evidence.signals.clear(); }
-        if keep[4] { evidence.dependencies.clear(); }
+        if left_out[0] { evidence.changes.clear(); }
+        if left_out[1] { evidence.shapes.clear(); }
+        if left_out[2] { evidence.patterns.clear(); }
+        if left_out[3] { evidence.signals.clear(); }
+        if left_out[4] { evidence.dependencies.clear(); }
+        if left_out[5] { evidence.judged = None; }
         let explanation = explain(&evidence, Timestamp::from_unix_ms(0));
         prop_assert!(explanation.hypotheses.len() <= 3);
         prop_assert!(explanation.hypotheses.is_sorted_by(|a, b| a.confidence_percent >= b.confidence_percent));
         prop_assert!(explanation.hypotheses.iter().all(|one| one.confidence_percent < 100));
-        if keep == [true; 5] {
+        if left_out == [true; 6] {
             prop_assert!(explanation.hypotheses.is_empty() && !explanation.missing.is_empty());
         }
     }
