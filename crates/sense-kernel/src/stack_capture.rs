@@ -35,6 +35,9 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 const COPIES_WAITING_MAX: usize = 512;
 /// How often is looked for processes that have ended.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Innermost frames of the kernel among which those of leaving the CPU are: our program's, two of tracing, three of `schedule` and
+/// its kind, and some to spare.
+const SWITCH_FRAMES_MAX: usize = 10;
 /// Name of the kernel among modules.
 const KERNEL: &str = "[kernel]";
 /// Different stacks of one capture. Servers showed some thousand in a minute; 64 MiB at 20 frames each.
@@ -457,7 +460,9 @@ impl Naming {
             let Some(process) = processes.get(&key.process) else { continue };
             let count = &sum.count;
             let stack = |hash: u64| stacks.get(&hash).unwrap_or(&none);
-            let (user, kernel) = (self.whole(process, stack(key.user)), &stack(key.kernel).addresses);
+            let user = self.whole(process, stack(key.user));
+            let kernel = &stack(key.kernel).addresses;
+            let cut = self.frames_of_switch(sampled, kernel);
             if lacks_stack(key, stacks) {
                 self.stats.without_stack += count;
             }
@@ -465,7 +470,7 @@ impl Naming {
             for (index, address) in user.iter().enumerate().rev() {
                 at = self.push_user(&mut profile, at, process, *address, index, *count);
             }
-            for (index, address) in kernel.iter().enumerate().rev() {
+            for (index, address) in kernel.iter().enumerate().skip(cut).rev() {
                 at = self.push_kernel(&mut profile, at, *address, index, *count);
             }
             let labels = labels(&mut profile, process);
@@ -524,18 +529,36 @@ impl Naming {
         })
     }
 
+    /// How many of the kernel's innermost addresses every wait has: our program, and the way from leaving the CPU to it. The one
+    /// behind them is what the thread waits in.
+    fn frames_of_switch(&mut self, sampled: Sampled, addresses: &[u64]) -> usize {
+        if matches!(sampled, Sampled::Cpu(_)) {
+            return 0;
+        }
+        let near = addresses.get(..SWITCH_FRAMES_MAX.min(addresses.len())).unwrap_or_default();
+        let last = near.iter().rposition(|address| {
+            let name = self.kernel_name(address.saturating_sub(1));
+            name.trim_start_matches('_').starts_with("schedule")
+        });
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// The name of a function of the kernel, looked up once.
+    fn kernel_name(&mut self, address: u64) -> &str {
+        let native = &self.native;
+        self.kernel.entry(address).or_insert_with(|| native.kernel(&[address]).pop().unwrap_or_default())
+    }
+
     fn push_kernel(&mut self, profile: &mut Profile, caller: Stack, address: u64, index: usize, count: u64) -> Stack {
         let address = if index == 0 { address } else { address.saturating_sub(1) };
-        let native = &self.native;
-        let name = self.kernel.entry(address).or_insert_with(|| native.kernel(&[address]).pop().unwrap_or_default());
         self.stats.frames += count;
         let module = profile.intern(KERNEL);
-        if name.is_empty() {
+        let name = profile.intern(self.kernel_name(address));
+        if name == Text::EMPTY {
             return profile.push_frame(caller, frame(module, address));
         }
         self.stats.frames_named += count;
-        let function = profile.intern(name);
-        profile.push_frame(caller, Frame { function, ..frame(module, 0) })
+        profile.push_frame(caller, Frame { function: name, ..frame(module, 0) })
     }
 }
 

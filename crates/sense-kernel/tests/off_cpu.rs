@@ -106,6 +106,9 @@ fn a_program_waits_where_it_says_and_as_long() {
     // 80 waits; one that is made to leave the CPU just before it does by itself does not wait.
     assert!(70 <= stats.samples && stats.lost == 0 && stats.go_processes == 0, "{stats:?}");
     assert!(stats.samples * 9 <= stats.copies * 10, "{stats:?}");
+    // The way from leaving the CPU to who samples it is cut: what waits is innermost.
+    let functions = weights(&profile, OFF_CPU).functions;
+    assert!(functions.keys().all(|name| !name.contains("schedule") && !name.starts_with("bpf_")), "{functions:?}");
 }
 
 #[test]
