@@ -131,6 +131,12 @@ pub enum HistogramError {
         /// Its offset.
         offset: i32,
     },
+    /// Spans reach further than any bucket can lie.
+    #[error("the spans reach to bucket {index}, beyond {}", i32::MAX)]
+    BucketIndex {
+        /// Where the bucket would lie.
+        index: i64,
+    },
     /// A count below zero in a histogram that is no gauge.
     #[error("a bucket has the negative count {count}")]
     NegativeCount {
@@ -173,6 +179,8 @@ impl Histogram {
         if self.zero_threshold.is_nan() || self.zero_threshold < 0.0 {
             return Err(HistogramError::ZeroThreshold { threshold: self.zero_threshold });
         }
+        check_reach(&self.positive)?;
+        check_reach(&self.negative)?;
         self.check_bounds()?;
         check_side(&self.positive)?;
         check_side(&self.negative)?;
@@ -219,6 +227,20 @@ impl Histogram {
     }
 }
 
+/// Whether indices stay below what counts them; everything that reads buckets adds them up.
+fn check_reach(side: &Buckets) -> Result<(), HistogramError> {
+    let mut end = 0_i64;
+    for span in &side.spans {
+        // Below 2^31 before, and less than 2^31 and 2^32 more: nothing is near the end of 64 bits.
+        end += i64::from(span.offset) + i64::from(span.len);
+        // The bucket behind the last one has an index too: it bounds that one.
+        if !(i64::from(i32::MIN)..=i64::from(i32::MAX)).contains(&end) {
+            return Err(HistogramError::BucketIndex { index: end });
+        }
+    }
+    Ok(())
+}
+
 fn check_side(side: &Buckets) -> Result<(), HistogramError> {
     let in_spans: u64 = side.spans.iter().map(|span| u64::from(span.len)).sum();
     if in_spans != side.counts.len() as u64 {
@@ -261,6 +283,17 @@ mod tests {
         let mut schema = good.clone();
         schema.schema = 9;
         assert!(matches!(schema.check(), Err(HistogramError::Schema { .. })));
+        let spans = |spans: &[(i32, u32)]| {
+            let spans: Vec<_> = spans.iter().map(|&(offset, len)| BucketSpan { offset, len }).collect();
+            let counts = vec![1.0; spans.iter().map(|span| span.len as usize).sum()];
+            Histogram { count: 9.0, positive: Buckets { spans, counts }, ..Histogram::default() }.check()
+        };
+        assert_eq!(spans(&[(i32::MAX - 2, 2)]), Ok(()));
+        assert_eq!(spans(&[(i32::MIN, 2)]), Ok(()));
+        let beyond = |index| Err(HistogramError::BucketIndex { index });
+        assert_eq!(spans(&[(i32::MAX, 2)]), beyond(i64::from(i32::MAX) + 2));
+        assert_eq!(spans(&[(i32::MAX - 9, 1), (i32::MAX, 1)]), beyond(2 * i64::from(i32::MAX) - 7));
+        assert_eq!(spans(&[(1, 1), (i32::MAX, 0)]), beyond(i64::from(i32::MAX) + 2), "empty ones as well");
         let mut bounds = good;
         bounds.schema = CUSTOM_BOUNDS_SCHEMA;
         bounds.custom_bounds = Arc::from([2.0, 1.0]);

@@ -10,7 +10,7 @@ use std::sync::{
 pub enum Dropped {
     /// The queue was full, and it was the oldest.
     QueueFull,
-    /// It waited for longer than windows are of use.
+    /// It waited for longer than windows are of use, or came while the clock was ahead by that long.
     TooOld,
     /// The server will never take it.
     Refused,

@@ -113,7 +113,12 @@ impl WindowQueue {
                     failed += u32::from(hindrance == Hindrance::Window);
                     if ATTEMPTS_MAX <= failed {
                         self.counters.dropped(Dropped::GivenUp, 1);
-                        tracing::error!(number, why, failed, "the server fails over a window each time; it is dropped");
+                        tracing::error!(
+                            number,
+                            why,
+                            failed,
+                            "the server has failed over a window so many times; it is dropped"
+                        );
                         return;
                     }
                     self.counters.retried();
@@ -127,9 +132,10 @@ impl WindowQueue {
         }
     }
 
+    /// Also if it is of a time that far ahead: the clock was wrong, and waiting for that time would keep all others.
     fn is_too_old(&self, arrived_ms: TimeMs, now_ms: TimeMs) -> bool {
-        let age_max = TimeMs::try_from(self.spec().age_max.as_millis()).unwrap_or(TimeMs::MAX);
-        arrived_ms < now_ms.saturating_sub(age_max)
+        let age_max = u64::try_from(self.spec().age_max.as_millis()).unwrap_or(u64::MAX);
+        age_max < arrived_ms.abs_diff(now_ms)
     }
 }
 

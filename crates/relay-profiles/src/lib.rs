@@ -13,7 +13,9 @@
 //!
 //! Not here: sensing, redaction and HTTP (the binary), what the server does (`store-profiles`). `relay-write` is the same idea
 //! for samples: lanes that send beside each other and a note before each request, for receivers that know no numbers.
-//! Invariants: windows leave in order, one at a time, and none keeps the others for ever; what is dropped is counted by reason; memory holds a batch and no more.
+//! Invariants: windows leave in order, one at a time, and none keeps the others for ever, but for one that the disk damages while
+//! the agent runs: that is told, tried again, and goes as the oldest of a full queue. What is dropped is counted by reason.
+//! Memory holds a batch to send and what waits for the disk, both bounded in `limits`.
 //! `docs/format/windows.md` has every byte.
 
 pub mod limits;

@@ -45,8 +45,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes per second that a way carries at least on which the largest window comes through before the server gives up on its
 /// body: some 4.5 Mbit/s. On a slower one a window of that size is dropped after [`ATTEMPTS_MAX`].
 pub const WAY_BYTES_PER_S: u64 = 560 << 10;
-/// Attempts of one window over which the server fails: with their waits a quarter of an hour, in which a server that fails over
-/// everything is restarted. Afterwards the window goes, so that it does not keep the others.
+/// Attempts of one window over which the server fails: their waits take a quarter of an hour, in which a server that fails over
+/// everything is restarted, and the attempts what they take, half a minute each on a way that is too slow. Afterwards the window
+/// goes, so that it does not keep the others.
 pub const ATTEMPTS_MAX: u32 = 40;
 
 /// How long before a window that the disk has refused is asked for again.

@@ -192,7 +192,7 @@ impl<S: ProfileSink> Puller<S> {
             answers
         };
         let both = async { tokio::join!(measured, asked) };
-        // What was answered is taken in any case: growth must be noted with it.
+        // What came before it was stopped is left out whole: growth counts from the last reading that was taken.
         let (measured, mut answers) = tokio::select! {
             both = both => both,
             () = until_never(self.pace.clone()) => return,

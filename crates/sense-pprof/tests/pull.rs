@@ -27,7 +27,7 @@ use homeostat_sense_scrape::{
     spec::{Discovery, HttpSpec, Job, TargetGroup},
     target::Target,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 type Piece = std::io::Result<bytes::Bytes>;
@@ -245,16 +245,43 @@ async fn no_growth_is_lost_when_the_pace_changes() {
     let task = tokio::spawn(pull);
     // The first reading counts from the program's start and is not sent.
     let mut grown = 1;
-    for change in [Pace::EveryOther, Pace::Never, Pace::Every, Pace::EveryOther, Pace::Every, Pace::Every] {
+    for change in [Pace::EveryOther, Pace::Every, Pace::EveryOther, Pace::Every, Pace::Every] {
         let (_, profile) = seen.recv().await.unwrap();
         grown += profile.total(0);
         assert_eq!(grown, profile.total(1), "all growth up to this reading was sent, once");
         pace.send_replace(change);
-        if change == Pace::Never {
-            // Nobody would ask any more.
-            tokio::task::yield_now().await;
-            pace.send_replace(Pace::Every);
+    }
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pull_that_is_stopped_leaves_the_target_alone_and_goes_on_later() {
+    // Says when it is asked, and when whoever asked has gone.
+    let (asked, mut asks) = mpsc::channel(64);
+    let heap = move || {
+        let asked = asked.clone();
+        async move {
+            let (here, gone) = oneshot::channel::<()>();
+            asked.send(gone).await.unwrap();
+            let _held_while_somebody_waits = here;
+            std::future::pending::<()>().await;
         }
+    };
+    let url = format!("http://{}", serve(Router::new().route("/debug/pprof/heap", get(heap))).await);
+    let (sender, _seen) = mpsc::channel(64);
+    let pulling = Arc::new(Pulling { job: PullJob { kinds: vec![Kind::Heap] }, sink: Arc::new(Sent(sender)) });
+    let labels = Labels::new([("job", "shop")]);
+    let (interval, timeout) = (Duration::from_millis(20), Duration::from_hours(1));
+    let target = Target { discovered: labels.clone(), labels, url, interval, timeout };
+    let (pace, stop) = (watch::Sender::new(Pace::Every), CancellationToken::new());
+    let pull = pulling.pull(target, fetcher(), SharedStatus::default(), pace.subscribe(), stop.clone());
+    let task = tokio::spawn(pull);
+    for _ in 0..3 {
+        let gone = asks.recv().await.unwrap();
+        pace.send_replace(Pace::Never);
+        assert!(gone.await.is_err(), "nothing is asked for any more");
+        pace.send_replace(Pace::Every);
     }
     stop.cancel();
     task.await.unwrap();

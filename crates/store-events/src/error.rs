@@ -51,6 +51,21 @@ pub enum JournalError {
         /// Why.
         reason: String,
     },
+    /// A recording is larger than what is read back.
+    #[error(
+        "the recording in {path} would have {bytes} bytes {what}, and {bytes_max} are read at most; it stays as it was, \
+         shorter windows of `profiling` and fewer programs make it smaller"
+    )]
+    TooLarge {
+        /// Its file.
+        path: PathBuf,
+        /// Of what it has so many.
+        what: &'static str,
+        /// How many.
+        bytes: u64,
+        /// How many are read at most.
+        bytes_max: u64,
+    },
     /// The archive did not take old entries; they stay in the journal and are tried again.
     #[error("old entries cannot be archived; they stay in the journal")]
     Archive(#[source] WaitError),

@@ -27,6 +27,7 @@ mod retention;
 pub mod spec;
 
 pub use audit::AuditLine;
+pub use black_box::FILE_BYTES_MAX as RECORDING_BYTES_MAX;
 pub use error::{JournalError, Lost};
 pub use homeostat_store_wal::{Disk, Flush, RealDisk, WaitError, sim_disk::SimDisk};
 pub use journal::{Journal, JournalHealth};

@@ -61,7 +61,9 @@ impl ProfileStore {
         now_ms: i64,
     ) -> Result<(Self, Recovery), OpenError> {
         fs::create_dir_all(dir).map_err(io_error(dir))?;
-        let log = log_id(dir)?;
+        // A log without a number is a new one: no object holds its records.
+        let known = known_id(dir)?;
+        let log = known.unwrap_or_else(new_id);
         let blocks = Blocks::new(place, runtime);
         let listed = blocks.list()?;
         let senders = Senders::read(dir, now_ms).map_err(io_error(&dir.join(senders::FILE)))?;
@@ -72,7 +74,7 @@ impl ProfileStore {
             log,
             now_ms,
             oldest_ms: oldest_ms.saturating_sub(SHARD_MS),
-            footers: own_footers(&blocks, &listed, log)?,
+            footers: if known.is_some() { own_footers(&blocks, &listed, log)? } else { Vec::new() },
             recovery: Recovery { blocks: listed.len(), ..Recovery::default() },
             state: State { blocks: listed, listed_ms: now_ms, senders, ..State::default() },
             failed: None,
@@ -83,6 +85,10 @@ impl ProfileStore {
         let Replay { mut recovery, state, failed, .. } = replay;
         if let Some(error) = failed {
             return Err(error);
+        }
+        // The log's directory is ours from here on.
+        if known.is_none() {
+            keep_id(dir, log)?;
         }
         recovery.torn_tail = found.torn_tail;
         remove_leftovers(&blocks.place, log);
@@ -157,26 +163,35 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError + use<> {
     move |source| OpenError::Io { path, source }
 }
 
-/// The number of the log, made when there is none yet: objects say with it whose records they hold.
-fn log_id(dir: &Path) -> Result<u64, OpenError> {
+/// The number of the log, if it has one: objects say with it whose records they hold.
+fn known_id(dir: &Path) -> Result<Option<u64>, OpenError> {
     let path = dir.join(LOG_ID);
     match fs::read_to_string(&path) {
-        Ok(text) => u64::from_str_radix(text.trim(), 16).map_err(|_| OpenError::LogId { path }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // The standard library's random state makes the number.
-            let log = std::hash::RandomState::new().hash_one(0);
-            let fresh = dir.join("ID.new");
-            let written = fs::File::create(&fresh).and_then(|mut file| {
-                file.write_all(format!("{log:016x}\n").as_bytes())?;
-                file.sync_all()?;
-                fs::rename(&fresh, &path)?;
-                fs::File::open(dir)?.sync_all()
-            });
-            written.map_err(io_error(&path))?;
-            Ok(log)
-        }
+        Ok(text) => u64::from_str_radix(text.trim(), 16).map(Some).map_err(|_| OpenError::LogId { path }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error(&path)(error)),
     }
+}
+
+/// A number for a log: the standard library's random state makes it.
+fn new_id() -> u64 {
+    std::hash::RandomState::new().hash_one(0)
+}
+
+/// Writes the number of a log that is ours and has none. Fails where another process was here between looking for a number and
+/// taking the directory: opening it again finds that one's.
+fn keep_id(dir: &Path, log: u64) -> Result<(), OpenError> {
+    let (path, fresh) = (dir.join(LOG_ID), dir.join("ID.new"));
+    let written = fs::File::create(&fresh).and_then(|mut file| {
+        file.write_all(format!("{log:016x}\n").as_bytes())?;
+        file.sync_all()?;
+        if path.try_exists()? {
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "another process made it; try again"));
+        }
+        fs::rename(&fresh, &path)?;
+        fs::File::open(dir)?.sync_all()
+    });
+    written.map_err(io_error(&path))
 }
 
 /// Footers of the objects that this log has written. A damaged one holds nothing that could be shown: its records are taken

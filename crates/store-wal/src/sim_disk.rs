@@ -36,6 +36,8 @@ pub struct Faults {
     pub refused_suffix: Option<&'static str>,
     /// That many syncs fail with an I/O error and lose what they should have kept.
     pub failing_syncs: u32,
+    /// Reading a file fails with an I/O error.
+    pub failing_reads: bool,
     /// Writes and syncs do not return while this is set.
     pub stuck: bool,
     /// The power is lost in place of the change after so many, as the seed behind it decides: (changes, seed).
@@ -310,7 +312,11 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-        let bytes = self.lock_state().inode(path)?.seen.clone();
+        let mut state = self.lock_state();
+        let bytes = state.inode(path)?.seen.clone();
+        if state.faults.failing_reads {
+            return Err(io::Error::other("input/output error"));
+        }
         if bytes_max < bytes.len() as u64 { Err(too_long(bytes_max)) } else { Ok(bytes) }
     }
 

@@ -120,4 +120,24 @@ fn a_damaged_recording_is_named_and_replaced() {
     assert!(matches!(&error, JournalError::BlackBox { .. }), "{error}");
     journal.put_black_box(IncidentId(1), &recording(0, 5)).unwrap();
     assert_eq!(journal.black_box(IncidentId(1)).unwrap(), Some(recording(0, 5)));
+    // As older versions could write them.
+    disk.edit(&PathBuf::from("/data/black-boxes/INC-1.json.lz4"), |bytes| bytes.resize((64 << 20) + 1, 0)).unwrap();
+    let error = journal.black_box(IncidentId(1)).unwrap_err();
+    assert!(matches!(&error, JournalError::BlackBox { .. }), "{error}");
+    journal.put_beside(IncidentId(1), Vec::new(), Vec::new()).unwrap();
+    assert_eq!(journal.black_box(IncidentId(1)).unwrap(), Some(BlackBox::default()));
+}
+
+#[test]
+fn a_recording_that_the_disk_does_not_read_stays() {
+    let disk = SimDisk::default();
+    let (journal, _) = open(&disk);
+    let id = IncidentId(1);
+    journal.put_black_box(id, &recording(0, 9)).unwrap();
+    disk.set(|faults| faults.failing_reads = true);
+    for refused in [journal.put_beside(id, Vec::new(), Vec::new()), journal.put_black_box(id, &recording(0, 5))] {
+        assert!(matches!(&refused, Err(JournalError::Io { what: "read", .. })), "{refused:?}");
+    }
+    disk.set(|faults| faults.failing_reads = false);
+    assert_eq!(journal.black_box(id).unwrap(), Some(recording(0, 9)));
 }

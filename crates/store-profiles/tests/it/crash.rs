@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use homeostat_store_objects::Place;
+use homeostat_store_profiles::{OpenError, ProfileStore, StoreOptions};
+use homeostat_store_wal::{Disk as _, RealDisk};
+
 use crate::support::{Bench, HOUR, T0, copy, cpu, profile, push, shown};
 
 #[test]
@@ -21,6 +25,24 @@ fn an_object_that_is_there_before_its_records_are_forgotten_counts_once() {
     let (store, found) = bench.open();
     assert_eq!((found.profiles, found.rolled), (1, 1));
     assert_eq!(shown(&store.merge(&cpu("shop", T0, T0 + 9 * HOUR)).unwrap()), "2 profiles: one 1, other 1");
+}
+
+/// Whoever waits for another process to end has changed nothing: that one's log has one number, for ever.
+#[test]
+fn a_directory_that_is_somebody_elses_gets_no_number() {
+    let bench = Bench::new();
+    let log = bench.dir.path().join("log");
+    fs::create_dir_all(&log).unwrap();
+    let other = RealDisk.lock(&log).unwrap();
+    let place = Place::directory(&bench.dir.path().join("objects"), "the test's directory").unwrap();
+    let open = || ProfileStore::open(&log, place.clone(), StoreOptions::default(), bench.runtime.handle().clone(), T0);
+    assert!(matches!(open(), Err(OpenError::Log(_))));
+    assert!(!log.join("ID").exists() && !log.join("ID.new").exists());
+    drop(other);
+    drop(open().unwrap());
+    let number = fs::read(log.join("ID")).unwrap();
+    drop(open().unwrap());
+    assert_eq!(fs::read(log.join("ID")).unwrap(), number, "once and for all");
 }
 
 #[test]

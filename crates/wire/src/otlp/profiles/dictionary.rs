@@ -1,7 +1,7 @@
 //! The tables of a request, which all its profiles point into by place. Place 0 means "none" in each.
 //!
-//! Invariant: what an entry costs is charged before a copy of it is made, and again for each profile that looks at it; values
-//! of attributes are read once.
+//! Invariant: all tables together hold some times the bytes of the message at most. What a profile takes out of them is charged
+//! to the room of the request each time, for a short message may point to one long text again and again.
 
 use std::borrow::Cow;
 
