@@ -15,7 +15,8 @@ const CODE_BYTES_MAX: u64 = 8192;
 pub(crate) fn candidates(adder: &Function<'_>, elf: &Elf, source: &impl ReadAt) -> Vec<u64> {
     let code = elf.copy(source, adder.start, (adder.end - adder.start).min(CODE_BYTES_MAX)).unwrap_or_default();
     let words: BTreeSet<u64> = (0..code.len()).filter_map(|at| relative_word(&code, at, adder.start)).collect();
-    words.iter().copied().filter(|word| words.contains(&(word + 8)) && words.contains(&(word + 16))).collect()
+    let is_there = |word: u64, behind: u64| word.checked_add(behind).is_some_and(|next| words.contains(&next));
+    words.iter().copied().filter(|word| is_there(*word, 8) && is_there(*word, 16)).collect()
 }
 
 /// The address in an instruction that moves a word from or to a place relative to itself: a 64-bit prefix, the code of

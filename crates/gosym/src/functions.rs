@@ -133,6 +133,13 @@ impl Functions {
         self.text_at(self.header.names.checked_add(offset)?)
     }
 
+    /// Whether a function is called so, without a look at the rest of a long name.
+    pub(crate) fn is_called(&self, record: Record, name: &str) -> bool {
+        let at = self.field(record, 0).and_then(|offset| self.header.names.checked_add(offset as usize));
+        let rest = at.and_then(|at| self.table.get(at..)).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
+    }
+
     /// Whether a name begins at this place: what stands before it has ended.
     pub(crate) fn is_name(&self, offset: u32) -> bool {
         let at = self.header.names.saturating_add(offset as usize);

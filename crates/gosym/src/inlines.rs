@@ -21,6 +21,8 @@ use crate::{
 const SAMPLE: usize = 64;
 /// Functions that are looked at to find so many with inlined calls.
 const SAMPLED_FROM: usize = 4096;
+/// Steps of lists that are taken for it, some milliseconds: real lists have some dozens.
+const STEPS_MAX: usize = 1 << 20;
 /// Entries of one tree that are checked.
 const CHECKED_ENTRIES: u32 = 256;
 
@@ -45,10 +47,12 @@ impl Trees {
     pub(crate) fn find(functions: &Functions, words: &[u64], elf: &Elf, source: &impl ReadAt) -> Option<Self> {
         let layout = functions.layout();
         let step = (functions.len() / SAMPLED_FROM).max(1);
+        let mut left = STEPS_MAX;
         let with_inlines = (0..functions.len()).step_by(step).filter_map(|index| {
             let record = functions.nth(index)?;
             let (list, tree) = functions.inlines(record)?;
-            let last = steps(list, functions.quantum()).map(|step| step.value).max()?;
+            let values = steps(list, functions.quantum()).take(left).inspect(|_| left -= 1);
+            let last = values.map(|step| step.value).max()?;
             Some((record, tree, u32::try_from(last).ok()?))
         });
         let sample: Vec<_> = with_inlines.take(SAMPLE).collect();

@@ -5,7 +5,8 @@
 //!
 //! Nearly every Go function begins with a look at how much stack is left, and the conditional jump of that look is such an
 //! instruction. It is taken when the stack is too small; then the function is entered again with a larger one. So who counts
-//! calls leaves out jumps that are taken, and counts each call once. Functions that do not look begin by pushing the frame
+//! calls leaves out jumps that are taken, and counts each call once. Functions that run on a thread's own stack, which cannot
+//! grow, look at another limit since Go 1.24: the program ends when they jump. Functions that do not look begin by pushing the frame
 //! pointer, since Go 1.21.
 //!
 //! Not here: other processors than x86-64, and other beginnings: there is no site then.
@@ -49,19 +50,25 @@ pub(crate) fn probe_site(function: &Function<'_>, elf: &Elf, source: &impl ReadA
 /// How far into the code it is.
 fn site(code: &[u8]) -> Option<(usize, SiteInstruction)> {
     /// `cmp 0x10(%r14),%rsp`: frames that are small.
-    const SMALL: &[u8] = &[0x49, 0x3b, 0x66, 0x10];
+    const SMALL: &[u8] = &[0x49, 0x3b, 0x66];
     /// `cmp 0x10(%r14),%r12`, behind `lea -N(%rsp),%r12` with a distance of one byte or of four.
-    const LARGE: &[u8] = &[0x4d, 0x3b, 0x66, 0x10];
+    const LARGE: &[u8] = &[0x4d, 0x3b, 0x66];
+    /// Limits of a goroutine's stack, and, at 0x18, of a thread's.
+    const LIMITS: [u8; 2] = [0x10, 0x18];
     const PUSH_FRAME_POINTER: u8 = 0x55;
     if code.first() == Some(&PUSH_FRAME_POINTER) {
         return Some((0, SiteInstruction::Push));
     }
-    let looked = match code {
+    let limit_at = match code {
         [0x4c, 0x8d, 0x64, 0x24, _, rest @ ..] if rest.starts_with(LARGE) => 5 + LARGE.len(),
         [0x4c, 0x8d, 0xa4, 0x24, _, _, _, _, rest @ ..] if rest.starts_with(LARGE) => 8 + LARGE.len(),
         _ if code.starts_with(SMALL) => SMALL.len(),
         _ => return None,
     };
+    let looked = limit_at + 1;
+    if !LIMITS.contains(code.get(limit_at)?) {
+        return None;
+    }
     matches!(code.get(looked..)?, [0x76, ..] | [0x0f, 0x86, ..]).then_some((looked, SiteInstruction::StackCheck))
 }
 
@@ -88,13 +95,23 @@ mod tests {
         let far =
             [0x4c, 0x8d, 0xa4, 0x24, 0xd0, 0xfe, 0xff, 0xff, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 0x7a, 0x0c, 0, 0];
         assert_eq!(site(&far), Some((12, SiteInstruction::StackCheck)));
+        let of_thread = [0x4c, 0x8d, 0x64, 0x24, 0xd8, 0x4d, 0x3b, 0x66, 0x18, 0x0f, 0x86, 8, 5, 0, 0];
+        assert_eq!(site(&of_thread), Some((9, SiteInstruction::StackCheck)));
+        assert_eq!(site(&[0x49, 0x3b, 0x66, 0x18, 0x76, 1]), Some((4, SiteInstruction::StackCheck)));
         assert_eq!(site(&[0x55, 0x48, 0x89, 0xe5]), Some((0, SiteInstruction::Push)));
     }
 
     #[test]
     fn other_beginnings_have_no_site() {
-        // The comparison alone, with another jump behind it, a plain move, and nothing.
-        for code in [&[0x49, 0x3b, 0x66, 0x10][..], &[0x49, 0x3b, 0x66, 0x10, 0x77, 1], &[0x48, 0x89, 0xe5], &[]] {
+        // The comparison alone, cut off, with something else, with another jump behind it, a plain move, and nothing.
+        for code in [
+            &[0x49, 0x3b, 0x66, 0x10][..],
+            &[0x49, 0x3b, 0x66],
+            &[0x49, 0x3b, 0x66, 0x20, 0x76, 1],
+            &[0x49, 0x3b, 0x66, 0x10, 0x77, 1],
+            &[0x48, 0x89, 0xe5],
+            &[],
+        ] {
             assert_eq!(site(code), None, "{code:x?}");
         }
     }

@@ -129,7 +129,10 @@ impl<S: ReadAt> Symbols<S> {
 
     /// The function of a name, such as `runtime.main`. Looks at all of them.
     pub fn function(&self, name: &str) -> Option<Function<'_>> {
-        self.functions().find(|function| function.name == name)
+        (0..self.functions.len()).find_map(|index| {
+            let record = self.functions.nth(index).filter(|record| self.functions.is_called(*record, name))?;
+            Some(Function { name: self.functions.name(record)?, start: record.start, end: record.end })
+        })
     }
 
     /// All functions in the order of their addresses.

@@ -1,40 +1,15 @@
 //! Real Go programs: small ones that tell their own stacks, and the distribution's servers.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking and say what they skip"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking and say what they skip")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod go_tools;
+
+use std::{fs, path::Path, process::Command};
 
 use homeostat_gosym::{Layout, NotGo, SiteInstruction, Symbols};
 
-/// Builds the program beside this test; `None`, said aloud, without Go.
-fn build(dir: &Path, options: &[&str]) -> Option<PathBuf> {
-    let program = dir.join("stacks");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/stacks");
-    let built = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&program)
-        .args(options)
-        .current_dir(source)
-        .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"))
-        .env("GOFLAGS", "-mod=mod")
-        .env("GO111MODULE", "on")
-        .output();
-    let Ok(built) = built else {
-        println!("SKIPPED: stacks of Go programs: there is no `go` (package golang-go)");
-        return None;
-    };
-    assert!(built.status.success(), "go build {options:?}: {}", String::from_utf8_lossy(&built.stderr));
-    Some(program)
-}
+/// Functions of the runtime that are probed in running programs.
+const PROBED: [&str; 4] = ["stopTheWorldWithSema", "startTheWorldWithSema", "gcStart", "gcMarkTermination"];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
@@ -96,33 +71,53 @@ fn compare(file: &Path, program: &Path) {
 #[test]
 fn stacks_are_told_as_the_program_tells_them() {
     let dir = tempfile::tempdir().expect("a directory");
-    for options in [&[][..], &["-ldflags=-s -w"], &["-buildmode=pie"], &["-gcflags=-l"]] {
-        let Some(program) = build(dir.path(), options) else { return };
-        if options == ["-gcflags=-l"] {
-            // Nothing of the program is inlined, but the library still is: only that stacks are right counts.
+    for tools in go_tools::all() {
+        for options in [&[][..], &["-ldflags=-s -w"], &["-buildmode=pie"], &["-buildmode=pie", "-ldflags=-s -w"]] {
+            let program = tools.build("stacks", dir.path(), options);
+            compare(&program, &program);
             let symbols = Symbols::open(fs::read(&program).expect("it was built")).expect("a Go program");
-            let (main, stacks) = run(&program);
-            let moved_by = main.wrapping_sub(symbols.function("main.main").expect("it is there").start);
-            let frames = symbols.frames(stacks[0][1].0 - moved_by - 1);
-            assert_eq!((frames.len(), frames[0].function.as_ref()), (1, "main.innermost"));
-            continue;
+            assert_eq!(symbols.go_version().as_ref(), Some(&tools.version));
+            if cfg!(target_arch = "x86_64") {
+                let (lists, version) = (symbols.goroutine_lists(), &tools.version);
+                assert!((1..4).contains(&lists.len()), "{version} {options:?}: {lists:x?}");
+                for probed in PROBED {
+                    let function = symbols.function(&format!("runtime.{probed}")).expect("every program has it");
+                    let site = symbols.probe_site(&function).expect("its beginning is understood");
+                    assert_eq!(site.instruction, SiteInstruction::StackCheck, "{version} {options:?}: {probed}");
+                }
+            }
         }
-        compare(&program, &program);
+    }
+}
+
+#[test]
+fn calls_that_are_not_inlined_are_not_told_as_inlined() {
+    let dir = tempfile::tempdir().expect("a directory");
+    if let Some(tools) = go_tools::distributions() {
+        let program = tools.build("stacks", dir.path(), &["-gcflags=-l"]);
+        // Nothing of the program is inlined, but the library still is: only that stacks are right counts.
+        let symbols = Symbols::open(fs::read(&program).expect("it was built")).expect("a Go program");
+        let (main, stacks) = run(&program);
+        let moved_by = main.wrapping_sub(symbols.function("main.main").expect("it is there").start);
+        let frames = symbols.frames(stacks[0][1].0 - moved_by - 1);
+        assert_eq!((frames.len(), frames[0].function.as_ref()), (1, "main.innermost"));
     }
 }
 
 #[test]
 fn a_file_without_sections_is_searched() {
     let dir = tempfile::tempdir().expect("a directory");
-    for options in [&[][..], &["-buildmode=pie"]] {
-        let Some(program) = build(dir.path(), options) else { return };
-        let mut bytes = fs::read(&program).expect("it was built");
-        // Place, size and number of sections.
-        bytes[40..48].fill(0);
-        bytes[58..64].fill(0);
-        let cut = dir.path().join("cut");
-        fs::write(&cut, bytes).expect("a file can be written");
-        compare(&cut, &program);
+    for tools in go_tools::all() {
+        for options in [&[][..], &["-buildmode=pie"]] {
+            let program = tools.build("stacks", dir.path(), options);
+            let mut bytes = fs::read(&program).expect("it was built");
+            // Place, size and number of sections.
+            bytes[40..48].fill(0);
+            bytes[58..64].fill(0);
+            let cut = dir.path().join("cut");
+            fs::write(&cut, bytes).expect("a file can be written");
+            compare(&cut, &program);
+        }
     }
 }
 
@@ -165,7 +160,7 @@ fn the_servers_of_the_distribution_have_all_their_names() {
             assert!(symbols.function(known).is_some(), "{name} has {known}");
         }
         if cfg!(target_arch = "x86_64") {
-            for probed in ["stopTheWorldWithSema", "startTheWorldWithSema", "gcStart", "gcMarkTermination"] {
+            for probed in PROBED {
                 let function = symbols.function(&format!("runtime.{probed}")).expect("every program has it");
                 let site = symbols.probe_site(&function).expect("its beginning is understood");
                 assert_eq!(site.instruction, SiteInstruction::StackCheck, "{name}: {probed}");
