@@ -1,7 +1,7 @@
 //! Any bytes may come on a connection, in any pieces: nothing fails, and no more calls end than heads were seen to begin.
 #![no_main]
 
-use homeostat_calls::{CallReader, Event, Tally, What};
+use homeostat_calls::{CallReader, Event, Tally, Told, What};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let (mut reader, mut calls, mut tally) = (CallReader::default(), Vec::new(), Tally::default());
@@ -24,6 +24,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             offset: *offset,
             length,
             sequence: sequences[way],
+            told: Told { received: sequences[0], sent: sequences[1] },
             process: 1,
             port: 80,
             what,

@@ -3,7 +3,9 @@
 //! It groups profiles, not changes; normal and benign episodes take part with the label `none`, and a majority of those
 //! names nothing. It is transductive: unseen programs lie on the same map, without labels.
 
-use homeostat_explain_profile::{NO_FAULT, Words, groups, majority};
+use std::fmt::Write as _;
+
+use homeostat_explain_profile::{NO_FAULT, Words, groups, majority, weights};
 use serde_json::{Value, json};
 
 use super::{corpus::Episode, score::Item, splits::said_of};
@@ -11,14 +13,14 @@ use super::{corpus::Episode, score::Item, splits::said_of};
 const SEED: u64 = 1;
 
 /// Every label may vote on itself: the kind of figure that is often published.
-pub(super) fn in_sample(episodes: &[&Episode]) -> Vec<Item> {
+pub(super) fn in_sample(episodes: &[&Episode], crowd: usize) -> Vec<Item> {
     let labels: Vec<Option<&str>> = episodes.iter().map(|episode| episode.label()).collect();
-    items(episodes, &majority(&grouped(episodes), &labels))
+    items(episodes, &majority(&grouped(episodes, crowd), &labels))
 }
 
 /// One map; for each program its own labels are hidden.
-pub(super) fn leave_one_program_out(episodes: &[&Episode]) -> Vec<Item> {
-    let groups = grouped(episodes);
+pub(super) fn leave_one_program_out(episodes: &[&Episode], crowd: usize) -> Vec<Item> {
+    let groups = grouped(episodes, crowd);
     let mut all = Vec::new();
     for (at, episode) in episodes.iter().enumerate() {
         let labels: Vec<Option<&str>> =
@@ -30,17 +32,32 @@ pub(super) fn leave_one_program_out(episodes: &[&Episode]) -> Vec<Item> {
 }
 
 /// Programs of which no label is known.
-pub(super) fn unseen(asked: &[&Episode], known: &[&Episode]) -> Vec<Item> {
+pub(super) fn unseen(asked: &[&Episode], known: &[&Episode], crowd: usize) -> Vec<Item> {
     let together: Vec<&Episode> = known.iter().chain(asked).copied().collect();
     let labels: Vec<Option<&str>> =
         known.iter().map(|episode| episode.label()).chain(asked.iter().map(|_| None)).collect();
-    let said = majority(&grouped(&together), &labels);
+    let said = majority(&grouped(&together, crowd), &labels);
     items(asked, said.get(known.len()..).unwrap_or_default())
 }
 
-fn grouped(episodes: &[&Episode]) -> Vec<Option<usize>> {
+/// The vectors of each episode with what it is, one JSON object a line: for other implementations of the same pipeline
+/// (`bench/classical.py`).
+pub(super) fn vectors(episodes: &[&Episode]) -> Result<String, std::fmt::Error> {
     let words: Vec<&Words> = episodes.iter().map(|episode| &episode.words).collect();
-    groups(&words, SEED)
+    let mut text = String::new();
+    for (episode, weights) in episodes.iter().zip(weights(&words)) {
+        let fault = episode.is_fault().then_some(&episode.faults);
+        let weights: Vec<(String, f64)> =
+            weights.into_iter().map(|(word, weight)| (word.to_string(), weight)).collect();
+        let line = json!({ "program": episode.program, "id": episode.id, "label": episode.label(), "fault": fault, "weights": weights });
+        writeln!(text, "{line}")?;
+    }
+    Ok(text)
+}
+
+fn grouped(episodes: &[&Episode], crowd: usize) -> Vec<Option<usize>> {
+    let words: Vec<&Words> = episodes.iter().map(|episode| &episode.words).collect();
+    groups(&words, crowd, SEED)
 }
 
 fn items(episodes: &[&Episode], said: &[Option<&str>]) -> Vec<Item> {

@@ -8,12 +8,13 @@
 
 mod classical;
 mod corpus;
+mod days;
 mod score;
 mod splits;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use homeostat_explain_profile::{DETECTORS, Library, group_cases};
+use homeostat_explain_profile::{CROWD, DETECTORS, Library, group_cases};
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ use crate::{Failed, write_figures};
 const DRAWS: usize = 1_000;
 /// Entries of a shipped case, the largest: what is beyond changes likenesses in the third digit.
 const SHIPPED_ENTRIES: usize = 60;
+/// Points that make a group of the classical pipeline where a fault was seen four times.
+const CROWD_SMALL: usize = 3;
 /// Members of a group of episodes that nobody named.
 const GROUP_MEMBERS_MIN: usize = 5;
 
@@ -44,12 +47,21 @@ pub(crate) struct Args {
     /// Only score the programs of this other corpus, all of them unseen, with the cases that Homeostat ships.
     #[arg(long, value_name = "DIR")]
     unseen: Option<PathBuf>,
-    /// Write what was said about each episode, one JSON object a line.
+    /// Write what was said about each episode, one JSON object a line; what is said as in `up` beside it, ending in `.up.jsonl`.
     #[arg(long, value_name = "FILE")]
     each: Option<PathBuf>,
     /// Write the cases of the development programs, to be shipped.
     #[arg(long, value_name = "FILE")]
     write_cases: Option<PathBuf>,
+    /// Write what the classical pipeline makes of development and validation programs, for `bench/classical.py`.
+    #[arg(long, value_name = "FILE")]
+    write_vectors: Option<PathBuf>,
+    /// Latencies of real programs, second by second, as `./dev bench normal --keep` writes them.
+    #[arg(long, value_name = "FILE", default_value = "bench/data/normal-traffic.txt")]
+    traffic: PathBuf,
+    /// Days of normal operation that are played of each kind.
+    #[arg(long, default_value_t = 8)]
+    days: u64,
     /// Where figures are written.
     #[arg(long, value_name = "FILE", default_value = "bench/out/explain.json")]
     out: PathBuf,
@@ -73,8 +85,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     if let Some(file) = &args.write_cases {
         return ship(&development, file);
     }
-    let draws = if args.quick { DRAWS / 10 } else { DRAWS };
     let seen: Vec<&Episode> = development.iter().chain(&validation).copied().collect();
+    if let Some(file) = &args.write_vectors {
+        return Ok(fs::write(file, classical::vectors(&seen)?)?);
+    }
+    let draws = if args.quick { DRAWS / 10 } else { DRAWS };
     let splits = [
         ("recurrence", ask(&seen, &seen, Hidden::Itself, Method::Both)),
         ("leave_one_program_out", ask(&development, &development, Hidden::ItsProgram, Method::Both)),
@@ -88,7 +103,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
         put(&mut report, &["splits", name], json!(found));
     }
     headline(&mut report);
-    as_in_up(args, &mut report, &development, &seen)?;
+    let asked = as_in_up(args, &mut report, &development, &seen)?;
+    put(&mut report, &["normal"], days::normal(&args.traffic, if args.quick { 1 } else { args.days }, &asked)?);
     put(&mut report, &["rules"], rules());
     parts(&mut report, &development);
     put(&mut report, &["groups"], groups(&development));
@@ -118,8 +134,14 @@ fn headline(report: &mut Value) {
     put(report, &["transfer"], transfer);
 }
 
-/// The same questions with as little as `homeostat up` knows of an incident; cases are known with all that was measured.
-fn as_in_up(args: &Args, report: &mut Value, development: &[&Episode], seen: &[&Episode]) -> Result<(), Failed> {
+/// The same questions with as little as `homeostat up` knows of an incident; cases are known with all that was measured. Returns
+/// the figures of the splits that hold every program once.
+fn as_in_up(
+    args: &Args,
+    report: &mut Value,
+    development: &[&Episode],
+    seen: &[&Episode],
+) -> Result<Vec<Figures>, Failed> {
     let asked = corpus::read(&args.corpus, Shown::AsInUp, |program| args.wants(program))?;
     let of = |roles: &[Role]| -> Vec<&Episode> { asked.iter().filter(|e| roles.contains(&e.role)).collect() };
     let splits = [
@@ -128,12 +150,19 @@ fn as_in_up(args: &Args, report: &mut Value, development: &[&Episode], seen: &[&
         ("validation", ask(&of(&[Role::Validation]), development, Hidden::ItsProgram, Method::Both)),
         ("sealed", ask(&of(&[Role::Sealed]), seen, Hidden::ItsProgram, Method::Both)),
     ];
+    if let Some(file) = &args.each {
+        write_each(&file.with_extension("up.jsonl"), &asked, &splits)?;
+    }
+    let mut each_program_once = Vec::new();
     for (name, items) in splits.iter().filter(|(_, items)| !items.is_empty()) {
         let found = figures(items);
         print_split(&format!("as in `up`, {name}"), &found);
         put(report, &["as_in_up", name], json!(found));
+        if ["recurrence", "sealed"].contains(name) {
+            each_program_once.push(found);
+        }
     }
-    Ok(())
+    Ok(each_program_once)
 }
 
 /// What each half of the method is worth alone.
@@ -175,17 +204,21 @@ fn controls(
     Ok(())
 }
 
+/// The classical pipeline as it is prescribed, and with groups as small as this corpus needs: it has a fault four times in a
+/// program at most, and five points make a group.
 fn classical_report(report: &mut Value, development: &[&Episode], validation: &[&Episode], sealed: &[&Episode]) {
     let seen: Vec<&Episode> = development.iter().chain(validation).copied().collect();
-    let splits = [
-        ("in_sample", classical::in_sample(&seen)),
-        ("leave_one_program_out", classical::leave_one_program_out(development)),
-        ("sealed", classical::unseen(sealed, &seen)),
-    ];
-    for (name, items) in splits {
-        let found = figures(&items);
-        print_split(&format!("classical pipeline, {name}"), &found);
-        put(report, &["classical", name], json!(found));
+    for (what, crowd) in [("classical", CROWD), ("classical_small_groups", CROWD_SMALL)] {
+        let splits = [
+            ("in_sample", classical::in_sample(&seen, crowd)),
+            ("leave_one_program_out", classical::leave_one_program_out(development, crowd)),
+            ("sealed", classical::unseen(sealed, &seen, crowd)),
+        ];
+        for (name, items) in splits.iter().filter(|(_, items)| !items.is_empty()) {
+            let found = figures(items);
+            print_split(&format!("classical pipeline, groups around {crowd} points, {name}"), &found);
+            put(report, &[what, name], json!(found));
+        }
     }
 }
 

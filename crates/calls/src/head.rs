@@ -89,13 +89,13 @@ fn line_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..at)?, bytes.get(at + 2..)?))
 }
 
-/// `HTTP/1.1 503 Service Unavailable`.
+/// `HTTP/1.1 503 Service Unavailable`. Statuses that no document knows, such as 999, answer as well.
 fn status_line(line: &[u8]) -> Option<Start> {
     let rest = line.strip_prefix(b"HTTP/1.1 ").or_else(|| line.strip_prefix(b"HTTP/1.0 "))?;
     let (digits, reason) = rest.split_at_checked(3)?;
     let status: u16 = str::from_utf8(digits).ok()?.parse().ok()?;
     let ends = reason.first().is_none_or(|byte| *byte == b' ');
-    ((100..600).contains(&status) && ends).then_some(Start::Answer { status })
+    ((100..1000).contains(&status) && ends).then_some(Start::Answer { status })
 }
 
 /// `GET /path?query HTTP/1.1`.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_no_head_is_not_taken_for_one() {
         for text in [
-            "HTTP/1.1 999 x\r\n\r\n",
+            "HTTP/1.1 099 x\r\n\r\n",
             "HTTP/1.1 2000\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
             "GET /a\r\n\r\n",

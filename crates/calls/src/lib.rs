@@ -7,8 +7,9 @@
 //!
 //! HTTP/2 and gRPC are read frame by frame; fields that were said before anybody looked are told as such.
 //!
-//! Of HTTP/1 only the first bytes of a message are needed: where the next head begins follows from `Content-Length` and from
-//! where each piece lies in its stream. What was lost, or began before anybody looked, is counted and never guessed.
+//! Of HTTP/1 only heads are needed: where the next one begins follows from `Content-Length` and from where each piece lies in its
+//! stream; of HTTP/2 only blocks of fields and the heads of frames that end a stream. What was lost, or began before anybody
+//! looked, is counted and never guessed.
 //!
 //! Privacy: of a head only the request line without its query, the status and what says where the message ends are looked at.
 //! Nothing else of it leaves [`CallReader`], bodies least of all.
@@ -29,5 +30,5 @@ mod tally;
 pub use call::{Call, Protocol, Side};
 pub use latency::Latencies;
 pub use path::{OTHER, Path};
-pub use reader::{CONNECTIONS_MAX, CallReader, Event, ReaderStats, What};
-pub use tally::{Key, Line, PATHS_MAX, Tally};
+pub use reader::{CONNECTIONS_MAX, CallReader, Event, ReaderStats, Told, What};
+pub use tally::{Key, LINES_MAX, Line, PATHS_MAX, Tally};

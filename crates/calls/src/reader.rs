@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use crate::{
-    Call,
+    Call, Side,
     exchange::Exchange,
     http2::{self, is_frame},
 };
 
-/// Connections that are followed; those that were silent longest go first. As many as the kernel's program knows; one is
-/// some 300 bytes, and 10 KiB at most while its requests wait; of HTTP/2 some 20 KiB for what both sides may refer to.
+/// Connections that are followed in any case, as many as the kernel's program knows; as many again that were silent for longer are
+/// forgotten some time. One is some 300 bytes, and 10 KiB at most while its requests wait; of HTTP/2 some 20 KiB for what both
+/// sides may refer to.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// What a process did on a connection.
@@ -27,6 +28,25 @@ pub enum What {
     Gone,
 }
 
+/// How many pieces were told of both directions, those that were lost included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of what was received.
+    pub received: u32,
+    /// Of what was sent.
+    pub sent: u32,
+}
+
+impl Told {
+    /// Of the direction in which answers go.
+    pub(crate) const fn of_answers(self, side: Side) -> u32 {
+        match side {
+            Side::Server => self.sent,
+            Side::Client => self.received,
+        }
+    }
+}
+
 /// One thing that happened on a connection. Those of one direction come in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -34,19 +54,22 @@ pub struct Event<'a> {
     pub connection: u64,
     /// When, on the monotonic clock, in nanoseconds.
     pub at_ns: u64,
-    /// Where the message begins, in bytes that went this way since somebody looked.
+    /// Where the piece begins, in bytes that went this way since somebody looked. What lies between it and the piece before is no
+    /// part of a head: a body, or frames that nobody asks for.
     pub offset: u64,
-    /// Bytes of the message.
+    /// Bytes that it stands for.
     pub length: u32,
-    /// Counts the pieces that were told of this direction: one that is missing is a gap.
+    /// Counts the pieces that were told of this direction: one that is missing was lost.
     pub sequence: u32,
+    /// Of an end: how much was told before. Else nothing.
+    pub told: Told,
     /// Whose connection.
     pub process: u32,
     /// Its port.
     pub port: u16,
     /// What was done.
     pub what: What,
-    /// The first bytes of the message, as many as were taken.
+    /// The first of them, as many as were taken.
     pub bytes: &'a [u8],
 }
 
@@ -102,7 +125,7 @@ impl Talk {
 /// Makes calls of events.
 #[derive(Debug, Default)]
 pub struct CallReader {
-    /// Those that spoke of late. When they are half of what there may be, the others go.
+    /// Those that spoke of late. When they are as many as there may be, the others go.
     young: HashMap<u64, Talk>,
     old: HashMap<u64, Talk>,
     stats: ReaderStats,
@@ -157,7 +180,7 @@ impl CallReader {
 
     fn keep(&mut self, connection: u64, talk: Talk) {
         self.young.insert(connection, talk);
-        if CONNECTIONS_MAX / 2 <= self.young.len() {
+        if CONNECTIONS_MAX <= self.young.len() {
             let silent = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
             for (_, mut talk) in silent {
                 talk.forget(&mut self.stats);

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeostat_model::OutcomeClass;
 
-use crate::{Call, Latencies, Path, Protocol, Side};
+use crate::{Call, Latencies, OTHER, Path, Protocol, Side};
 
 /// Paths that are told apart, those that came first; the others are [`crate::OTHER`].
 pub const PATHS_MAX: usize = 200;
+
+/// Lines that are told apart, 10 MiB: a peer may answer whatever it likes. Further ones are counted by their hundreds of status only.
+pub const LINES_MAX: usize = 4096;
 
 /// What calls of one line have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +57,12 @@ impl Tally {
             Path::default()
         };
         let Call { side, protocol, method, status, grpc_status, .. } = call;
-        let line = self.lines.entry(Key { side, protocol, method, path, status, grpc_status }).or_default();
+        let mut key = Key { side, protocol, method, path, status, grpc_status };
+        if LINES_MAX <= self.lines.len() && !self.lines.contains_key(&key) {
+            let status = status.map(|status| status / 100 * 100);
+            key = Key { side, protocol, method: OTHER, path: Path::default(), status, grpc_status: None };
+        }
+        let line = self.lines.entry(key).or_default();
         line.latencies.add(call.latency_ns);
         line.bad += u64::from(call.outcome.is_some_and(OutcomeClass::is_bad));
     }
@@ -73,7 +81,6 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OTHER;
 
     fn call(path: &str, status: u16) -> Call {
         Call {
@@ -104,5 +111,17 @@ mod tests {
         assert_eq!((of("/page-0"), of(OTHER), tally.count()), (2, 50, PATHS_MAX as u64 + 51));
         assert_eq!(tally.lines().map(|(_, line)| line.bad).sum::<u64>(), 1);
         assert_eq!(call("/", 404).outcome, Some(OutcomeClass::ClientError));
+    }
+
+    #[test]
+    fn whatever_a_peer_answers_lines_are_bounded() {
+        let mut tally = Tally::default();
+        for number in 0..3 * LINES_MAX as u64 {
+            let status = 100 + u16::try_from(number % 900).unwrap();
+            tally.add(call(&format!("/page-{}", number % 13), status));
+        }
+        let count = tally.lines().count();
+        assert!((LINES_MAX..=LINES_MAX + 9).contains(&count), "{count}");
+        assert_eq!(tally.count(), 3 * LINES_MAX as u64);
     }
 }

@@ -5,7 +5,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use bytes::Bytes;
-use homeostat_calls::{Call, CallReader, Event, Protocol, Side, What};
+use homeostat_calls::{Call, CallReader, Event, Protocol, Side, Told, What};
 use homeostat_model::OutcomeClass;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::{
@@ -94,28 +94,68 @@ fn conversation(paths: &[String]) -> Vec<(What, Vec<u8>)> {
     Rc::try_unwrap(heard).unwrap_or_default().into_inner()
 }
 
-/// What is read of messages from one on, of each of which so many bytes are told.
-fn overhear(heard: &[(What, Vec<u8>)], taken: usize) -> (Vec<Call>, CallReader) {
+/// A piece of a direction: where it begins, how many bytes it stands for, and the first of them.
+type Piece<'a> = (What, u64, usize, &'a [u8]);
+
+/// What is read of pieces.
+fn read(pieces: &[Piece<'_>]) -> (Vec<Call>, CallReader) {
     let (mut reader, mut calls) = (CallReader::default(), Vec::new());
-    let (mut offsets, mut at_ns) = ([0; 2], 0);
-    for (what, message) in heard {
+    let (mut sequences, mut at_ns) = ([0; 2], 0);
+    for &(what, offset, length, bytes) in pieces {
         at_ns += 1000;
-        let offset = &mut offsets[usize::from(*what == What::Sent)];
+        let sequence = &mut sequences[usize::from(what == What::Sent)];
+        let (length, sequence_now) = (length as u32, *sequence);
+        *sequence += 1;
+        let (connection, process, port) = (1, 7, 80);
         let event = Event {
-            connection: 1,
+            connection,
             at_ns,
-            offset: *offset,
-            length: message.len() as u32,
-            sequence: 0,
-            process: 7,
-            port: 80,
-            what: *what,
-            bytes: &message[..taken.min(message.len())],
+            offset,
+            length,
+            sequence: sequence_now,
+            told: Told::default(),
+            process,
+            port,
+            what,
+            bytes,
         };
-        *offset += message.len() as u64;
         reader.take(&event, &mut calls);
     }
     (calls, reader)
+}
+
+/// What is read of messages from one on, of each of which so many bytes are told.
+fn overhear(heard: &[(What, Vec<u8>)], taken: usize) -> (Vec<Call>, CallReader) {
+    let mut offsets = [0; 2];
+    let pieces: Vec<Piece<'_>> = heard
+        .iter()
+        .map(|(what, message)| {
+            let offset = &mut offsets[usize::from(*what == What::Sent)];
+            let begin = *offset;
+            *offset += message.len() as u64;
+            (*what, begin, message.len(), &message[..taken.min(message.len())])
+        })
+        .collect();
+    read(&pieces)
+}
+
+/// What the kernel tells of a direction: blocks of fields, and heads of frames that end a stream. Each piece with the place behind
+/// it, from which on it can be told.
+fn told(stream: &[u8]) -> Vec<(usize, usize)> {
+    let mut at = if stream.starts_with(b"PRI ") { 24 } else { 0 };
+    let mut pieces = vec![(0, at)];
+    while let Some(&[l0, l1, l2, kind, flags, ..]) = stream.get(at..at + 9) {
+        let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+        match kind {
+            1 | 5 | 9 => pieces.push((at, at + 9 + length)),
+            3 => pieces.push((at, at + 9)),
+            0 if flags & 1 == 1 => pieces.push((at, at + 9)),
+            _ => {}
+        }
+        at += 9 + length;
+    }
+    pieces.retain(|(begin, end)| begin < end);
+    pieces
 }
 
 fn paths() -> Vec<String> {
@@ -133,6 +173,17 @@ fn kinds(calls: &[Call]) -> Kinds {
         *kinds.entry((kind, call.status, call.grpc_status)).or_default() += 1;
     }
     kinds
+}
+
+/// Requests by the message that they began with, and how they went where that is known. Messages before `from` were not heard.
+fn ways(calls: &[Call], from: u64) -> BTreeMap<(u64, &'static str), usize> {
+    let mut ways = BTreeMap::new();
+    for call in calls {
+        if let Some(outcome) = call.outcome {
+            *ways.entry((call.began_ns / 1000 + from, outcome.label())).or_default() += 1;
+        }
+    }
+    ways
 }
 
 #[test]
@@ -161,19 +212,27 @@ fn every_request_is_read_with_how_it_went() {
 #[test]
 fn who_joins_late_never_guesses() {
     let heard = conversation(&paths());
-    let known = kinds(&overhear(&heard, usize::MAX).0);
+    let known = overhear(&heard, usize::MAX).0;
     let mut most = 0;
     for from in 1..heard.len() {
         let (calls, _) = overhear(&heard[from..], usize::MAX);
         most = most.max(calls.len());
+        // Of the requests that began with a message no more may have gone a way than really did.
+        let truth = ways(&known, 0);
+        for (way, count) in ways(&calls, from as u64) {
+            assert!(Some(&count) <= truth.get(&way), "from message {from} on: {count} requests {way:?}");
+        }
         for call in calls {
-            let path = call.path.as_str().to_owned();
-            let is_known = |(kind, status, grpc): &(String, Option<u16>, Option<u32>)| {
-                (path == "<pre-attach>" || kind.ends_with(&path))
-                    && (call.status.is_none() || call.status == *status)
-                    && (call.grpc_status.is_none() || call.grpc_status == *grpc)
+            let is_right = |told: &Call| {
+                call.method == told.method
+                    && (call.path.as_str() == "<pre-attach>" || call.path == told.path)
+                    && (call.status.is_none() || call.status == told.status)
+                    && (call.grpc_status.is_none() || call.grpc_status == told.grpc_status)
+                    && (call.outcome.is_none() || call.outcome == told.outcome)
+                    // Of gRPC the status alone says how it went.
+                    && (told.protocol != Protocol::Grpc || call.grpc_status.is_some() || call.outcome.is_none())
             };
-            assert!(known.keys().any(is_known), "from message {from} on: {call:?}");
+            assert!(known.iter().any(is_right), "from message {from} on: {call:?}");
         }
     }
     assert!(200 < most, "nearly all are told: {most}");
@@ -197,6 +256,69 @@ fn what_is_not_taken_is_never_guessed() {
                 .map(|(_, count)| count)
                 .sum();
             assert!(count <= most, "{count} of {kind} {status:?} {grpc:?} with {taken} bytes");
+        }
+    }
+}
+
+/// Frames that are left out are stepped over: nothing of a body is needed to tell how requests went.
+#[test]
+fn without_bodies_everything_is_told() {
+    let heard = conversation(&paths());
+    let mut streams = [Vec::new(), Vec::new()];
+    // Where each message ends in its direction, so that pieces come in the order in which they were heard.
+    let mut ends = Vec::new();
+    for (what, message) in &heard {
+        let stream = &mut streams[usize::from(*what == What::Sent)];
+        stream.extend_from_slice(message);
+        ends.push((*what, stream.len()));
+    }
+    let (mut rest, mut pieces) = ([told(&streams[0]), told(&streams[1])], Vec::new());
+    for (what, heard_to) in ends {
+        let way = usize::from(what == What::Sent);
+        let count = rest[way].iter().take_while(|(_, end)| *end <= heard_to).count();
+        for (begin, end) in rest[way].drain(..count) {
+            pieces.push((what, begin as u64, end - begin, &streams[way][begin..end]));
+        }
+    }
+    assert!(pieces.iter().all(|(.., bytes)| !bytes.windows(8).any(|some| some == b"xxxxxxxx" || some == b"yyyyyyyy")));
+    let (calls, reader) = read(&pieces);
+    assert_eq!(kinds(&calls), kinds(&overhear(&heard, usize::MAX).0));
+    assert_eq!((calls.len(), reader.stats().unanswered, reader.stats().unasked), (210, 0, 0));
+
+    // A piece of which the number is missing is lost, and what depends on it is not guessed.
+    let known = kinds(&calls);
+    for missing in (0..pieces.len()).step_by(61) {
+        let mut sequences = [0; 2];
+        let (mut reader, mut calls) = (CallReader::default(), Vec::new());
+        for (number, &(what, offset, length, bytes)) in pieces.iter().enumerate() {
+            let sequence = &mut sequences[usize::from(what == What::Sent)];
+            *sequence += 1;
+            let (at_ns, connection, process, port) = (1000 * number as u64, 1, 7, 80);
+            let (length, sequence) = (length as u32, *sequence);
+            let event = Event {
+                connection,
+                at_ns,
+                offset,
+                length,
+                sequence,
+                told: Told::default(),
+                process,
+                port,
+                what,
+                bytes,
+            };
+            if number != missing {
+                reader.take(&event, &mut calls);
+            }
+        }
+        for ((kind, status, grpc), count) in kinds(&calls) {
+            let is_known = |(k, s, g): &&(String, Option<u16>, Option<u32>)| {
+                (kind.ends_with("<pre-attach>") || *k == kind)
+                    && (status.is_none() || *s == status)
+                    && (grpc.is_none() || *g == grpc)
+            };
+            let most: usize = known.iter().filter(|(key, _)| is_known(key)).map(|(_, count)| count).sum();
+            assert!(count <= most, "{count} of {kind} {status:?} {grpc:?} without piece {missing}");
         }
     }
 }

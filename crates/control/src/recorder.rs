@@ -49,7 +49,7 @@ pub struct Recorder {
     /// Oldest first.
     ticks: VecDeque<(Timestamp, Box<[u8]>)>,
     tick_bytes: usize,
-    /// Everything up to here was forgotten before its time, for want of room.
+    /// Everything up to here was forgotten: it was older than [`RECORDED`], or there was no room.
     lost_until: Option<Timestamp>,
     latencies: VecDeque<(Timestamp, Vec<CellLatency>)>,
     latency_buckets: usize,

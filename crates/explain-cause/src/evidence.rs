@@ -24,6 +24,9 @@ pub struct CauseEvidence {
     /// How each route, version and instance did, before and during.
     #[serde(default)]
     pub shapes: Vec<Shape>,
+    /// Whether profiles of the service are taken at all.
+    #[serde(default)]
+    pub is_profiled: bool,
     /// The comparison of profiles, if there was one.
     #[serde(default)]
     pub profiles: Option<ProfileCompared>,
@@ -125,6 +128,8 @@ pub enum Signal {
     CpuMsPerS,
     /// Processor time of all other programs on the machine, in milliseconds a second.
     OthersCpuMsPerS,
+    /// Time in which the machine's processors had nothing to do, in percent.
+    IdlePercent,
 }
 
 /// One measurement on both sides.

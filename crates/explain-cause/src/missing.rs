@@ -5,11 +5,16 @@ use crate::{
     weights::REQUESTS_MIN,
 };
 
-/// One line for each kind of evidence that is not there; the thresholds of profiles only when `nothing_named` or profiles
-/// were asked for.
+/// One line for each kind of evidence that is not there, with what brings it. That profiles of both sides are alike is told only
+/// when `nothing_named`.
 pub(crate) fn missing(evidence: &CauseEvidence, nothing_named: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match &evidence.profiles {
+        None if evidence.is_profiled => lines.push(
+            "no profiles of both sides: the service has `profiling`, and no window of that time is held; the log says why none \
+             was taken, `homeostat_profiling_windows` how many are held"
+                .to_owned(),
+        ),
         None => lines.push("no profiles of both sides: give the service `profiling` in its document".to_owned()),
         Some(compared) if !compared.enough => lines.push(format!(
             "too few samples to compare profiles: {} on the good side, {} on the bad one",
@@ -26,10 +31,18 @@ pub(crate) fn missing(evidence: &CauseEvidence, nothing_named: bool) -> Vec<Stri
         lines.push("no change is known: announce deploys and flags (`homeostat change`)".to_owned());
     }
     if !evidence.signals.iter().any(|known| known.signal == Signal::RunQueueP99Ms) {
-        lines.push("no kernel signals of the machine".to_owned());
+        lines.push(
+            "no kernel signals of the machine: programs that run beside us are watched as root; `homeostat doctor` says what is \
+             in the way"
+                .to_owned(),
+        );
     }
     if evidence.dependencies.is_empty() {
-        lines.push("nothing is known of the services that this one calls".to_owned());
+        lines.push(
+            "nothing is known of the services that this one calls: name them in its document (`dependsOn`), and let calls to \
+             them go through this gateway"
+                .to_owned(),
+        );
     }
     let seen: u64 = evidence.shapes.iter().map(|shape| shape.during.total()).fold(0, u64::max);
     if seen < REQUESTS_MIN && evidence.judged.is_none() {

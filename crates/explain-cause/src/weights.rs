@@ -50,7 +50,8 @@ weights! {
     CHANGE_VERSION_JUDGED = STRONG, "a sequential test found its version worse than the one beside it, and errs once in a thousand times at its default";
     CHANGE_ALL_VERSIONS_BAD = -STRONG, "versions that it did not touch fail as much: the same experiment with the opposite result";
     CHANGE_ONLY_MOVED_TRAFFIC = -CLEAR, "moving traffic shows a fault more often than it is one";
-    CHANGE_BROUGHT_THE_PATTERN = POSITIVE, "the profiles of its version hold a known pattern that the other side lacks";
+    CHANGE_ANOTHER_STEP = 0.0, "one more step of the same version is told and adds nothing: the version is one suspect";
+    CHANGE_BROUGHT_THE_PATTERN = POSITIVE, "its version was judged, and the profiles of it hold a known pattern that the other side lacks";
 
     // Patterns of profiles.
     PATTERN_SURE = STRONG, "its score is nine in ten or more; of faults named as `up` sees them, nine in ten are right for programs left out (docs/explain.md), and that a program is at fault at all is the prior's part";
@@ -78,6 +79,7 @@ weights! {
     NEIGHBOUR_OWN_BUSY = -CLEAR, "the program takes them itself";
     NEIGHBOUR_ONE_VERSION = -POSITIVE, "versions on the same machines are not worse alike";
     NETWORK_RETRANSMITS = STRONG, "segments are lost several times as often, and more than weather explains";
+    NETWORK_NO_PROCESSOR = -CLEAR, "a segment is also sent again when whoever has to acknowledge it waits for a processor, and nothing is lost then";
 
     // Instances.
     INSTANCE_ALONE_BAD = STRONG, "one instance fails and others of the same version, at the same time, do not";
@@ -96,7 +98,8 @@ pub const WORSE_RATIO: f64 = 3.0;
 pub const WORSE_SHARE: f64 = 0.005;
 /// A dependency fails when it is this many times worse.
 pub const FAILS_RATIO: f64 = 10.0;
-/// Requests on each side of a comparison of shares at least: at one bad in two hundred fewer say nothing.
+/// Requests on each side of a comparison of shares at least: at one bad in two hundred fewer say nothing. Of rates as well: half
+/// as many again are more than four standard deviations of such counts then.
 pub const REQUESTS_MIN: u64 = 200;
 /// Load has grown when there are this many times as many requests a second.
 pub const LOAD_RATIO: f64 = 1.5;
@@ -110,7 +113,9 @@ pub const OTHERS_BUSY_MS_PER_S: f64 = 200.0;
 pub const RUN_QUEUE_HARMFUL_MS: f64 = 5.0;
 /// Lost segments below this share are weather, per thousand.
 pub const RETRANSMITS_HARMFUL: f64 = 5.0;
-/// Samples on each side from which on comparisons of profiles are as good as they get.
+/// A machine that is idle for less than this keeps somebody waiting nearly always, in percent.
+pub const IDLE_PERCENT_MIN: f64 = 5.0;
+/// Samples on each side from which on comparisons of profiles are as good as they get: as many as whoever compares them wants.
 pub const SAMPLES_FIRM: u64 = 5_000;
 /// A finder's score from which on it is sure. Scores order what is said and are no probabilities: nothing was calibrated.
 pub const SURE: f64 = 0.9;

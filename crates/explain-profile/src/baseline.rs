@@ -19,7 +19,8 @@ use crate::cluster::{Distances, dbscan, tsne};
 const WINDOW: usize = 5;
 const PERPLEXITY: f64 = 30.0;
 const REACH: f64 = 0.8;
-const CROWD: usize = 5;
+/// Points within reach that make a place crowded, as the pipeline has it.
+pub const CROWD: usize = 5;
 
 /// A profile's words with their share of samples.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,14 +51,15 @@ fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Groups of profiles; `None` is noise.
-pub fn groups(profiles: &[&Words], seed: u64) -> Vec<Option<usize>> {
-    let places = tsne::map(&distances(profiles), PERPLEXITY, seed);
+/// Groups of profiles; `None` is noise. A group forms around places where so many lie within reach: [`CROWD`], or fewer where
+/// nothing was seen as often.
+pub fn groups(profiles: &[&Words], crowd: usize, seed: u64) -> Vec<Option<usize>> {
+    let places = tsne::map(&distances(&weights(profiles)), PERPLEXITY, seed);
     let far = |a: usize, b: usize| match (places.get(a), places.get(b)) {
         (Some(a), Some(b)) => (a[0] - b[0]).hypot(a[1] - b[1]),
         _ => f64::MAX,
     };
-    dbscan::labels(&Distances::new(places.len(), far), REACH, CROWD)
+    dbscan::labels(&Distances::new(places.len(), far), REACH, crowd)
 }
 
 /// Labels for those that have none, from the majority of their group; `None` for noise and for groups without labels.
@@ -75,24 +77,26 @@ pub fn majority<'a>(groups: &[Option<usize>], labels: &[Option<&'a str>]) -> Vec
     groups.iter().map(|group| first(group.as_ref()?)).collect()
 }
 
-/// Euclidean distances between TF-IDF vectors of length one.
-fn distances(profiles: &[&Words]) -> Distances {
+/// TF-IDF vectors of length one: weights by word, ascending.
+pub fn weights(profiles: &[&Words]) -> Vec<BTreeMap<u64, f64>> {
     let mut having = HashMap::<u64, f64>::new();
     profiles.iter().flat_map(|words| words.0.keys()).for_each(|word| *having.entry(*word).or_default() += 1.0);
     let count = profiles.len() as f64;
     let rare = |word: &u64| ((1.0 + count) / (1.0 + having.get(word).copied().unwrap_or(0.0))).ln() + 1.0;
-    let vectors: Vec<BTreeMap<u64, f64>> = profiles
-        .iter()
-        .map(|words| {
-            let mut weighed: BTreeMap<u64, f64> =
-                words.0.iter().map(|(word, weight)| (*word, weight * rare(word))).collect();
-            let length = weighed.values().map(|value| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
-            for value in weighed.values_mut() {
-                *value /= length;
-            }
-            weighed
-        })
-        .collect();
+    let vector = |words: &&Words| {
+        let mut weighed: BTreeMap<u64, f64> =
+            words.0.iter().map(|(word, weight)| (*word, weight * rare(word))).collect();
+        let length = weighed.values().map(|value| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        for value in weighed.values_mut() {
+            *value /= length;
+        }
+        weighed
+    };
+    profiles.iter().map(vector).collect()
+}
+
+/// Euclidean distances between vectors of length one.
+fn distances(vectors: &[BTreeMap<u64, f64>]) -> Distances {
     Distances::new(vectors.len(), |a, b| match (vectors.get(a), vectors.get(b)) {
         (Some(a), Some(b)) => (2.0 - 2.0 * product(a, b)).max(0.0).sqrt(),
         _ => f64::MAX,
@@ -138,7 +142,7 @@ mod tests {
                 Words::of(&profile(&format!("{program};x;y;z;w;v 40\n{program};b;c;d;e;f {other}")), 0)
             })
             .collect();
-        let groups = groups(&words.iter().collect::<Vec<_>>(), 1);
+        let groups = groups(&words.iter().collect::<Vec<_>>(), CROWD, 1);
         let (even, odd): (Vec<_>, Vec<_>) = groups.iter().enumerate().partition(|(at, _)| at % 2 == 0);
         for (_, group) in &even {
             assert!(group.is_none() || odd.iter().all(|(_, other)| other != group), "{groups:?}");

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use homeostat_model::profile::Profile;
+use homeostat_model::profile::{LabelSet, LabelValue, Profile};
 
 use crate::frame::{Origin, place};
 
@@ -35,7 +35,10 @@ const REASONS: &[(&str, &str)] = &[
     ("poll", "ep_poll epoll_wait do_epoll_wait do_sys_poll do_poll poll_schedule_timeout do_select"),
     ("pipe", "pipe_read pipe_write anon_pipe"),
     ("file", "folio_wait io_schedule filemap_ ext4_ xfs_ os.(*File).Write os.(*File).Read"),
-    ("collector", "runtime.gcBgMarkWorker runtime.bgsweep runtime.bgscavenge runtime.forcegchelper runtime.runfinq"),
+    (
+        "collector",
+        "runtime.gcBgMarkWorker runtime.bgsweep runtime.bgscavenge runtime.forcegchelper runtime.runfinq runtime.runFinalizers runtime.runCleanups",
+    ),
     ("system_call", "syscall. internal/runtime/syscall runtime/internal/syscall"),
     ("running", "0"),
 ];
@@ -52,6 +55,8 @@ pub(crate) struct Census {
     pub(crate) reasons: BTreeMap<String, f64>,
     /// By reason and the application's function that waits.
     pub(crate) places: BTreeMap<(String, String), f64>,
+    /// By reason and the application's function that started them, where the census knows who did.
+    pub(crate) started: BTreeMap<(String, String), f64>,
 }
 
 impl Census {
@@ -81,7 +86,10 @@ impl Census {
             }
             let reason = reason.unwrap_or(OTHER).to_owned();
             *self.reasons.entry(reason.clone()).or_default() += count;
-            *self.places.entry((reason, function.unwrap_or_default())).or_default() += count;
+            *self.places.entry((reason.clone(), function.unwrap_or_default())).or_default() += count;
+            if let Some(creator) = creator(profile, row.labels) {
+                *self.started.entry((reason, creator.to_owned())).or_default() += count;
+            }
         }
     }
 
@@ -94,6 +102,14 @@ impl Census {
     pub(crate) fn total(&self) -> f64 {
         self.reasons.values().sum()
     }
+}
+
+/// Who started a goroutine, as a census of a process' memory labels it: a function of the application.
+fn creator(profile: &Profile, labels: LabelSet) -> Option<&str> {
+    let label = profile.labels(labels).iter().find(|(name, _)| profile.text(*name) == "creator");
+    let Some((_, LabelValue::Text(creator))) = label else { return None };
+    let creator = profile.text(*creator);
+    (place(creator, "", false).origin == Origin::Application).then_some(creator)
 }
 
 /// The reason that a frame tells.
@@ -130,6 +146,22 @@ mod tests {
         assert_eq!(found, [("lock", 6.0), ("network", 3.0), ("other", 1.0), ("select", 1.0), ("wait_group", 1.0)]);
         assert!((census.places[&("lock".to_owned(), "main.get".to_owned())] - 4.0).abs() < 1e-12);
         assert!((census.total() - 12.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn who_started_them_is_known_where_labels_say_it() {
+        let mut profile = profile("main.leak.func1;runtime.chanrecv1;runtime.gopark 7");
+        let stack = profile.rows().next().unwrap().stack;
+        let name = profile.intern("creator");
+        for (creator, count) in [("main.leak", 5), ("net/http.(*Server).Serve", 3)] {
+            let creator = LabelValue::Text(profile.intern(creator));
+            let labels = profile.intern_labels(vec![(name, creator)]);
+            profile.add(stack, labels, &[count]);
+        }
+        let census = Census::of([&profile], 1.0).unwrap();
+        let started: Vec<_> = census.started.iter().collect();
+        assert_eq!(started, [(&("receive".to_owned(), "main.leak".to_owned()), &5.0)], "the library's are no leak");
+        assert!((census.waiting("receive") - 15.0).abs() < 1e-12);
     }
 
     #[test]

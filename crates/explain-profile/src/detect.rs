@@ -198,19 +198,15 @@ impl Look<'_> {
         sum
     }
 
-    /// How much a queue explains a wait, 0 to 1: threads that wait for a processor switch less of their own will and make
-    /// everybody wait for everybody.
+    /// How much a queue explains a wait, 0 to 1: threads that wait for a processor switch less of their own will, wait longer for
+    /// it, or have more to do, and make everybody wait for everybody. What was not measured says nothing.
     fn saturated(&self) -> f64 {
-        let ratio = |metric: &str| self.both.ratio(metric);
-        let (Some(switches), Some(waiting)) =
-            (ratio("voluntary_switches_per_request"), ratio("runqueue_wait_ms_per_s"))
-        else {
-            return 0.0;
-        };
-        let fewer = ((1.0 - switches) / 0.25).clamp(0.0, 1.0);
-        let longer = ((waiting - 1.3) / 1.0).clamp(0.0, 1.0);
-        let dearer = ratio("cpu_ms_per_request").map_or(0.0, |ratio| ((ratio - 1.15) / 0.3).clamp(0.0, 1.0));
-        fewer.max(longer).max(dearer)
+        let from = |metric: &str, tells: fn(f64) -> f64| Some(tells(self.both.ratio(metric)?).clamp(0.0, 1.0));
+        any(&[
+            from("voluntary_switches_per_request", |ratio| (1.0 - ratio) / 0.25),
+            from("runqueue_wait_ms_per_s", |ratio| ratio - 1.3),
+            from("cpu_ms_per_request", |ratio| (ratio - 1.15) / 0.3),
+        ])
     }
 
     /// Tells which of the application's functions gained most while they ran themselves, and by how much.

@@ -22,7 +22,7 @@ use homeostat_model::profile::Profile;
 use homeostat_profile::{FunctionWeight, Weights, weights};
 use serde::Serialize;
 
-use crate::special::student_two_sided;
+use crate::{special::student_two_sided, thresholds::SAMPLES_WANTED};
 
 /// What is known before any window is seen: how alike two samples of one window are (the intra-class correlation `rho`,
 /// which makes `phi = 1 + n rho` for windows of `n` samples), and for how many windows that counts. Twelve windows of some
@@ -44,7 +44,7 @@ pub struct DiffOptions {
 
 impl Default for DiffOptions {
     fn default() -> Self {
-        Self { false_discovery_rate: 0.05, effect_min: 0.01, samples_wanted: 5_000 }
+        Self { false_discovery_rate: 0.05, effect_min: 0.01, samples_wanted: SAMPLES_WANTED }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     observed::Observed,
     paths::Path,
     retrieve::{Index, Retrieved},
-    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SEEN_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
+    thresholds::{HARM, MOVED_MIN, SAMPLES_MIN, SAMPLES_WANTED, SEEN_MIN, SPEAK_WITHOUT_HARM, STRANGER_MIN, SYMPTOMS},
     vector::{Vector, added_all, vector},
 };
 
@@ -106,7 +106,7 @@ pub struct Signs {
     pub samples: [f64; 2],
     /// See [`Explanation`].
     pub moved: f64,
-    /// See [`Explanation`].
+    /// What was not measured and would have helped, but for samples.
     pub missing: Vec<String>,
 }
 
@@ -153,7 +153,8 @@ pub fn explain_with(signs: &Signs, index: &Index<'_>) -> Explanation {
     let outcome = outcome(signs, &mut patterns);
     patterns.truncate(PATTERNS_MAX);
     let Signs { samples, moved, missing, .. } = signs;
-    Explanation { outcome, patterns, samples: *samples, moved: *moved, missing: missing.clone(), cases }
+    let missing = few_samples(*samples).chain(missing.iter().cloned()).collect();
+    Explanation { outcome, patterns, samples: *samples, moved: *moved, missing, cases }
 }
 
 fn outcome(signs: &Signs, patterns: &mut Vec<Named>) -> Outcome {
@@ -290,14 +291,15 @@ fn harm(both: &Comparison) -> Option<f64> {
 /// What an incident knows without being told.
 const NO_LATENCIES: &str = "latencies of both sides: without them nobody knows whether anything got worse";
 
+/// One line for each side with few samples.
+fn few_samples([base, now]: [f64; 2]) -> impl Iterator<Item = String> {
+    let few = |(_, samples): &(&str, f64)| *samples < SAMPLES_WANTED as f64;
+    let line = |(side, samples)| format!("the {side} side has {samples:.0} samples, {SAMPLES_WANTED} are wanted");
+    [("base", base), ("now", now)].into_iter().filter(few).map(line)
+}
+
 fn missing(both: &Comparison) -> Vec<String> {
     let mut missing = Vec::new();
-    for (side, view) in [("base", &both.base), ("now", &both.now)] {
-        let samples = view.cpu.samples();
-        if samples < 5_000.0 {
-            missing.push(format!("the {side} side has {samples:.0} samples, 5000 are wanted"));
-        }
-    }
     if both.census().is_none() {
         missing.push(
             "a census of both sides (who waits for what): lock contention and leaks hardly show in CPU samples"

@@ -12,7 +12,7 @@
 //! Observed, Observed ─▶ Signs ─▶ explain ─▶ Explanation        which pattern a change follows (Library: cases that are known)
 //! windows, windows   ─▶ diff  ─▶ Diff                          which functions moved
 //! DETECTORS                                                   the rules with their limits, for people
-//! Words, groups, majority; Index, explain_with; group_cases    what an evaluation needs besides (bench)
+//! Words, weights, groups, majority; Index, explain_with; group_cases    what an evaluation needs besides (bench)
 //! ```
 
 mod baseline;
@@ -36,7 +36,7 @@ mod testing;
 mod thresholds;
 mod vector;
 
-pub use baseline::{Words, groups, majority};
+pub use baseline::{CROWD, Words, groups, majority, weights};
 pub use case::{BadLibrary, Case, LIBRARY_BYTES_MAX, Library, NO_FAULT, line};
 pub use cluster::group_cases;
 pub use detect::{DETECTORS, Detector, Finding};
@@ -46,5 +46,5 @@ pub use explain::{Explanation, Named, Outcome, PATTERNS_MAX, Signs, explain, exp
 pub use observed::Observed;
 pub use paths::Path;
 pub use retrieve::{Index, Neighbour, Retrieved};
-pub use thresholds::Threshold;
+pub use thresholds::{SAMPLES_WANTED, Threshold};
 pub use vector::Vector;

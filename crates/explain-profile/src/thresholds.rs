@@ -43,6 +43,10 @@ pub(crate) const AGREEMENT_MIN: Threshold =
 pub(crate) const SAMPLES_MIN: Threshold =
     threshold("samples_min", 800.0, "two standard deviations of a share of 5 % are then 2.2 points");
 
+/// Samples that each side of a comparison should have: the limits of detectors were set while looking at about as many, and a share
+/// of one percent is then known to within 0.3 points.
+pub const SAMPLES_WANTED: u64 = 5_000;
+
 /// Share of CPU time that has to be added somewhere to say that something moved.
 pub(crate) const MOVED_MIN: Threshold =
     threshold("moved_min", 0.04, "normal episodes of development programs add less against each other");

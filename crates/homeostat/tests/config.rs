@@ -355,3 +355,18 @@ fn profiles_are_taken_by_whom_the_configuration_says() {
     assert_eq!(of("{from: kernel}"), (sampled(99), Span::from_secs(10)));
     assert_eq!(of("{from: kernel, rate: 999, window: 1s}"), (sampled(999), Span::from_secs(1)));
 }
+
+#[test]
+fn sensing_has_a_hard_limit_of_memory_whatever_is_written() {
+    let of = |sensing: &str| {
+        let shop = "apiVersion: homeostat/v1\nkind: Service\nmetadata: {name: shop}\nspec: {versions: {v1: \"http://127.0.0.1:81\"}}\n";
+        let text = format!("{shop}---\napiVersion: homeostat/v1\nkind: Sensing\nspec: {sensing}\n");
+        let checked = config::load_str("shop.yaml", if sensing.is_empty() { shop } else { &text });
+        let sensing = checked.unwrap_or_else(|problems| panic!("{problems}")).sensing;
+        (sensing.windows_bytes_max >> 20, sensing.rss_bytes_max >> 20)
+    };
+    assert_eq!(of(""), (256, 2048));
+    assert_eq!(of("{}"), (256, 2048));
+    assert_eq!(of("{processMemory: 512MiB}"), (256, 512));
+    assert_eq!(of("{memory: 64MiB, processMemory: 8GiB}"), (64, 8192));
+}

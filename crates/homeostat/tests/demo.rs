@@ -68,9 +68,19 @@ fn failing_requests_blame_the_release_and_no_pattern() {
     assert_eq!(causes(&incident, "pattern"), [""; 0], "{incident:#}");
 }
 
+/// Both versions wait for it: the release is left alone, and it is nobody's pattern.
 #[test]
-fn a_synced_log_is_named() {
-    names_first("log", "fsync");
+fn a_slow_service_that_both_versions_call_is_named() {
+    let incident = incident("dependency");
+    assert_eq!(causes(&incident, "dependency"), ["recommender"], "{incident:#}");
+    let first = &incident["explanation"]["hypotheses"][0];
+    assert_eq!((&first["kind"], &first["subject"]), (&"dependency".into(), &"recommender".into()), "{incident:#}");
+    assert_eq!(incident["subject"]["about"], "objective", "{incident:#}");
+}
+
+#[test]
+fn a_log_on_the_hot_path_is_named() {
+    names_first("log", "sync_logging");
 }
 
 #[test]
@@ -79,14 +89,14 @@ fn an_answer_that_is_printed_again_and_again_is_named() {
 }
 
 #[test]
-fn a_search_through_all_that_was_ever_kept_is_named() {
-    names_first("leak", "quadratic");
+fn a_map_that_nobody_empties_is_named() {
+    names_first("leak", "map_growth");
 }
 
 /// Twenty requests a second that hold the lock for a fifth of a second each: threads queue up.
 #[test]
 fn a_queue_at_a_lock_is_named() {
-    names_first("lock=200", "lock_contention");
+    names_first("lock", "lock_contention");
 }
 
 #[test]

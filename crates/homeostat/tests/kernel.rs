@@ -9,7 +9,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -137,22 +137,66 @@ fn a_watch_without_processes_is_refused() {
     }
 }
 
+/// Builds a Go program of `sense-kernel`'s tests; `None`, said aloud, without Go.
+fn go_program(name: &str, dir: &Path) -> Option<PathBuf> {
+    let program = dir.join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sense-kernel/tests/programs").join(name);
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(&program).current_dir(source);
+    go.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
+    let Ok(built) = go.status() else {
+        println!("SKIPPED: the Go program `{name}`: there is no `go` (package golang-go)");
+        return None;
+    };
+    assert!(built.success());
+    Some(program)
+}
+
+#[test]
+fn a_go_program_that_leaks_goroutines_is_told() {
+    if !cfg!(target_arch = "x86_64") || state("goroutines") != "ok" {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(program) = go_program("waiting", dir.path()) else { return };
+    let mut leaking = Busy(Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut says = BufReader::new(leaking.0.stdout.take().unwrap()).lines();
+    assert_eq!(says.next().unwrap().unwrap(), "53", "itself, 7 and 45");
+    let pid = leaking.0.id().to_string();
+    // On a machine that is too busy for it to leak between the two looks, once more.
+    for _ in 0..20 {
+        let mut looking = Command::new(env!("CARGO_BIN_EXE_homeostat"))
+            .args(["profile", "goroutines", "--growth", "2", "--pid", &pid])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut said, mut line) = (BufReader::new(looking.stderr.take().unwrap()), String::new());
+        said.read_line(&mut line).unwrap();
+        assert!(line.ends_with("goroutines; once more in 2 s\n"), "{line}");
+        leaking.0.stdin.as_mut().unwrap().write_all(b"more\n").unwrap();
+        says.next().unwrap().unwrap();
+        let output = looking.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let told =
+            "\nleaks goroutines: main.leak started 6000 that did not end, state `chan receive`; more than 5000 (";
+        if text.contains(told) {
+            assert!(text.contains("+6000"), "{text}");
+            return;
+        }
+        assert!(!text.contains("leaks"), "{text}");
+    }
+    panic!("it was never seen to leak");
+}
+
 #[test]
 fn a_go_program_that_collects_is_told() {
     if !cfg!(target_arch = "x86_64") || state("go-runtime") != "ok" {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("collecting");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sense-kernel/tests/programs/collecting");
-    let mut go = Command::new("go");
-    go.args(["build", "-o"]).arg(&program).current_dir(source);
-    go.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
-    let Ok(built) = go.status() else {
-        println!("SKIPPED: collections of Go programs: there is no `go` (package golang-go)");
-        return;
-    };
-    assert!(built.success());
+    let Some(program) = go_program("collecting", dir.path()) else { return };
     let mut collecting = Busy(Command::new(program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     let pid = collecting.0.id().to_string();
     let mut watching = Command::new(env!("CARGO_BIN_EXE_homeostat"))

@@ -1,5 +1,6 @@
 //! What following calls costs for each request: time of the distribution's nginx with and without, in turns, and time of our
-//! program in the kernel and of who empties its ring.
+//! program in the kernel and of who empties its ring. And what it costs others: a message and a system call of a process that is
+//! not followed, with the programs attached and without.
 //!
 //! `./dev bench sense-kernel` runs it and writes `bench/out/calls.json`. The server answers ten bytes from memory, so that
 //! nearly all of its time is the system calls that are looked at: an upper bound for the share.
@@ -27,9 +28,10 @@ use spread::Spread;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 const CLIENTS: usize = 4;
+/// Messages, and system calls, of a process that is not followed: some tens of milliseconds.
+const PASSED: u32 = 20_000;
 
 /// Microseconds for each request, in each round.
 #[derive(Default)]
@@ -38,6 +40,11 @@ struct Figures {
     server_with: Vec<f64>,
     kernel: Vec<f64>,
     reader: Vec<f64>,
+    /// Nanoseconds, for who is not followed.
+    message_without: Vec<f64>,
+    message_with: Vec<f64>,
+    call_without: Vec<f64>,
+    call_with: Vec<f64>,
     requests_per_s: f64,
     seen_share: f64,
 }
@@ -47,6 +54,8 @@ fn main() -> Result<(), Failure> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut server = nginx(dir.path(), address)?;
     let measured = load(address, |asked| measure(server.id(), asked));
+    // Without the load of the clients.
+    let measured = measured.and_then(|mut figures| others(server.id(), &mut figures).map(|()| figures));
     server.kill()?;
     server.wait()?;
     let figures = measured?;
@@ -110,7 +119,7 @@ fn measure(pid: u32, asked: &AtomicU64) -> Result<Figures, Failure> {
     let mut figures = Figures::default();
     let mut calls = KernelCalls::start(&[pid].into())?;
     let (mut seen, mut counted, mut all, mut whole) = (0, 0, 0, Duration::ZERO);
-    for _ in 0..ROUNDS {
+    for _ in 0..spread::rounds() {
         for with in [false, true] {
             if with {
                 calls.resume()?;
@@ -119,7 +128,7 @@ fn measure(pid: u32, asked: &AtomicU64) -> Result<Figures, Failure> {
             }
             let (time, kernel, own) = (process_time(pid).unwrap_or_default(), calls.kernel_time(), own_time());
             let (before, begun, mut ended) = (asked.load(Ordering::Relaxed), Instant::now(), Vec::new());
-            while begun.elapsed() < ROUND {
+            while begun.elapsed() < spread::round(ROUND) {
                 thread::sleep(KernelCalls::EVERY);
                 if with {
                     calls.take(&mut ended);
@@ -146,37 +155,99 @@ fn measure(pid: u32, asked: &AtomicU64) -> Result<Figures, Failure> {
     Ok(figures)
 }
 
+/// What those pay who are not followed.
+fn others(pid: u32, figures: &mut Figures) -> Result<(), Failure> {
+    let mut calls = KernelCalls::start(&[pid].into())?;
+    let mut pair = pair()?;
+    for _ in 0..spread::rounds() {
+        calls.pause();
+        figures.message_without.push(message_ns(&mut pair)?);
+        figures.call_without.push(call_ns());
+        calls.resume()?;
+        figures.message_with.push(message_ns(&mut pair)?);
+        figures.call_with.push(call_ns());
+    }
+    Ok(())
+}
+
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    client.set_nodelay(true)?;
+    Ok((client, listener.accept()?.0))
+}
+
+/// Time of this thread for a byte that is sent or received over TCP.
+fn message_ns((from, to): &mut (TcpStream, TcpStream)) -> io::Result<f64> {
+    let before = own_time();
+    for _ in 0..PASSED {
+        from.write_all(&[1])?;
+        to.read_exact(&mut [0])?;
+    }
+    Ok(1e9 * own_time().saturating_sub(before).as_secs_f64() / f64::from(2 * PASSED))
+}
+
+/// Time of this thread for a system call that does hardly anything.
+fn call_ns() -> f64 {
+    let before = own_time();
+    for _ in 0..PASSED {
+        std::hint::black_box(std::os::unix::process::parent_id());
+    }
+    1e9 * own_time().saturating_sub(before).as_secs_f64() / f64::from(PASSED)
+}
+
 fn own_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 impl Figures {
-    fn named(&self) -> [(&'static str, Spread); 4] {
+    fn named(&self) -> [(&'static str, Spread); 8] {
         let all = [
             ("server_us_without", &self.server_without),
             ("server_us_with", &self.server_with),
             ("kernel_us", &self.kernel),
             ("reader_us", &self.reader),
+            ("message_of_others_ns_without", &self.message_without),
+            ("message_of_others_ns_with", &self.message_with),
+            ("system_call_of_others_ns_without", &self.call_without),
+            ("system_call_of_others_ns_with", &self.call_with),
         ];
         all.map(|(name, values)| (name, Spread::of(values.iter().copied())))
     }
 
+    /// What program and reader take of what a request takes of the server without them, in each round.
+    fn share(&self) -> Spread {
+        let ours = self.kernel.iter().zip(&self.reader).map(|(kernel, reader)| kernel + reader);
+        Spread::of(ours.zip(&self.server_without).map(|(ours, server)| ours / server))
+    }
+
     fn lines(&self) -> String {
-        let line = |(name, Spread { min, median, max }): (&str, Spread)| {
-            format!("calls, {}: {median:.2} us a request ({min:.2} to {max:.2})\n", name.replace("_us", ""))
-        };
-        let lines: String = self.named().into_iter().map(line).collect();
-        let seen = 100.0 * self.seen_share;
-        format!("{lines}calls: {:.0} requests a second, {seen:.2} % of them seen", self.requests_per_s)
+        let of = |values: &[f64]| Spread::of(values.iter().copied());
+        let line = |name: &str, unit: &'static str, values| (name.to_owned(), unit, values);
+        let lines = [
+            line("server, without", "us", of(&self.server_without)),
+            line("server, with", "us", of(&self.server_with)),
+            line("  of it the program in the kernel", "us", of(&self.kernel)),
+            line("reader", "us", of(&self.reader)),
+            line("program and reader", "% of the server without", self.share().times(100.0)),
+            line("requests", "a second", Spread::of([self.requests_per_s].into_iter())),
+            line("requests seen", "%", Spread::of([100.0 * self.seen_share].into_iter())),
+            line("a message of others, without", "ns", of(&self.message_without)),
+            line("a message of others, with", "ns", of(&self.message_with)),
+            line("a system call of others, without", "ns", of(&self.call_without)),
+            line("a system call of others, with", "ns", of(&self.call_with)),
+        ];
+        spread::table("calls, for each request", &lines)
     }
 
     fn json(&self) -> String {
         let parts: Vec<String> =
             self.named().into_iter().map(|(name, spread)| format!("  \"{name}\": {}", spread.json())).collect();
         format!(
-            "{{\n{},\n  \"requests_per_s\": {:.0},\n  \"seen_share\": {:.6}\n}}\n",
+            "{{\n{},\n  \"share_of_request\": {},\n  \"requests_per_s\": {:.0},\n  \"seen_share\": {:.6}\n}}\n",
             parts.join(",\n"),
+            self.share().json(),
             self.requests_per_s,
             self.seen_share
         )

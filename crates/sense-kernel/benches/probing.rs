@@ -25,7 +25,6 @@ use spread::Spread;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(5);
 /// Collections of a round: some hundred milliseconds.
 const COLLECTIONS: u32 = 2000;
@@ -34,30 +33,27 @@ fn main() -> Result<(), Failure> {
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-probing");
     fs::create_dir_all(&work)?;
     let (alone, watched) = Collecting::start(&work)?.by_turns()?;
-    println!(
-        "a collection of a Go program: {:.1} us ({:.1} to {:.1}), watched {:.1} us ({:.1} to {:.1})",
-        alone.median, alone.min, alone.max, watched.median, watched.min, watched.max
-    );
+    let mut lines = vec![
+        ("a collection of a Go program, not watched".to_owned(), "us", alone),
+        ("a collection of a Go program, watched".to_owned(), "us", watched),
+    ];
     let mut figures = vec![format!(
         "    {{ \"name\": \"a collection, us\", \"alone\": {}, \"watched\": {} }}",
         alone.json(),
         watched.json()
     )];
     for (name, unwind) in [("waits, frame pointers", Unwind::FramePointers), ("waits, copied stacks", Unwind::Copies)] {
-        let rounds = (0..ROUNDS).map(|_| waits(unwind)).collect::<Result<Vec<_>, _>>()?;
+        let rounds = (0..spread::rounds()).map(|_| waits(unwind)).collect::<Result<Vec<_>, _>>()?;
         let of = |value: &dyn Fn(&CaptureStats) -> f64| Spread::of(rounds.iter().map(value));
         let us = |time: Duration, stats: &CaptureStats| time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64;
         let (kernel, own) = (of(&|stats| us(stats.kernel_time, stats)), of(&|stats| us(stats.own_time, stats)));
         let (cost, samples) = (of(&CaptureStats::cost), of(&|stats| stats.samples as f64));
-        println!(
-            "{name}: {:.1} us in the kernel ({:.1} to {:.1}) and {:.1} us here for each, {:.0} a round; {:.1} % of one CPU",
-            kernel.median,
-            kernel.min,
-            kernel.max,
-            own.median,
-            samples.median,
-            100.0 * cost.median
-        );
+        lines.extend([
+            (format!("{name}: each, in the kernel"), "us", kernel),
+            (format!("{name}: each, here"), "us", own),
+            (format!("{name}: all of a round"), "", samples),
+            (format!("{name}: cost"), "% of one CPU", cost.times(100.0)),
+        ]);
         figures.push(format!(
             "    {{ \"name\": \"{name}\", \"kernel_us\": {}, \"own_us\": {}, \"share_of_cpu\": {} }}",
             kernel.json(),
@@ -65,6 +61,7 @@ fn main() -> Result<(), Failure> {
             cost.json()
         ));
     }
+    println!("{}", spread::table("probes on Go's runtime, and waits", &lines));
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/out");
     fs::create_dir_all(&out)?;
     fs::write(out.join("probing.json"), format!("{{\n  \"figures\": [\n{}\n  ]\n}}\n", figures.join(",\n")))?;
@@ -110,7 +107,7 @@ impl Collecting {
     /// Not watched and watched.
     fn by_turns(mut self) -> Result<(Spread, Spread), Failure> {
         let (mut alone, mut watched) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
+        for _ in 0..spread::rounds() {
             alone.push(self.collect()?);
             let watch = GoWatch::start(&BTreeSet::from([self.child.id()]))?;
             watched.push(self.collect()?);
@@ -146,6 +143,6 @@ fn waits(unwind: Unwind) -> Result<CaptureStats, Failure> {
 fn measure(unwind: Unwind) -> Result<CaptureStats, Failure> {
     let own = Targets::processes([std::process::id()])?;
     let mut capture = StackCapture::of_waits(&own, WaitShare::ALL, unwind)?;
-    capture.gather(ROUND)?;
+    capture.gather(spread::round(ROUND))?;
     Ok(capture.finish()?.1)
 }

@@ -23,7 +23,6 @@ use spread::Spread;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(10);
 /// Shares of one CPU, as the project promises them.
 const FRAME_POINTERS_TARGET: f64 = 0.005;
@@ -56,9 +55,8 @@ fn main() -> Result<(), Failure> {
     figures.push(server.while_asked(|| {
         Figure::take("go, frame pointers", FRAME_POINTERS_TARGET, server.pid(), Unwind::FramePointers)
     })?);
-    for figure in &figures {
-        println!("{}", figure.line());
-    }
+    let lines: Vec<_> = figures.iter().flat_map(Figure::lines).collect();
+    println!("{}", spread::table("CPU profiles at 99 Hz", &lines));
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/out");
     fs::create_dir_all(&out)?;
     let list: Vec<String> = figures.iter().map(Figure::json).collect();
@@ -73,9 +71,9 @@ impl Figure {
     fn take(name: &'static str, target: f64, pid: u32, unwind: Unwind) -> Result<Self, Failure> {
         let targets = Targets::processes([pid])?;
         let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
+        for _ in 0..spread::rounds() {
             let mut capture = StackCapture::of_cpus(&targets, SampleRate::DEFAULT, unwind)?;
-            capture.gather(ROUND)?;
+            capture.gather(spread::round(ROUND))?;
             rounds.push(capture.finish()?.1);
         }
         rounds.sort_by(|a, b| a.cost().total_cmp(&b.cost()));
@@ -86,18 +84,16 @@ impl Figure {
         Spread::of(self.rounds.iter().map(value))
     }
 
-    fn line(&self) -> String {
-        let Spread { min, median, max } = self.of(|stats| 100.0 * stats.cost());
+    fn lines(&self) -> [(String, &'static str, Spread); 5] {
         let us_a_sample = |time: Duration, stats: &CaptureStats| time.as_secs_f64() * 1e6 / stats.samples.max(1) as f64;
-        let kernel = self.of(|stats| us_a_sample(stats.kernel_time, stats)).median;
-        let own = self.of(|stats| us_a_sample(stats.own_time, stats)).median;
-        let samples = self.of(|stats| stats.samples as f64).median;
-        format!(
-            "{}: {median:.2} % of one CPU ({min:.2} to {max:.2}; target {:.1}); {samples:.0} samples a round, {kernel:.1} us \
-             in the kernel and {own:.1} us here for each",
-            self.name,
-            100.0 * self.target
-        )
+        let target = 100.0 * self.target;
+        [
+            (self.name.to_owned(), "% of one CPU", self.of(CaptureStats::cost).times(100.0)),
+            ("  target".to_owned(), "% of one CPU", Spread::of([target].into_iter())),
+            ("  samples of a round".to_owned(), "", self.of(|stats| stats.samples as f64)),
+            ("  a sample, in the kernel".to_owned(), "us", self.of(|stats| us_a_sample(stats.kernel_time, stats))),
+            ("  a sample, here".to_owned(), "us", self.of(|stats| us_a_sample(stats.own_time, stats))),
+        ]
     }
 
     fn json(&self) -> String {

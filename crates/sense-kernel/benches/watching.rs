@@ -28,7 +28,6 @@ use spread::Spread;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(5);
 
 /// One kind of load, measured.
@@ -42,15 +41,14 @@ struct Figure {
 fn main() -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let waits = |activity: &Activity| activity.waits.as_ref().map_or(0, |waits| waits.by_length.count());
-    let figures = vec![
+    let figures = [
         measure("waits for a CPU, pipes", Figure::pipes(&stop)?, &stop, waits)?,
         measure("connections, one byte each", Figure::connections(&stop)?, &stop, |activity| {
             activity.tcp.as_ref().map_or(0, |tcp| tcp.accepted)
         })?,
     ];
-    for figure in &figures {
-        println!("{}", figure.line());
-    }
+    let lines: Vec<_> = figures.iter().flat_map(Figure::lines).collect();
+    println!("{}", spread::table("watching, in the kernel", &lines));
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/out");
     fs::create_dir_all(&out)?;
     let list: Vec<String> = figures.iter().map(Figure::json).collect();
@@ -68,9 +66,9 @@ fn measure(
     let watch = KernelWatch::start(&Targets::processes([own])?)?;
     let seen = || -> Result<u64, Failure> { Ok(watch.read()?.get(&own).map(&events).unwrap_or_default()) };
     let (mut rounds, mut all, begun) = (Vec::new(), 0, Instant::now());
-    for _ in 0..ROUNDS {
+    for _ in 0..spread::rounds() {
         let (before, spent, since) = (seen()?, watch.kernel_time(), Instant::now());
-        thread::sleep(ROUND);
+        thread::sleep(spread::round(ROUND));
         let (count, spent) = (seen()? - before, watch.kernel_time().saturating_sub(spent).as_secs_f64());
         rounds.push((spent / since.elapsed().as_secs_f64(), 1e9 * spent / count.max(1) as f64));
         all += count;
@@ -133,17 +131,16 @@ impl Figure {
         Spread::of(self.rounds.iter().map(|round| round.0))
     }
 
-    fn ns_per_event(&self) -> f64 {
-        Spread::of(self.rounds.iter().map(|round| round.1)).median
+    fn ns_per_event(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| round.1))
     }
 
-    fn line(&self) -> String {
-        let (Spread { min, median, max }, ns) = (self.shares(), self.ns_per_event());
-        let [min, median, max] = [min, median, max].map(|share| 100.0 * share);
-        format!(
-            "{}: {median:.2} % of one CPU in the kernel ({min:.2} to {max:.2}), {:.0} a second, {ns:.0} ns for each",
-            self.name, self.events_per_s
-        )
+    fn lines(&self) -> [(String, &'static str, Spread); 3] {
+        [
+            (self.name.to_owned(), "% of one CPU", self.shares().times(100.0)),
+            ("  each".to_owned(), "ns", self.ns_per_event()),
+            ("  of them".to_owned(), "a second", Spread::of([self.events_per_s].into_iter())),
+        ]
     }
 
     fn json(&self) -> String {
@@ -152,7 +149,7 @@ impl Figure {
             self.name,
             self.shares().json(),
             self.events_per_s,
-            self.ns_per_event()
+            self.ns_per_event().median
         )
     }
 }

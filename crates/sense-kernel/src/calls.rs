@@ -1,7 +1,8 @@
-//! Calls that processes answer and make, read from the first bytes of what they receive and send.
+//! Calls that processes answer and make, read from heads of what they receive and send.
 //!
-//! A program in the kernel copies these bytes into a ring, see `bpf/calls.bpf.c`, and wakes nobody up: whoever has started this
-//! takes them some twenty times a second, see [`KernelCalls::EVERY`]. What they mean is found out by `calls`.
+//! A program in the kernel finds them and copies them into a ring, see `bpf/calls.bpf.c`, and wakes nobody up: whoever has started
+//! this takes them some twenty times a second, see [`KernelCalls::EVERY`]. What they mean is found out by `calls`.
+//! Invariant: bodies stay where they are.
 
 use std::{
     collections::BTreeSet,
@@ -10,15 +11,16 @@ use std::{
     time::Duration,
 };
 
-use homeostat_calls::{Call, CallReader, Event, What};
+use homeostat_calls::{Call, CallReader, Event, Told, What};
 use homeostat_gosym::little_endian::{u32_at, u64_at};
 use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
 
 use crate::{
+    call_counts::CallCounts,
     kernel_program::refused,
     probes::Refused,
     processes::Targets,
-    tracepoints::{Counting, Tracepoints},
+    tracepoints::{Counting, Tracepoints, too_many},
 };
 
 const CALLS: Counting = Counting {
@@ -31,19 +33,6 @@ const CALLS: Counting = Counting {
 const HEAD_BYTES: usize = 48;
 /// Events that are taken at a time: as many as the ring of 4 MiB holds of the smallest.
 const EVENTS_MAX: usize = (4 << 20) / (HEAD_BYTES + 8);
-
-/// What could not be told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CallCounts {
-    /// Pieces of messages for which the ring had no room. Each makes the requests of its connection unknown that wait.
-    pub lost: u64,
-    /// Connections on which something else than HTTP is spoken, or something encrypted.
-    pub given_up: u64,
-    /// Requests whose answer was not seen.
-    pub unanswered: u64,
-    /// Answers whose request was not seen.
-    pub unasked: u64,
-}
 
 /// Follows the calls of processes until it is dropped.
 #[derive(Debug)]
@@ -85,9 +74,11 @@ impl KernelCalls {
         Ok(Self { ring, programs, reader: CallReader::default(), epoch: 0, pieces: Pieces::default() })
     }
 
-    /// Follows these processes only, from now on.
+    /// Follows these processes only, from now on. Where they are too many, those with the lowest numbers are followed, and the
+    /// answer says so.
     pub fn watch(&self, pids: &BTreeSet<u32>) -> Result<(), Refused> {
-        self.programs.watch(pids)
+        self.programs.watch(pids)?;
+        too_many(pids).map_or(Ok(()), Err)
     }
 
     /// Sees nothing until [`KernelCalls::resume`]. Requests that wait are unknown. What was seen before should be taken before.
@@ -113,6 +104,12 @@ impl KernelCalls {
                 self.reader.take(&event, calls);
             }
         }
+    }
+
+    /// The bytes that left the kernel for the last [`KernelCalls::take`], message by message: for who checks what this process is
+    /// given. There is nothing of bodies in them.
+    pub fn told(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().filter_map(|record| record.get(HEAD_BYTES..))
     }
 
     /// What could not be told so far.
@@ -195,13 +192,16 @@ fn event_of(record: &[u8]) -> Option<(Event<'_>, u32)> {
         4 => What::Gone,
         _ => return None,
     };
+    let (length, sequence) = (u32_at(record, 24)?, u32_at(record, 36)?);
+    let is_end = !matches!(what, What::Received | What::Sent);
     let event = Event {
         connection: u64_at(record, 0)?,
         at_ns: u64_at(record, 8)?,
         offset: u64_at(record, 16)?,
-        length: u32_at(record, 24)?,
+        length: if is_end { 0 } else { length },
         process: u32_at(record, 32)?,
-        sequence: u32_at(record, 36)?,
+        sequence: if is_end { 0 } else { sequence },
+        told: if is_end { Told { received: sequence, sent: length } } else { Told::default() },
         port: u16::from_ne_bytes([p0, p1]),
         what,
         bytes: record.get(HEAD_BYTES..)?.get(..taken)?,

@@ -5,7 +5,10 @@
 //! depends on its version, so everything is checked before it is believed. A record that does not check is read again, then
 //! left out and counted; when they are many, the layout must be another one and the census is refused.
 //!
-//! Versions that are known: Go 1.19 on x86-64. Source: the Go source tree, `runtime/runtime2.go`.
+//! Stacks are walked by what the table of functions says that each has put on its stack: frame pointers are not kept for
+//! goroutines in system calls before Go 1.23.
+//!
+//! Not here: where things are in which version (`go_layout`). Source: the Go source tree, `runtime/runtime2.go`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,6 +25,7 @@ use homeostat_model::profile::{Frame, LabelValue, Profile, Stack, Text, ValueTyp
 
 use crate::{
     file_bytes::FileBytes,
+    go_layout::{self, Layout},
     memory_map::{mappings, name_of},
     probes::Refused,
 };
@@ -30,8 +34,6 @@ use crate::{
 const GOROUTINES_MAX: u64 = 1 << 20;
 /// Frames of one stack.
 const FRAMES_MAX: usize = 64;
-/// Bytes of one goroutine's record.
-const RECORD_BYTES: usize = 0x140;
 /// How often a record is read that does not check, because it changed meanwhile.
 const READINGS: usize = 3;
 /// Share of records that may look wrong all the same: fewer than one in so many.
@@ -101,16 +103,45 @@ pub struct Growth {
     pub more: u64,
 }
 
+/// When growth is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeakRule {
+    /// In a few words, what happened.
+    pub name: &'static str,
+    /// More than so many that one place has started, that wait for the same, and that have not ended.
+    pub more_than: u64,
+    /// Why so.
+    pub because: &'static str,
+}
+
+/// The rule that is told.
+pub const LEAKS_GOROUTINES: LeakRule = LeakRule {
+    name: "leaks goroutines",
+    more_than: 5000,
+    because: "pools and connections of one place grow by some hundred; each goroutine that never ends keeps 2 KiB of stack and \
+              whatever it refers to",
+};
+
+impl LeakRule {
+    /// Whether a place has started too many that do not end.
+    pub fn is_met(&self, growth: &Growth) -> bool {
+        self.more_than < growth.more
+    }
+}
+
 impl Census {
     /// All goroutines.
     pub fn goroutines(&self) -> u64 {
         self.groups.values().sum()
     }
 
-    /// Goroutines that wait for a mutex or another semaphore of the runtime.
+    /// Goroutines that wait for a mutex: before Go 1.20 only the stack says that it is one, later the state does.
     pub fn lock_waiters(&self) -> u64 {
-        let waits =
-            |group: &Group| group.state == "semacquire" && group.stack.iter().any(|name| name.starts_with("sync."));
+        const STATES: [&str; 3] = ["sync.Mutex.Lock", "sync.RWMutex.RLock", "sync.RWMutex.Lock"];
+        let is_lock = |name: &String| name.starts_with("sync.(*Mutex)") || name.starts_with("sync.(*RWMutex)");
+        let waits = |group: &Group| {
+            STATES.contains(&group.state.as_str()) || (group.state == "semacquire" && group.stack.iter().any(is_lock))
+        };
         self.groups.iter().filter(|(group, _)| waits(group)).map(|(_, count)| count).sum()
     }
 
@@ -179,26 +210,47 @@ enum Seen {
     Ended,
 }
 
+/// What the table of functions says about an address.
+#[derive(Debug)]
+struct Place {
+    /// Functions, inlined ones first; none where there is no code.
+    names: Vec<String>,
+    /// Bytes that the function has put on its stack there.
+    stack_bytes: Option<u64>,
+}
+
 /// Names of addresses, each looked up once a census.
 struct Names<'a> {
     process: &'a GoProcess,
-    known: HashMap<u64, Arc<[String]>>,
+    known: HashMap<u64, Arc<Place>>,
 }
 
 impl Names<'_> {
-    /// Functions at an address, inlined ones first; none where there is no code.
-    fn at(&mut self, address: u64) -> Arc<[String]> {
+    fn at(&mut self, address: u64) -> Arc<Place> {
         let process = self.process;
         let look_up = || {
-            let frames = process.symbols.frames(address.wrapping_sub(process.moved_by));
-            frames.into_iter().map(|frame| frame.function.into_owned()).collect()
+            let address = address.wrapping_sub(process.moved_by);
+            let names = process.symbols.frames(address).into_iter().map(|frame| frame.function.into_owned()).collect();
+            let stack_bytes = process.symbols.stack_bytes(address).and_then(|bytes| u64::try_from(bytes).ok());
+            Arc::new(Place { names, stack_bytes })
         };
         Arc::clone(self.known.entry(address).or_insert_with(look_up))
     }
 
+    fn is_code(&mut self, address: u64) -> bool {
+        !self.at(address).names.is_empty()
+    }
+
+    /// The address whose names tell where a goroutine goes on: that of the call before, but for a function that has not begun.
+    fn before(&mut self, address: u64) -> u64 {
+        let call = address.wrapping_sub(1);
+        let is_within = self.at(call).names.last() == self.at(address).names.last();
+        if is_within { call } else { address }
+    }
+
     fn group(&mut self, of: &Goroutine) -> Group {
-        let creator = self.at(of.creator.wrapping_sub(1)).last().cloned().unwrap_or_default();
-        let stack = of.stack.iter().flat_map(|address| self.at(*address).to_vec()).collect();
+        let creator = self.at(of.creator.wrapping_sub(1)).names.last().cloned().unwrap_or_default();
+        let stack = of.stack.iter().flat_map(|address| self.at(*address).names.clone()).collect();
         Group { state: of.state.to_owned(), creator, stack }
     }
 }
@@ -209,6 +261,7 @@ pub struct GoProcess {
     pid: u32,
     symbols: Symbols<FileBytes>,
     memory: File,
+    layout: Layout,
     /// What is added to addresses of the file.
     moved_by: u64,
     /// Addresses at which the list may be.
@@ -223,10 +276,11 @@ impl GoProcess {
         let program = FileBytes::new(File::open(format!("/proc/{pid}/exe")).map_err(unreadable)?);
         let symbols = Symbols::open(program).map_err(|error| not_understood(error.to_string()))?;
         let version = symbols.go_version().unwrap_or_else(|| "a Go before 1.18".to_owned());
-        let is_known = version == "go1.19" || version.starts_with("go1.19.") || version.starts_with("go1.19 ");
-        if !is_known || !cfg!(target_arch = "x86_64") {
-            return Err(not_understood(format!("it was made by {version}, and go1.19 on x86-64 is what is known")));
-        }
+        let layout = Layout::of(&version).filter(|_| cfg!(target_arch = "x86_64")).ok_or_else(|| {
+            let (first, last) = (go_layout::KNOWN.start(), go_layout::KNOWN.end());
+            let known = format!("go1.{first} to go1.{last} on x86-64 are what is known");
+            not_understood(format!("it was made by {version}, and {known}"))
+        })?;
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(unreadable)?;
         let code = fs::read_link(format!("/proc/{pid}/exe")).map_err(unreadable)?;
         let code = code.to_string_lossy();
@@ -239,7 +293,7 @@ impl GoProcess {
             return Err(not_understood("its list of goroutines is not found".to_owned()));
         }
         let memory = File::open(format!("/proc/{pid}/mem")).map_err(unreadable)?;
-        Ok(Self { pid, symbols, memory, moved_by, lists })
+        Ok(Self { pid, symbols, memory, layout, moved_by, lists })
     }
 
     /// Takes a census.
@@ -282,59 +336,59 @@ impl GoProcess {
 
     /// One goroutine; `None` when the record makes no sense.
     fn goroutine(&self, at: u64, names: &mut Names<'_>) -> Option<Seen> {
-        let mut record = [0; RECORD_BYTES];
+        let layout = &self.layout;
+        let mut record = vec![0; layout.record_bytes()];
         self.memory.read_exact_at(&mut record, at).ok()?;
         let field = |offset: usize| u64_at(&record, offset);
         // A collection that looks at its stack sets one more bit.
-        let status = u32_at(&record, 0x90)? & !0x1000;
-        let (id, creator, start) = (field(0x98)?, field(0x128)?, field(0x138)?);
-        let reason = *record.get(0xb0)?;
+        let status = u32_at(&record, layout.status)? & !0x1000;
+        let (id, creator, start) = (field(layout.id)?, field(layout.creator)?, field(layout.start)?);
+        let reason = usize::from(*record.get(layout.reason)?);
         if (1 << 48) < id {
             return None;
         }
         let state = match status {
-            // Not yet used, and ended.
-            0 | 6 => return Some(Seen::Ended),
+            // Not yet used, ended, and kept for threads of C.
+            0 | 6 | 11 => return Some(Seen::Ended),
             1 | 9 => "runnable",
             2 | 8 => "running",
             3 => "in a system call",
-            4 => wait_reason(reason)?,
+            // Waiting, and waiting for what will never come, as the collector of Go 1.26 finds out.
+            4 | 10 => layout.reasons.get(reason).copied()?,
             _ => return None,
         };
-        let is_code = |names: &mut Names<'_>, address| !names.at(address).is_empty();
-        if !is_code(names, start) || (creator != 0 && !is_code(names, creator.wrapping_sub(1))) {
+        if !names.is_code(start) || (creator != 0 && !names.is_code(creator.wrapping_sub(1))) {
             return None;
         }
-        let mut stack = if state == "running" { Vec::new() } else { self.stack(field(0x40)?, field(0x68)?, names) };
+        let mut stack = if state == "running" {
+            Vec::new()
+        } else {
+            self.stack(field(Layout::PROGRAM_COUNTER)?, field(Layout::STACK_POINTER)?, names)
+        };
         if stack.is_empty() && state != "running" {
             stack.push(start);
         }
         Some(Seen::Alive(Goroutine { state, creator, stack }))
     }
 
-    /// Addresses along the frame pointers of a goroutine that does not run, innermost first.
-    fn stack(&self, pc: u64, frame_pointer: u64, names: &mut Names<'_>) -> Vec<u64> {
+    /// Addresses along the calls of a goroutine that does not run, innermost first.
+    fn stack(&self, goes_on_at: u64, stack_pointer: u64, names: &mut Names<'_>) -> Vec<u64> {
+        /// Calls nothing: every goroutine returns to it.
+        const OUTERMOST: &str = "runtime.goexit";
         let mut stack = Vec::new();
-        let mut frame = frame_pointer;
-        let mut address = pc;
-        while !names.at(address).is_empty() && stack.len() < FRAMES_MAX {
+        let (mut address, mut top) = (names.before(goes_on_at), stack_pointer);
+        loop {
+            let place = names.at(address);
+            let Some(function) = place.names.last() else { return stack };
             stack.push(address);
-            // The caller's frame pointer, and where it goes on.
-            let mut pair = [0; 16];
-            let is_there = self.memory.read_exact_at(&mut pair, frame).is_ok();
-            let Some((next, back)) = u64_at(&pair, 0).zip(u64_at(&pair, 8)).filter(|_| is_there) else { break };
-            // Stacks grow downwards: callers lie above. The last one is told all the same.
-            let is_last = next <= frame;
-            address = back.wrapping_sub(1);
-            if is_last {
-                if !names.at(address).is_empty() {
-                    stack.push(address);
-                }
-                break;
+            if function == OUTERMOST || stack.len() == FRAMES_MAX {
+                return stack;
             }
-            frame = next;
+            // Above what the function has put there lies where its caller goes on.
+            let back_at = place.stack_bytes.and_then(|bytes| top.checked_add(bytes));
+            let Some((at, back)) = back_at.and_then(|at| Some((at, self.word(at)?))) else { return stack };
+            (address, top) = (back.wrapping_sub(1), at.saturating_add(8));
         }
-        stack
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -355,40 +409,6 @@ pub(crate) fn try_memory() -> Result<(), Refused> {
     File::open(format!("/proc/{}/mem", parent_id())).map(|_| ()).map_err(refused)
 }
 
-/// The runtime's words for what a goroutine waits for, in Go 1.19.
-fn wait_reason(number: u8) -> Option<&'static str> {
-    const REASONS: [&str; 27] = [
-        "waiting",
-        "GC assist marking",
-        "IO wait",
-        "chan receive (nil chan)",
-        "chan send (nil chan)",
-        "dumping heap",
-        "garbage collection",
-        "garbage collection scan",
-        "panicwait",
-        "select",
-        "select (no cases)",
-        "GC assist wait",
-        "GC sweep wait",
-        "GC scavenge wait",
-        "chan receive",
-        "chan send",
-        "finalizer wait",
-        "force gc (idle)",
-        "semacquire",
-        "sleep",
-        "sync.Cond.Wait",
-        "timer goroutine (idle)",
-        "trace reader (blocked)",
-        "wait for GC cycle",
-        "GC worker (idle)",
-        "preempted",
-        "debug call",
-    ];
-    REASONS.get(usize::from(number)).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,7 +424,9 @@ mod tests {
         let before = census(&[("chan receive", "main.leak", 10), ("IO wait", "net/http.(*Server).Serve", 100)]);
         let now = census(&[("chan receive", "main.leak", 6010), ("IO wait", "net/http.(*Server).Serve", 90)]);
         let expected = Growth { creator: "main.leak".into(), state: "chan receive".into(), now: 6010, more: 6000 };
-        assert_eq!(now.growth(&before, 5000), [expected]);
+        assert_eq!(now.growth(&before, 5000), std::slice::from_ref(&expected));
+        assert!(LEAKS_GOROUTINES.is_met(&expected));
+        assert!(!LEAKS_GOROUTINES.is_met(&Growth { more: 5000, ..expected }), "so many is not yet too many");
         assert_eq!(before.growth(&now, 1).len(), 1, "ten more wait for data again");
         assert_eq!(now.goroutines(), 6100);
     }

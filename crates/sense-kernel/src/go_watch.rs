@@ -25,7 +25,7 @@ use crate::{
 };
 
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/go_runtime.bpf.o"));
-/// Files whose probes can be told apart, one after the other: 256 sites in the kernel's map of hits.
+/// Files whose probes can be told apart at a time: 256 sites in the kernel's map of hits.
 const FILES_MAX: usize = 64;
 /// Probes of a site that may be hit in a second: 1 % of a CPU at half a microsecond each. A runtime that stops the world so often
 /// does nothing else; it is the guard against functions that mean something else by now.
@@ -51,8 +51,11 @@ enum Way {
 struct Probed {
     /// Which sites of the kernel's map are its own: the index of the first.
     first: usize,
-    /// None when they were taken away.
+    sites: Vec<Site>,
+    /// None while nothing is counted.
     links: Vec<Link>,
+    /// It was hit too often, and is not watched any more.
+    is_left: bool,
     pids: BTreeSet<u32>,
 }
 
@@ -71,9 +74,11 @@ pub struct GoWatch {
     counts: Tracepoints,
     way: Way,
     hits_per_second_max: f64,
-    /// Files that were ever attached.
-    attached: usize,
+    /// Places of files in the kernel's map that were ever used.
+    slots: usize,
     hits: Hits,
+    /// No probe stands anywhere for now.
+    is_paused: bool,
     /// By process, why it is not watched.
     refused: BTreeMap<u32, Refused>,
 }
@@ -102,8 +107,9 @@ impl GoWatch {
             counts: load(way)?,
             way,
             hits_per_second_max,
-            attached: 0,
+            slots: 0,
             hits: Hits { at: Instant::now(), sites: Vec::new() },
+            is_paused: false,
             refused: BTreeMap::new(),
         };
         let long_ns = u32::try_from(PAUSED_THE_WORLD.longer_than.as_nanos()).unwrap_or(u32::MAX);
@@ -125,7 +131,7 @@ impl GoWatch {
 
     /// Processes that are watched.
     pub fn watched(&self) -> BTreeSet<u32> {
-        let probed = self.files.values().filter(|file| !file.links.is_empty());
+        let probed = self.files.values().filter(|file| !file.is_left);
         probed.flat_map(|file| file.pids.iter().copied()).collect()
     }
 
@@ -146,6 +152,40 @@ impl GoWatch {
             }
         }
         self.counts.watch(&self.watched())
+    }
+
+    /// Takes all probes away until [`GoWatch::resume`]; what was counted stays.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+        self.files.values_mut().for_each(|file| file.links.clear());
+        // Who stopped the world before the pause and starts it after has not stopped it for so long.
+        if let Ok(stopped) = self.counts.map("stopped") {
+            for pid in stopped.keys().collect::<Vec<_>>() {
+                // It is gone already if this fails.
+                let _gone = stopped.delete(&pid);
+            }
+        }
+    }
+
+    /// Sets the probes again. A program whose file they cannot be set in is refused; others are watched all the same.
+    pub fn resume(&mut self) {
+        self.is_paused = false;
+        for (key, mut file) in std::mem::take(&mut self.files) {
+            if !file.is_left && file.links.is_empty() {
+                // The number may be another program's by now; whoever ended is left out at the next change.
+                let runs_it = |pid: &&u32| file_of(**pid).is_ok_and(|(now, _)| now == key);
+                if let Some(pid) = file.pids.iter().find(runs_it).copied() {
+                    match self.attach(pid, file.first, &file.sites) {
+                        Ok(links) => file.links = links,
+                        Err(refused) => {
+                            self.refused.extend(file.pids.iter().map(|pid| (*pid, refused.clone())));
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.files.insert(key, file);
+        }
     }
 
     /// What happened so far, by process. Probes that are hit too often since the last look go.
@@ -170,18 +210,19 @@ impl GoWatch {
         let (key, file) = file_of(pid)?;
         if let Some(known) = self.files.get_mut(&key) {
             known.pids.insert(pid);
-            let taken_away = known.links.is_empty();
-            return if taken_away { Err(self.too_often(pid)) } else { Ok(()) };
+            let is_left = known.is_left;
+            return if is_left { Err(self.too_often(pid)) } else { Ok(()) };
         }
         let sites = sites(pid, file)?;
-        if FILES_MAX <= self.attached {
-            let reason = format!("{FILES_MAX} programs have been watched already");
-            return Err(Refused { what: format!("probes in process {pid}"), reason, remedy: "begin anew" });
-        }
-        let first = self.attached * FUNCTIONS.len();
-        self.attached += 1;
-        let links = self.attach(pid, first, &sites)?;
-        self.files.insert(key, Probed { first, links, pids: [pid].into() });
+        let taken: BTreeSet<usize> = self.files.values().map(|file| file.first).collect();
+        let Some(slot) = (0..FILES_MAX).find(|slot| !taken.contains(&(slot * FUNCTIONS.len()))) else {
+            let reason = format!("{FILES_MAX} programs are watched already");
+            return Err(Refused { what: format!("probes in process {pid}"), reason, remedy: "" });
+        };
+        let first = slot * FUNCTIONS.len();
+        let links = if self.is_paused { Vec::new() } else { self.attach(pid, first, &sites)? };
+        self.slots = self.slots.max(slot + 1);
+        self.files.insert(key, Probed { first, sites, links, is_left: false, pids: [pid].into() });
         Ok(())
     }
 
@@ -226,7 +267,7 @@ impl GoWatch {
         // Looks that follow each other closely would call a burst a rate.
         let seconds = self.hits.at.duration_since(before.at).as_secs_f64().max(1.0);
         let hits_max = self.hits_per_second_max * seconds;
-        for file in self.files.values_mut().filter(|file| !file.links.is_empty()) {
+        for file in self.files.values_mut().filter(|file| !file.is_left) {
             let own = (file.first..file.first + FUNCTIONS.len()).zip(FUNCTIONS);
             let more = |index: usize| {
                 let count = |hits: &Hits| hits.sites.get(index).copied().unwrap_or(0);
@@ -237,6 +278,7 @@ impl GoWatch {
                 continue;
             };
             file.links.clear();
+            file.is_left = true;
             let reason = format!("`{name}` was called {:.0} times a second: too often to be watched", hits / seconds);
             for pid in &file.pids {
                 let what = format!("probes in process {pid}");
@@ -253,7 +295,7 @@ impl GoWatch {
             let of_cpus = map.lookup_percpu(&key, MapFlags::ANY).map_err(|error| refused("hits of probes", &error))?;
             Ok(of_cpus.iter().flatten().filter_map(|count| u64_at(count, 0)).sum())
         };
-        (0..self.attached * FUNCTIONS.len()).map(hits).collect()
+        (0..self.slots * FUNCTIONS.len()).map(hits).collect()
     }
 }
 
@@ -374,6 +416,39 @@ mod tests {
         assert!(watch.watched().is_empty());
         program.collect();
         assert_eq!(watch.look().unwrap().get(&pid).map(|seen| seen.collections), Some(collections), "none is seen");
+    }
+
+    #[test]
+    fn what_happens_in_a_pause_is_not_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(mut program) = Collecting::start(dir.path()) else { return };
+        let pid = program.child.id();
+        let mut watch = GoWatch::start(&[pid].into()).unwrap();
+        let counted = program.collect();
+        watch.pause();
+        program.collect();
+        let hits = watch.read_hits().unwrap();
+        program.collect();
+        assert_eq!(watch.read_hits().unwrap(), hits, "nobody takes a trap");
+        assert_eq!(watch.watched(), [pid].into(), "it is watched, and rests");
+        let seen = watch.look().unwrap()[&pid].clone();
+        assert_eq!(seen.collections, counted);
+        watch.resume();
+        let more = program.collect();
+        let after = watch.look().unwrap()[&pid].since(&seen);
+        assert_eq!(after.collections, more);
+        assert!((2 * more..=3 * more).contains(&after.pauses.count()), "{after:?}");
+        assert_eq!(watch.refused().count(), 0);
+        // Who begins in a pause is not probed before its end.
+        let mut watch = GoWatch::start(&[pid].into()).unwrap();
+        watch.watch(&BTreeSet::new()).unwrap();
+        watch.pause();
+        watch.watch(&[pid].into()).unwrap();
+        program.collect();
+        assert_eq!(watch.look().unwrap().get(&pid).map_or(0, |seen| seen.collections), 0);
+        watch.resume();
+        let more = program.collect();
+        assert_eq!(watch.look().unwrap()[&pid].collections, more);
     }
 
     #[test]

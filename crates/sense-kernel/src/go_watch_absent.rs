@@ -34,6 +34,16 @@ impl GoWatch {
     }
 
     /// Never called.
+    pub fn pause(&mut self) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn resume(&mut self) {
+        match *self {}
+    }
+
+    /// Never called.
     pub fn look(&mut self) -> Result<BTreeMap<u32, GoActivity>, Refused> {
         match *self {}
     }

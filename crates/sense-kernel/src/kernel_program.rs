@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    os::unix::fs::MetadataExt as _,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct KernelProgram {
 impl KernelProgram {
     /// Loads programs of an object with the maps of all of them; some maps with another size than the object says.
     pub(crate) fn load(bytes: &[u8], programs: &[&str], sizes: &[(&str, u32)]) -> Result<Self, Refused> {
+        knows_processes_by_our_numbers()?;
         libbpf_rs::set_print(Some((PrintLevel::Warn, listen)));
         said().clear();
         let what = format!("the kernel program `{}`", programs.join("`, `"));
@@ -53,6 +55,23 @@ impl KernelProgram {
     pub(crate) fn program(&self, name: &str) -> Result<ProgramMut<'_>, Refused> {
         self.object.progs_mut().find(|program| program.name() == name).ok_or_else(|| missing("program", name))
     }
+}
+
+/// Number of the first namespace of processes: `PROC_PID_INIT_INO` of the kernel's `include/linux/proc_ns.h`.
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Programs in the kernel know processes by the numbers of the first namespace, `/proc` by those of ours: where they differ,
+/// somebody else would be watched, or nobody.
+fn knows_processes_by_our_numbers() -> Result<(), Refused> {
+    let ours = std::fs::metadata("/proc/self/ns/pid").ok().map(|found| found.ino());
+    if ours.is_none_or(|ours| ours == FIRST_NAMESPACE) {
+        return Ok(());
+    }
+    Err(Refused {
+        what: "watching from within a container".to_owned(),
+        reason: "processes have other numbers here than in the kernel".to_owned(),
+        remedy: "share the host's namespace of processes (`--pid=host`, in Kubernetes `hostPID: true`)",
+    })
 }
 
 /// What the kernel said no to, in a few words.

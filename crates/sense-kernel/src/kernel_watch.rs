@@ -15,7 +15,7 @@ use crate::{
     listening::listening,
     probes::Refused,
     processes::Targets,
-    tracepoints::{Counting, TARGETS_MAX, Tracepoints},
+    tracepoints::{Counting, Tracepoints, too_many},
 };
 
 const RUN_QUEUE: Counting = Counting {
@@ -133,15 +133,6 @@ impl KernelWatch {
 /// The number of this process' network namespace.
 fn own_network() -> Option<u32> {
     u32::try_from(fs::metadata("/proc/self/ns/net").ok()?.ino()).ok()
-}
-
-/// That some of these processes are not watched.
-fn too_many(pids: &BTreeSet<u32>) -> Option<Refused> {
-    (TARGETS_MAX < pids.len()).then(|| Refused {
-        what: format!("watching {} processes", pids.len()),
-        reason: format!("{TARGETS_MAX} can be watched at a time; those with the lowest numbers are"),
-        remedy: "",
-    })
 }
 
 /// Whether waits for a CPU can be counted.

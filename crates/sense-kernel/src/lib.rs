@@ -25,6 +25,7 @@
 //! Source: `../../docs/kernel.md`, `../../docs/decisions/0130-kernel-programs-and-symbols.md`.
 
 mod activity;
+mod call_counts;
 #[cfg(feature = "bpf")]
 mod calls;
 #[cfg(not(feature = "bpf"))]
@@ -33,6 +34,7 @@ mod calls;
 mod census;
 mod file_bytes;
 mod go_activity;
+mod go_layout;
 mod histogram;
 mod listening;
 mod machine;
@@ -60,6 +62,8 @@ mod kernel_watch;
 #[cfg(feature = "bpf")]
 mod module;
 #[cfg(feature = "bpf")]
+mod naming;
+#[cfg(feature = "bpf")]
 mod native_symbols;
 #[cfg(feature = "bpf")]
 mod overhead;
@@ -81,19 +85,25 @@ mod unwinder;
 mod unwinders;
 
 pub use activity::{Activity, Connections, WAIT_UNIT_NS, Waits};
-pub use calls::{CallCounts, KernelCalls};
-pub use census::{Census, GoProcess, Group, Growth, NoCensus};
+pub use call_counts::CallCounts;
+pub use calls::KernelCalls;
+pub use census::{Census, GoProcess, Group, Growth, LEAKS_GOROUTINES, LeakRule, NoCensus};
 pub use go_activity::{GoActivity, PAUSED_THE_WORLD, PauseRule};
 pub use go_watch::GoWatch;
 pub use histogram::Histogram;
 pub use kernel_watch::KernelWatch;
 pub use listening::{Listening, is_here, listening, processes_at};
-pub use machine::{Segments, machine_time, process_time, segments, thread_time};
+pub use machine::{
+    Segments, Switches, machine_idle, machine_time, process_time, resident_bytes, segments, thread_switches,
+    thread_time,
+};
+#[cfg(feature = "bpf")]
+pub use naming::Gathered;
 pub use probes::{Probe, ProbeState, Refused, examine};
 pub use processes::{NoProcess, Targets, control_group, process_name, processes_named, processes_of_service};
 pub use rate::{BadRate, SampleRate};
 #[cfg(feature = "bpf")]
-pub use stack_capture::{CaptureStats, Gathered, StackCapture};
+pub use stack_capture::{CaptureStats, StackCapture};
 #[cfg(feature = "bpf")]
 pub use stack_sampler::Unwind;
 pub use threads::threads;

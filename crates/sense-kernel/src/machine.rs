@@ -1,13 +1,25 @@
-//! Counters of the machine, of processes and of this thread that any kernel has: processor time and TCP segments.
+//! Counters of the machine, of processes and of this thread that any kernel has: processor time, switches, memory and TCP segments.
 //!
-//! Source: proc_stat(5), proc_pid_stat(5), clock_getres(2), RFC 4022 (`tcpOutSegs`, `tcpRetransSegs`).
+//! Source: proc_stat(5), proc_pid_stat(5), proc_pid_status(5), clock_getres(2), RFC 4022 (`tcpOutSegs`, `tcpRetransSegs`).
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// The kernel counts processor time for programs in hundredths of a second on every machine it runs on.
 const TICK_MS: u64 = 10;
+
+/// Threads of a process whose switches are read: each is a file of its own, and a look should take some milliseconds.
+const THREADS_MAX: usize = 512;
+
+/// How often a thread stopped running so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// It waited for something.
+    pub voluntary: u64,
+    /// Another one was given the processor.
+    pub involuntary: u64,
+}
 
 /// TCP segments of all programs in this process' network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,9 +35,35 @@ pub fn process_time(pid: u32) -> Option<Duration> {
     process_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(duration)
 }
 
+/// Switches of each thread of a process; `None` when it has gone, and when it has more threads than are read.
+pub fn thread_switches(pid: u32) -> Option<BTreeMap<u32, Switches>> {
+    let mut threads = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        if THREADS_MAX <= threads.len() {
+            return None;
+        }
+        // Threads end while they are read.
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
+        let number = thread.file_name().to_str().and_then(|name| name.parse().ok());
+        threads.extend(number.zip(switches(&status)));
+    }
+    Some(threads)
+}
+
+/// Memory of a process that is in use and not swapped out, in bytes; `None` when it has gone.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field(&status, "VmRSS")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Processor time that all processes and the kernel have had, on all CPUs together; `None` where it is not told.
 pub fn machine_time() -> Option<Duration> {
     machine_ticks(&fs::read_to_string("/proc/stat").ok()?).map(duration)
+}
+
+/// Time in which CPUs had nothing to do or waited for a device, on all of them together; `None` where it is not told.
+pub fn machine_idle() -> Option<Duration> {
+    machine_idle_ticks(&fs::read_to_string("/proc/stat").ok()?).map(duration)
 }
 
 /// How long the calling thread has been on a CPU so far.
@@ -50,12 +88,30 @@ fn process_ticks(stat: &str) -> Option<u64> {
     program.checked_add(kernel)
 }
 
+fn switches(status: &str) -> Option<Switches> {
+    let count = |name| field(status, name)?.parse().ok();
+    Some(Switches { voluntary: count("voluntary_ctxt_switches")?, involuntary: count("nonvoluntary_ctxt_switches")? })
+}
+
+/// Lines of a name, a colon, and a value.
+fn field<'a>(status: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(name, _)| *name == wanted).map(|(_, value)| value.trim())
+}
+
 /// `cpu USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ …`: all but the fourth and fifth of these seven numbers.
 fn machine_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().take(7).map(|word| word.parse().ok()).collect::<Option<_>>()?;
     let &[user, nice, system, _idle, _waiting, interrupts, soft] = ticks.as_slice() else { return None };
     [user, nice, system, interrupts, soft].into_iter().try_fold(0_u64, u64::checked_add)
+}
+
+/// The fourth and the fifth.
+fn machine_idle_ticks(stat: &str) -> Option<u64> {
+    let mut ticks = stat.lines().find_map(|line| line.strip_prefix("cpu "))?.split_whitespace().skip(3);
+    let (idle, waiting): (u64, u64) = (ticks.next()?.parse().ok()?, ticks.next()?.parse().ok()?);
+    idle.checked_add(waiting)
 }
 
 /// A line of names and a line of numbers, both beginning with `Tcp:`.
@@ -82,10 +138,34 @@ mod tests {
         assert_eq!(after_years, Some(Duration::from_secs(50_000_000)), "more ticks than 32 bits hold");
         let machine = "cpu  10 20 30 1000 2000 3 4 900 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(machine_ticks(machine), Some(67), "idle, waiting and stolen time is nobody's");
+        assert_eq!(machine_idle_ticks(machine), Some(3000));
         assert_eq!(machine_ticks("cpu 1 2 x 4 5 6 7"), None);
+        let status = "Name:\tvoluntary_ctxt_switches: 9\nVmRSS:\t     48 kB\nvoluntary_ctxt_switches:\t90\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(switches(status), Some(Switches { voluntary: 90, involuntary: 7 }));
+        assert_eq!(switches("Name:\ta\n"), None);
         let snmp = "Ip: A B\nIp: 1 2\nTcp: RtoAlgorithm InSegs OutSegs RetransSegs InErrs\nTcp: 1 70 80 9 0\n";
         assert_eq!(segments_of(snmp), Some(Segments { sent: 80, sent_again: 9 }));
         assert_eq!(segments_of("Tcp: OutSegs\nTcp: 1\n"), None);
+    }
+
+    #[test]
+    fn a_thread_that_waits_switches() {
+        let (send, receive) = std::sync::mpsc::channel::<()>();
+        let waiting = std::thread::spawn(move || {
+            // Waits as often as it is told something.
+            while receive.recv().is_ok() {}
+        });
+        let sum = || -> u64 {
+            let threads = thread_switches(std::process::id()).unwrap();
+            threads.values().map(|thread| thread.voluntary).sum()
+        };
+        let before = sum();
+        while sum() < before + 10 {
+            send.send(()).unwrap();
+            std::thread::yield_now();
+        }
+        drop(send);
+        waiting.join().unwrap();
     }
 
     #[test]
@@ -97,7 +177,9 @@ mod tests {
         }
         assert!(process_time(std::process::id()).unwrap() <= machine_time().unwrap());
         assert_eq!(process_time(u32::MAX), None);
-        assert!(segments().is_some());
+        assert!(segments().is_some() && machine_idle().is_some());
+        assert!((1 << 20..1 << 40).contains(&resident_bytes(std::process::id()).unwrap()));
+        assert_eq!((resident_bytes(u32::MAX), thread_switches(u32::MAX)), (None, None));
         assert!(Duration::ZERO < thread_time());
     }
 }

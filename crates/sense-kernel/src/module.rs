@@ -78,6 +78,9 @@ impl Module {
             return Arc::clone(known);
         }
         let frames: Arc<[ResolvedFrame]> = self.resolve(address, native).into();
+        if KNOWN_MAX <= self.known.len() {
+            self.known.clear();
+        }
         self.known.insert(address, Arc::clone(&frames));
         frames
     }
@@ -102,12 +105,22 @@ impl Module {
             .collect();
         if frames.is_empty() {
             let path = PathBuf::from(format!("/proc/self/fd/{}", self.bytes.file().as_raw_fd()));
-            let admit = || if native.admit_lines(self.bytes.len_bytes()) { Detail::Lines } else { Detail::Names };
-            let detail = *self.detail.get_or_insert_with(admit);
+            let detail =
+                *self.detail.get_or_insert_with(|| native.admit(self.bytes.len_bytes(), symbol_bytes(&self.elf)));
             return native.frames(&path, address, detail);
         }
         frames
     }
+}
+
+/// Addresses of one file of which the names are kept at hand; beyond it they are looked up anew. A large program has some thousand
+/// in a profile; 65,536 of some 250 bytes are 16 MiB.
+const KNOWN_MAX: usize = 1 << 16;
+
+/// Bytes of the symbol tables of a file, and of the names in them.
+fn symbol_bytes(elf: &Elf) -> u64 {
+    let tables = [".symtab", ".strtab", ".dynsym", ".dynstr"];
+    tables.iter().filter_map(|name| elf.section(name)).fold(0, |sum, table| sum.saturating_add(table.len_bytes))
 }
 
 /// The very file that is mapped, even when another one has its name by now or when it has none; else whatever has its

@@ -16,12 +16,17 @@ use crate::{module::ResolvedFrame, probes::Refused};
 /// itself, and that is most of such a file. Files beyond it have names only.
 const LINED_BYTES_MAX: u64 = 1 << 30;
 
+/// Bytes of symbol tables, names included, of files whose functions are named, all together: they are mapped and sorted while
+/// anybody asks. A browser with all its symbols has 150 MiB, other programs have some 10 MiB: files beyond it have addresses only.
+const NAMED_BYTES_MAX: u64 = 512 << 20;
+
 /// Tables of all files that were asked about. Memory grows with them, within limits, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct NativeSymbols {
     names: Symbolizer,
     lines: Symbolizer,
     lined_bytes_left: Cell<u64>,
+    named_bytes_left: Cell<u64>,
 }
 
 impl NativeSymbols {
@@ -31,16 +36,16 @@ impl NativeSymbols {
             names: builder().enable_code_info(false).enable_inlined_fns(false).build(),
             lines: builder().enable_code_info(true).enable_inlined_fns(true).build(),
             lined_bytes_left: Cell::new(LINED_BYTES_MAX),
+            named_bytes_left: Cell::new(NAMED_BYTES_MAX),
         }
     }
 
-    /// Whether there is room for the lines of one more file, which is taken then.
-    pub(crate) fn admit_lines(&self, file_bytes: u64) -> bool {
-        let left = self.lined_bytes_left.get().checked_sub(file_bytes);
-        if let Some(left) = left {
-            self.lined_bytes_left.set(left);
+    /// How much there is room to tell of one more file, which takes it then.
+    pub(crate) fn admit(&self, file_bytes: u64, symbol_bytes: u64) -> Detail {
+        if !take(&self.named_bytes_left, symbol_bytes) {
+            return Detail::Nothing;
         }
-        left.is_some()
+        if take(&self.lined_bytes_left, file_bytes) { Detail::Lines } else { Detail::Names }
     }
 
     /// The functions at an address of a file, innermost first, with their lines or without; none when nothing is known. `path`
@@ -51,11 +56,14 @@ impl NativeSymbols {
             elf.debug_syms = debug_syms;
             source::Source::Elf(elf)
         };
+        if detail == Detail::Nothing {
+            return Vec::new();
+        }
         let input = Input::VirtOffset(address);
         let named = self.names.symbolize_single(&asked(false), input).ok().and_then(Symbolized::into_sym);
         let lined = match detail {
             Detail::Lines => self.lines.symbolize_single(&asked(true), input).ok().and_then(Symbolized::into_sym),
-            Detail::Names => None,
+            Detail::Names | Detail::Nothing => None,
         };
         match (named, lined) {
             (Some(named), Some(lined)) => frames(Some(named.name.as_ref()), &lined),
@@ -79,10 +87,21 @@ impl NativeSymbols {
 /// How much is told of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
+    /// Nothing but where it is.
+    Nothing,
     /// Its name, from the symbol table.
     Names,
     /// Lines and inlined calls too, from DWARF.
     Lines,
+}
+
+/// Takes bytes of what is left, if there are so many.
+fn take(left: &Cell<u64>, bytes: u64) -> bool {
+    let rest = left.get().checked_sub(bytes);
+    if let Some(rest) = rest {
+        left.set(rest);
+    }
+    rest.is_some()
 }
 
 /// Inlined calls come outermost first; each with the place where it is at work.
@@ -124,10 +143,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_have_a_limit_and_names_have_none() {
+    fn lines_and_names_have_a_limit_each() {
         let symbols = NativeSymbols::new();
-        assert!(symbols.admit_lines(LINED_BYTES_MAX - 10) && !symbols.admit_lines(11) && symbols.admit_lines(10));
-        assert!(!symbols.admit_lines(1), "all room is taken");
+        let admitted =
+            [(LINED_BYTES_MAX - 10, 1), (11, 1), (10, 1), (1, 1)].map(|(file, names)| symbols.admit(file, names));
+        assert_eq!(admitted, [Detail::Lines, Detail::Names, Detail::Lines, Detail::Names], "lines have their room");
+        let admitted = [NAMED_BYTES_MAX - 5, 2, 1, 1].map(|names| symbols.admit(0, names));
+        assert_eq!(admitted, [Detail::Lines, Detail::Nothing, Detail::Lines, Detail::Nothing], "names have theirs");
         // A function of this very program: where it is in memory, less where the program begins in memory.
         let own = std::env::current_exe().unwrap();
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -139,5 +161,6 @@ mod tests {
         assert!(named.function.ends_with("native_symbols::try_kernel"), "{named:?}");
         assert_eq!((named.function, named.line), (lined.function, 0));
         assert!(lined.file.ends_with("native_symbols.rs") && 0 < lined.line);
+        assert!(symbols.frames(&own, address, Detail::Nothing).is_empty());
     }
 }

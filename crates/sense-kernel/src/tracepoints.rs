@@ -79,7 +79,7 @@ impl Tracepoints {
         self.links.clear();
     }
 
-    /// Counts these processes only, from now on: the first [`TARGETS_MAX`] of them.
+    /// Counts these processes only, from now on: the first [`TARGETS_MAX`] of them, see [`too_many`].
     pub(crate) fn watch(&self, pids: &BTreeSet<u32>) -> Result<(), Refused> {
         let map = self.program.map("targets")?;
         let pids: BTreeSet<u32> = pids.iter().copied().take(TARGETS_MAX).collect();
@@ -130,4 +130,13 @@ impl Tracepoints {
     pub(crate) fn kernel_bytes(&self) -> u64 {
         self.program.maps().map(|map| map_bytes(map.as_fd())).sum()
     }
+}
+
+/// That some of these processes are not watched.
+pub(crate) fn too_many(pids: &BTreeSet<u32>) -> Option<Refused> {
+    (TARGETS_MAX < pids.len()).then(|| Refused {
+        what: format!("watching {} processes", pids.len()),
+        reason: format!("{TARGETS_MAX} can be watched at a time; those with the lowest numbers are"),
+        remedy: "",
+    })
 }

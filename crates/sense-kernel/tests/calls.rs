@@ -7,73 +7,34 @@
     reason = "helpers of tests fail by panicking and say what they skip"
 )]
 
+mod nginx;
 mod probe;
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
     thread,
 };
 
 use homeostat_calls::{Call, Protocol, Side};
 use homeostat_model::OutcomeClass;
 use homeostat_sense_kernel::KernelCalls;
+use nginx::Nginx;
 
 fn works() -> bool {
     probe::works("calls")
-}
-
-/// The distribution's nginx with one worker, until the test ends.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Nginx {
-    /// What it speaks stands behind its address.
-    fn start(dir: &Path, speaks: &str) -> Option<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let place = dir.display();
-        let config = format!(
-            "daemon off; master_process off; pid {place}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off; \
-             client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place}; uwsgi_temp_path {place}; \
-             scgi_temp_path {place}; keepalive_requests 100000;\n server {{ listen {address} {speaks}; root {place};\n \
-             location /down {{ return 503 'sorry'; }}\n location /orders {{ return 200 'yes'; }} }} }}\n"
-        );
-        fs::write(dir.join("nginx.conf"), config).unwrap();
-        fs::write(dir.join("large"), vec![b'x'; 300_000]).unwrap();
-        let started = Command::new("nginx").arg("-c").arg(dir.join("nginx.conf")).stderr(Stdio::null()).spawn();
-        let Ok(child) = started else {
-            println!("SKIPPED: there is no nginx");
-            return None;
-        };
-        let nginx = Self { child, address };
-        while TcpStream::connect(address).is_err() {
-            thread::yield_now();
-        }
-        Some(nginx)
-    }
-
-    fn client(&self) -> Client {
-        Client(BufReader::new(TcpStream::connect(self.address).unwrap()))
-    }
 }
 
 /// A client that reads each answer to its end.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
+    fn of(nginx: &Nginx) -> Self {
+        Self(BufReader::new(TcpStream::connect(nginx.address).unwrap()))
+    }
+
     fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
@@ -128,7 +89,7 @@ fn every_request_to_a_real_server_is_counted_once() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut client = nginx.client();
+                let mut client = Client::of(&nginx);
                 for number in 0..250 {
                     assert_eq!(client.get(&format!("/orders/{number}?user=secret")), 200);
                     if number % 10 == 0 {
@@ -140,7 +101,11 @@ fn every_request_to_a_real_server_is_counted_once() {
             });
         }
     });
-    let seen = until(&mut calls, 4 * (250 + 75));
+    let mut seen = until(&mut calls, 4 * (250 + 75));
+    // What would be told twice would be told before what comes later.
+    assert_eq!(Client::of(&nginx).get("/last"), 404);
+    seen.extend(until(&mut calls, 1));
+    assert_eq!(seen.pop().map(|call| call.path.as_str().to_owned()).as_deref(), Some("/last"));
     let expected = BTreeMap::from([
         (("GET", "/orders/{id}", Some(200)), 1000),
         (("GET", "/down", Some(503)), 100),
@@ -163,7 +128,7 @@ fn requests_that_are_sent_ahead_and_in_pieces_are_counted_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let Some(nginx) = works().then(|| Nginx::start(dir.path(), "")).flatten() else { return };
     let mut calls = KernelCalls::start(&[nginx.child.id()].into()).unwrap();
-    let mut client = nginx.client();
+    let mut client = Client::of(&nginx);
     client.send("GET /orders/1 HTTP/1.1\r\nHost: x\r\n\r\nGET /down HTTP/1.1\r\nHost: x\r\n\r\nGET /no");
     assert_eq!((client.answer(), client.answer()), (200, 503));
     client.send("ne HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -236,9 +201,17 @@ fn both_ends_are_told_apart_and_requests_that_nobody_answers_are_failures() {
     pass(&mut client, &mut server, QUESTION);
     drop(client);
     drop(server);
-    let seen = until(&mut calls, 6);
+    // A client that has not read everything breaks the connection off; whoever is on the CPU then has nothing to do with it.
+    let (mut client, mut server) = own_pair();
+    pass(&mut client, &mut server, QUESTION);
+    server.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+    client.peek(&mut [0]).unwrap();
+    drop(client);
+    drop(server);
+    let seen = until(&mut calls, 8);
     let of = |side| seen.iter().filter(|call| call.side == side).map(|call| call.outcome).collect::<Vec<_>>();
-    let expected = [OutcomeClass::Ok, OutcomeClass::Reset, OutcomeClass::ClientError].map(Some);
+    let expected =
+        [OutcomeClass::Ok, OutcomeClass::Reset, OutcomeClass::ClientError, OutcomeClass::ClientError].map(Some);
     assert_eq!((of(Side::Server), of(Side::Client)), (expected.to_vec(), expected.to_vec()));
 }
 

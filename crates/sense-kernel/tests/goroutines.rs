@@ -1,19 +1,20 @@
 //! Goroutines of running programs, read from their memory.
 
 #![cfg(target_arch = "x86_64")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail by panicking and say what they skip"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+#[path = "../../gosym/tests/go_tools/mod.rs"]
+mod go_tools;
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use homeostat_sense_kernel::{Census, GoProcess, NoCensus};
+use go_tools::GoTools;
+use homeostat_sense_kernel::{Census, GoProcess, Group, NoCensus};
 
 struct Waiting {
     child: Child,
@@ -28,27 +29,15 @@ impl Drop for Waiting {
 }
 
 impl Waiting {
-    /// `None`, said aloud, without the Go that is known.
-    fn start(dir: &Path, options: &[&str]) -> Option<Self> {
-        let program = dir.join("waiting");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/waiting");
-        let version = Command::new("go").arg("version").output();
-        let version = version.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
-        if !version.contains("go1.19") {
-            println!("SKIPPED: goroutines of a process: they are known for Go 1.19, there is `{}`", version.trim());
-            return None;
-        }
-        let built = Command::new("go")
-            .args(["build", "-o"])
-            .arg(&program)
-            .args(options)
-            .current_dir(source)
-            .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"))
-            .status();
-        assert!(built.unwrap().success());
+    fn start(tools: &GoTools, dir: &Path, options: &[&str]) -> Self {
+        let program = tools.build("waiting", dir, options);
         let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        Some(Self { child, said })
+        Self { child, said }
+    }
+
+    fn tell(&mut self, what: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(format!("{what}\n").as_bytes()).unwrap();
     }
 
     /// What the program says that it has.
@@ -58,9 +47,41 @@ impl Waiting {
         line.trim().parse().unwrap()
     }
 
-    fn leak_more(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"more\n").unwrap();
+    /// All stacks but its first goroutine's: what it waits for, who started it, functions but the runtime's, innermost
+    /// first; and how often.
+    fn stacks(&mut self) -> BTreeMap<Group, u64> {
+        self.tell("tell");
+        let mut stacks = BTreeMap::new();
+        let mut group = Group { state: String::new(), creator: String::new(), stack: Vec::new() };
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.said.read_line(&mut line).unwrap(), 0);
+            let line = line.trim_end();
+            if let Some((_, state)) = line.split_once(" [") {
+                // How long it waits may stand behind it.
+                state.trim_end_matches("]:").split(',').next().unwrap().clone_into(&mut group.state);
+                group.stack.clear();
+            } else if let Some(creator) = line.strip_prefix("created by ") {
+                creator.split(" in goroutine").next().unwrap().clone_into(&mut group.creator);
+                *stacks.entry(group.clone()).or_default() += 1;
+            } else if line == "end" {
+                return stacks;
+            } else if let Some((function, _)) = line.rsplit_once('(').filter(|_| !line.starts_with('\t')) {
+                group.stack.push(function.to_owned());
+            }
+        }
     }
+}
+
+/// As the program tells them.
+fn as_told(census: &Census) -> BTreeMap<Group, u64> {
+    let by_us = census.groups.iter().filter(|(group, _)| group.creator.starts_with("main."));
+    let shown = by_us.map(|(group, count)| {
+        let state = if group.state == "in a system call" { "syscall" } else { &group.state };
+        let stack = group.stack.iter().filter(|name| !name.starts_with("runtime.")).cloned().collect();
+        (Group { state: state.to_owned(), creator: group.creator.clone(), stack }, *count)
+    });
+    shown.collect()
 }
 
 fn of(census: &Census, creator: &str) -> Vec<(String, u64)> {
@@ -71,31 +92,51 @@ fn of(census: &Census, creator: &str) -> Vec<(String, u64)> {
 #[test]
 fn goroutines_are_counted_as_the_program_counts_them() {
     let dir = tempfile::tempdir().unwrap();
-    for options in [&[][..], &["-ldflags=-s -w"]] {
-        let Some(mut program) = Waiting::start(dir.path(), options) else { return };
-        let own_count = program.goroutines();
-        let process = GoProcess::open(program.child.id()).unwrap();
-        let before = process.census().unwrap();
-        assert_eq!(of(&before, "main.leak"), [("chan receive".to_owned(), 45)]);
-        assert_eq!(of(&before, "main.main"), [("semacquire".to_owned(), 7)]);
-        assert_eq!(before.lock_waiters(), 7);
-        // The runtime's own goroutines are not in its count.
-        assert!((own_count..own_count + 8).contains(&before.goroutines()), "{own_count}: {before:?}");
-        let (leaking, _) = before.groups.iter().find(|(group, _)| group.creator == "main.leak").unwrap();
-        assert_eq!(
-            leaking.stack,
-            ["runtime.gopark", "runtime.chanrecv", "runtime.chanrecv1", "main.leak.func1", "runtime.goexit"]
-        );
+    for tools in go_tools::all() {
+        for options in [&[][..], &["-ldflags=-s -w", "-buildmode=pie"]] {
+            let mut program = Waiting::start(&tools, dir.path(), options);
+            let own_count = program.goroutines();
+            let process = GoProcess::open(program.child.id()).unwrap();
+            let before = process.census().unwrap();
+            let lock = if tools.minor() < 20 { "semacquire" } else { "sync.Mutex.Lock" };
+            assert_eq!(of(&before, "main.leak"), [("chan receive".to_owned(), 45)], "{tools:?}");
+            assert_eq!(of(&before, "main.main"), [(lock.to_owned(), 7)], "{tools:?}");
+            assert_eq!(before.lock_waiters(), 7);
+            // The runtime's own goroutines are not in its count.
+            assert!((own_count..own_count + 12).contains(&before.goroutines()), "{own_count}: {before:?}");
+            let (leaking, _) = before.groups.iter().find(|(group, _)| group.creator == "main.leak").unwrap();
+            assert_eq!(
+                leaking.stack,
+                ["runtime.gopark", "runtime.chanrecv", "runtime.chanrecv1", "main.leak.func1", "runtime.goexit"]
+            );
 
-        assert_eq!(before.growth(&before, 1), []);
-        program.leak_more();
+            assert_eq!(before.growth(&before, 1), []);
+            program.tell("more");
+            program.goroutines();
+            let grown = process.census().unwrap().growth(&before, 5000);
+            assert_eq!(grown.len(), 1, "{grown:?}");
+            assert_eq!(
+                (grown[0].creator.as_str(), grown[0].state.as_str(), grown[0].more),
+                ("main.leak", "chan receive", 6000)
+            );
+        }
+    }
+}
+
+#[test]
+fn waits_of_all_kinds_are_told_as_the_runtime_tells_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for tools in go_tools::all() {
+        let mut program = Waiting::start(&tools, dir.path(), &[]);
         program.goroutines();
-        let grown = process.census().unwrap().growth(&before, 5000);
-        assert_eq!(grown.len(), 1, "{grown:?}");
-        assert_eq!(
-            (grown[0].creator.as_str(), grown[0].state.as_str(), grown[0].more),
-            ("main.leak", "chan receive", 6000)
-        );
+        program.tell("various");
+        program.goroutines();
+        let told = program.stacks();
+        let census = GoProcess::open(program.child.id()).unwrap().census().unwrap();
+        assert_eq!((told.len(), told.values().sum::<u64>()), (12, 62), "{told:?}");
+        assert_eq!(as_told(&census), told, "{tools:?}");
+        // Nobody who waits for a group, a condition or a message waits for a lock.
+        assert_eq!(census.lock_waiters(), 7 + 2, "{tools:?}");
     }
 }
 

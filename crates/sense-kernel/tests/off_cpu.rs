@@ -141,3 +141,19 @@ fn a_part_of_all_waits_stands_for_all() {
     let (waited, both) = (waited_us(&profile, "waits::work"), slow_us + quick_us);
     assert!(0.3 * both < waited && waited < 1.8 * both, "{waited} of {both}");
 }
+
+#[test]
+fn threads_that_end_do_not_wait() {
+    if !works("off-cpu") {
+        return;
+    }
+    let own = Targets::processes([std::process::id()]).unwrap();
+    let mut capture = StackCapture::of_waits(&own, WaitShare::ALL, Unwind::Copies).unwrap();
+    for _ in 0..200 {
+        thread::spawn(|| {}).join().unwrap();
+    }
+    capture.gather(Duration::from_millis(10)).unwrap();
+    let (_, stats) = capture.finish().unwrap();
+    // Who ends has no memory any more that could be copied.
+    assert_eq!(stats.copies_missed, 0, "{stats:?}");
+}

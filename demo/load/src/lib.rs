@@ -40,7 +40,7 @@ use crate::{
     schedule::Schedule,
 };
 pub use crate::{
-    mix::{Mix, ShopMix},
+    mix::{Errand, Mix, ShopMix},
     schedule::Pacing,
     tally::{Ending, Failure, LabelReport, Moment, Report, Tally},
 };

@@ -20,6 +20,19 @@ pub enum Mix {
     Shop(ShopMix),
     /// One path, for ever.
     Get(String),
+    /// These requests, each as likely as the others.
+    Any(Vec<Errand>),
+}
+
+/// A request that is always the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// `GET` or `POST`.
+    pub method: http::Method,
+    /// Path with its query.
+    pub path: String,
+    /// JSON; empty for none.
+    pub body: Bytes,
 }
 
 /// Customers of the shop: relative frequencies of what they do.
@@ -88,6 +101,11 @@ impl Customers {
     pub fn next_wish(&mut self) -> Wish {
         match &self.mix {
             Mix::Get(path) => get(path.clone(), self.chance.random()),
+            Mix::Any(errands) => {
+                let user = self.chance.random();
+                let errand = errands.get(self.chance.random_range(0..errands.len().max(1)));
+                errand.map_or_else(|| get("/".to_owned(), user), |errand| errand.wish(user))
+            }
             Mix::Shop(mix) => {
                 let mix = *mix;
                 self.next_of_shop(mix)
@@ -109,6 +127,13 @@ impl Customers {
             return pay(&order, user);
         }
         get(format!("/items/{item}"), user)
+    }
+}
+
+impl Errand {
+    fn wish(&self, user: u32) -> Wish {
+        let Self { method, path, body } = self.clone();
+        Wish { method, path, body, user, orders: false }
     }
 }
 
@@ -151,6 +176,17 @@ mod tests {
         assert!((5_700..6_300).contains(&orders), "{orders}");
         assert!((3_750..4_250).contains(&pays), "{pays}");
         assert!((44_800..46_100).contains(&hot), "{hot}");
+    }
+
+    #[test]
+    fn errands_come_each_as_often_as_the_others() {
+        let errand = |path: &str| Errand { method: http::Method::POST, path: path.to_owned(), body: Bytes::from("{}") };
+        let mut customers = Customers::new(Mix::Any(vec![errand("/a"), errand("/b")]), 3);
+        let wishes: Vec<Wish> = (0..10_000).map(|_| customers.next_wish()).collect();
+        assert!(wishes.iter().all(|wish| wish.method == http::Method::POST && wish.body == "{}" && !wish.orders));
+        // Four standard deviations around a half.
+        assert!((4_800..5_200).contains(&wishes.iter().filter(|wish| wish.path == "/a").count()));
+        assert_eq!(Customers::new(Mix::Any(Vec::new()), 3).next_wish().path, "/");
     }
 
     #[test]

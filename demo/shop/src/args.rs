@@ -1,18 +1,20 @@
 //! One shop as a process: its command line, its first line of output, and when it ends.
 //!
 //! Shared by the stand-alone binary and by `homeostat shop`, which the demonstration starts as child processes.
-//! A shop that was told `--until-stdin-closes` ends when its parent does, however the parent ended: the pipe closes.
+//! A process that was told `--until-stdin-closes` ends when its parent does, however the parent ended: the pipe closes.
+//! Until then it takes orders from there, one a line: a shop `recommender ADDRESS`, the recommender `after MILLISECONDS`.
 
 use std::{
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
+    time::Duration,
 };
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use crate::{BoundShop, ITEMS_DEFAULT, STOCK_DEFAULT, Setting, ShopConfig, ShopError};
+use crate::{BoundShop, ITEMS_DEFAULT, STOCK_DEFAULT, Setting, ShopConfig, ShopError, recommender::Recommender};
 
 /// Command line of one shop.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,30 +53,76 @@ pub enum RunError {
     Io(#[from] io::Error),
 }
 
+/// Command line of the recommender.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RecommenderArgs {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// End when standard input closes.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+}
+
 /// Runs one shop on a runtime of one thread until `stop`, or until standard input closes when that was asked for.
 /// Prints `listening on ADDRESS` once it answers. One thread: a release that blocks it hurts itself, not its neighbours.
 pub fn run(args: ShopArgs, stop: CancellationToken) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let until_stdin_closes = args.until_stdin_closes;
-    let served = runtime.block_on(async {
+    on_one_thread(async {
         let shop = BoundShop::bind(args.into()).await?;
-        writeln!(io::stdout(), "listening on {}", shop.address())?;
-        io::stdout().flush()?;
+        say(shop.address())?;
         if until_stdin_closes {
-            tokio::spawn(stop_at_end_of_input(stop.clone()));
+            let recommender = shop.recommender();
+            let tell = move |server| recommender.tell(server);
+            tokio::spawn(take_orders(stop.clone(), move |order| argument(order, "recommender").map(&tell)));
         }
         shop.run(stop).await;
         Ok(())
-    });
+    })
+}
+
+/// Runs the recommender in the same way.
+pub fn run_recommender(args: &RecommenderArgs, stop: CancellationToken) -> Result<(), RunError> {
+    on_one_thread(async {
+        let recommender = Recommender::bind(args.listen).await?;
+        say(recommender.address()?)?;
+        if args.until_stdin_closes {
+            let calls = recommender.calls();
+            let delay = move |ms| calls.answer_after(Duration::from_millis(ms));
+            tokio::spawn(take_orders(stop.clone(), move |order| argument(order, "after").map(&delay)));
+        }
+        recommender.run(stop).await;
+        Ok(())
+    })
+}
+
+fn on_one_thread(serving: impl Future<Output = Result<(), RunError>>) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = runtime.block_on(serving);
     // The thread that reads standard input cannot be interrupted; the process ends without it.
     runtime.shutdown_background();
     served
 }
 
-async fn stop_at_end_of_input(stop: CancellationToken) {
-    let (mut input, mut ignored) = (tokio::io::stdin(), [0_u8; 256]);
-    while matches!(input.read(&mut ignored).await, Ok(read) if 0 < read) {}
+fn say(address: SocketAddr) -> io::Result<()> {
+    writeln!(io::stdout(), "listening on {address}")?;
+    io::stdout().flush()
+}
+
+/// Does what each line of standard input says, and stops at its end. An order that nobody understands is told, and ignored.
+async fn take_orders(stop: CancellationToken, obey: impl Fn(&str) -> Option<()>) {
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(order)) = orders.next_line().await {
+        if obey(&order).is_none() {
+            tracing::warn!(order, "this is no order");
+        }
+    }
     stop.cancel();
+}
+
+/// What follows a word.
+fn argument<T: std::str::FromStr>(order: &str, word: &str) -> Option<T> {
+    order.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok()
 }
 
 impl From<ShopArgs> for ShopConfig {

@@ -26,10 +26,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    fault::{Fault, FaultError, Setting, Switches, json, leak::Leak, log::DebugLog, recommender},
+    fault::{Fault, FaultError, Setting, Switches, json, leak::Leak, log::DebugLog},
     ledger::Ledger,
     metrics::Metrics,
     order::{Order, OrderState, Refused},
+    recommender::{Calls, Client, Known},
 };
 
 /// Names the version that answered, so that a client can count per version without trusting a gateway.
@@ -54,7 +55,12 @@ pub(crate) struct Shop {
     pub(crate) metrics: Metrics,
     pub(crate) leak: Leak,
     pub(crate) log: DebugLog,
-    pub(crate) recommender: recommender::Client,
+    /// The recommender that it brings along, for faults.
+    pub(crate) own_recommender: Client,
+    /// What that one sees.
+    pub(crate) own_calls: Arc<Calls>,
+    /// The one that it asks for its pages, if there is one.
+    pub(crate) recommender: Known,
     /// The lock of `lock`, held by a thread that waits for another server.
     pub(crate) gate: Mutex<()>,
 }
@@ -104,8 +110,8 @@ async fn suffer(shop: &Arc<Shop>, method: &Method, uri: &Uri) -> Result<(), Brok
     if let Some(elements) = shop.switches.strength(Fault::Json) {
         std::hint::black_box(json::related_items(HOT_ITEM, elements as u32));
     }
-    if let Some(kib) = shop.switches.strength(Fault::Leak) {
-        shop.leak.remember(HOT_ITEM.into(), kib as usize * 1_024).map_err(|error| Broken::Leak(error.to_string()))?;
+    if let Some(entries) = shop.switches.strength(Fault::Leak) {
+        shop.leak.remember(HOT_ITEM.into(), entries as usize).map_err(|error| Broken::Leak(error.to_string()))?;
     }
     if let Some(ms) = shop.switches.strength(Fault::Lock) {
         one_after_the_other(shop, ms).await?;
@@ -121,7 +127,7 @@ async fn one_after_the_other(shop: &Arc<Shop>, after_ms: f64) -> Result<(), Brok
     let shop = Arc::clone(shop);
     let asked = spawn_blocking(move || {
         let _everybody_waits = shop.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        shop.recommender.ask_and_block(Duration::from_millis(after_ms as u64))
+        shop.own_recommender.ask_and_block(Duration::from_millis(after_ms as u64))
     });
     match asked.await {
         Ok(answer) => answer.map_err(|error| Broken::Recommender(error.to_string())),
@@ -129,8 +135,10 @@ async fn one_after_the_other(shop: &Arc<Shop>, after_ms: f64) -> Result<(), Brok
     }
 }
 
+/// A release that asks for something that takes the recommender so long: its calls are late, those of others are not.
 async fn recommend(shop: &Shop, after_ms: f64) -> Result<(), Broken> {
-    let answer = shop.recommender.ask(Duration::from_millis(after_ms as u64)).await;
+    let recommender = shop.recommender.get().unwrap_or(&shop.own_recommender);
+    let answer = recommender.ask(Duration::from_millis(after_ms as u64)).await;
     answer.map(drop).map_err(|error| Broken::Recommender(error.to_string()))
 }
 
@@ -188,6 +196,8 @@ struct ItemBody<'a> {
     hot: bool,
     stock: u64,
     left: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recommended: Option<Vec<u32>>,
     version: &'a str,
 }
 
@@ -200,9 +210,22 @@ async fn item(State(shop): State<Arc<Shop>>, Path(id): Path<u32>) -> Result<Resp
         hot: id == HOT_ITEM,
         stock: stock.stock,
         left: stock.left(),
+        recommended: others_bought(&shop, id).await,
         version: &shop.version,
     };
     Ok(Json(body).into_response())
+}
+
+/// What stands beside the hot item; nothing when the recommender fails.
+async fn others_bought(shop: &Shop, id: u32) -> Option<Vec<u32>> {
+    let recommender = shop.recommender.get().filter(|_| id == HOT_ITEM)?;
+    match recommender.ask(Duration::ZERO).await {
+        Ok(answer) => Some(answer.recommended),
+        Err(error) => {
+            tracing::debug!(%error, "a page without recommendations");
+            None
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -281,11 +304,11 @@ async fn advance(shop: &Shop, id: &str, to: OrderState) -> Result<Response, Refu
 }
 
 async fn metrics(State(shop): State<Arc<Shop>>) -> impl IntoResponse {
-    let calls = shop.recommender.calls();
+    let calls = &shop.own_calls;
     let gauges = [
         ("shop_recommender_calls_total", calls.total()),
         ("shop_recommender_calls_peak", calls.peak()),
-        ("shop_log_syncs_total", shop.log.syncs()),
+        ("shop_log_lines_total", shop.log.lines()),
         ("shop_leaked_bytes", shop.leak.bytes() as u64),
     ];
     let mut text = shop.metrics.text(&shop.version);

@@ -7,6 +7,9 @@
 //! Each version keeps its own partition: own data directory, own stock, own orders (`v2-17` is order 17 of `v2`). A
 //! customer who is sent to the other version half-way finds no such order there; sticky routing avoids that.
 //!
+//! Where it is told of a recommender, the page of the hot item holds what others bought too, or goes without when the
+//! recommender fails.
+//!
 //! Not here: who gets which version (the gateway), load (`homeostat-load`).
 
 pub mod args;
@@ -15,6 +18,7 @@ mod http;
 pub mod ledger;
 mod metrics;
 pub mod order;
+pub mod recommender;
 mod server;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ShopConfig,
-    fault::{Switches, leak::Leak, log::DebugLog, recommender::Recommender},
+    fault::{Switches, leak::Leak, log::DebugLog},
     http::{Peer, Shop, router},
     ledger::{Ledger, OpenError, Writer},
     metrics::Metrics,
+    recommender::{Client, Known, Recommender},
 };
 
 /// Connections at once: far more than the load generator opens, and within the usual limit of 1,024 open files.
@@ -85,7 +86,8 @@ impl BoundShop {
         let listen_failed = |source| ShopError::Listen { listen: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
-        let (recommender, client) = Recommender::bind().await.map_err(listen_failed)?;
+        let recommender = Recommender::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(listen_failed)?;
+        let own_recommender = Client::new(recommender.address().map_err(listen_failed)?);
         let switches = Switches::default();
         config.faults.iter().for_each(|setting| switches.set(*setting));
         let shop = Arc::new(Shop {
@@ -96,7 +98,9 @@ impl BoundShop {
             metrics: Metrics::default(),
             leak: Leak::default(),
             log,
-            recommender: client,
+            own_recommender,
+            own_calls: recommender.calls(),
+            recommender: Known::default(),
             gate: Mutex::new(()),
         });
         Ok(Self { listener, address, shop, recommender, writer })
@@ -105,6 +109,11 @@ impl BoundShop {
     /// Where it listens; the real port when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it is told of a recommender.
+    pub fn recommender(&self) -> Known {
+        self.shop.recommender.clone()
     }
 
     /// Serves until told to stop, then drains and closes the order book.

@@ -6,7 +6,10 @@ mod support;
 
 use std::net::SocketAddr;
 
-use homeostat_shop::{BoundShop, ShopConfig};
+use homeostat_shop::{
+    BoundShop, ShopConfig,
+    recommender::{Known, Recommender},
+};
 use support::{order_of, send};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -16,6 +19,7 @@ struct Running {
     at: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    recommender: Known,
     dir: TempDir,
 }
 
@@ -30,8 +34,8 @@ async fn start(stock: u64, faults: &[&str]) -> Running {
         faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
     };
     let shop = BoundShop::bind(config).await.unwrap();
-    let (at, stop) = (shop.address(), CancellationToken::new());
-    Running { at, task: tokio::spawn(shop.run(stop.clone())), stop, dir }
+    let (at, stop, recommender) = (shop.address(), CancellationToken::new(), shop.recommender());
+    Running { at, recommender, task: tokio::spawn(shop.run(stop.clone())), stop, dir }
 }
 
 impl Running {
@@ -169,15 +173,35 @@ async fn a_lock_across_io_lets_one_call_through_and_a_slow_dependency_many() {
 
 #[tokio::test]
 async fn faults_leave_their_counts() {
-    assert_eq!(eight_at_once("log=5", "shop_log_syncs_total").await, 40);
-    assert_eq!(eight_at_once("leak=4", "shop_leaked_bytes").await, 8 * 4_096);
+    assert_eq!(eight_at_once("log=5", "shop_log_lines_total").await, 40);
+    assert_eq!(eight_at_once("leak=4", "shop_leaked_bytes").await, 8 * 4 * 17);
+}
+
+/// The page of the hot item alone, and without them when there is nobody to ask.
+#[tokio::test]
+async fn pages_hold_what_the_recommender_says() {
+    let recommender = Recommender::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (at, calls, stop) = (recommender.address().unwrap(), recommender.calls(), CancellationToken::new());
+    let shop = start(10, &[]).await;
+    assert!(!shop.ask("GET /items/1", "").await.1.contains("recommended"));
+    shop.recommender.tell(at);
+    let recommending = tokio::spawn(recommender.run(stop.clone()));
+    let (_, page) = shop.ask("GET /items/1", "").await;
+    assert!(page.contains(r#""recommended":[3,5,8]"#), "{page}");
+    assert!(!shop.ask("GET /items/2", "").await.1.contains("recommended"));
+    assert_eq!(calls.total(), 1);
+    stop.cancel();
+    recommending.await.unwrap();
+    let (status, page) = shop.ask("GET /items/1", "").await;
+    assert!(status == 200 && !page.contains("recommended"), "{page}");
+    shop.end().await;
 }
 
 #[tokio::test]
 async fn a_leak_at_its_cap_refuses() {
-    // 16 MiB a request against a cap of 512 MiB: the first 32 fit.
-    let shop = start(10, &["leak=16384"]).await;
-    for _ in 0..32 {
+    // A million entries a request against a cap of 14 Mi: the first 14 fit.
+    let shop = start(10, &["leak=1000000"]).await;
+    for _ in 0..14 {
         assert_eq!(shop.ask("GET /items/1", "").await.0, 200);
     }
     assert_eq!(shop.ask("GET /items/1", "").await.0, 503);

@@ -1,11 +1,13 @@
-//! Frames of one direction, out of pieces of which only the first bytes may be there.
+//! Frames of one direction, out of the pieces of it that are told.
 //!
-//! A frame says how long it is, so that what nobody asks for is stepped over, seen or not. When a frame begins where nothing was
-//! taken, the direction is lost until a message begins with one.
+//! A frame says how long it is, so that what nobody asks for is stepped over, seen or not. Between two pieces of which the numbers
+//! follow each other lie such frames only, bodies above all: whoever takes the pieces knows where frames begin. When a number is
+//! missing, or a piece does not fit what was said before it, the direction is lost until a piece begins with a frame.
 //!
 //! Source: RFC 9113, sections 4.1 (frames) and 6 (kinds).
 
 use super::hpack::{Field, Table};
+use crate::Event;
 
 /// What a client says first.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -33,6 +35,7 @@ pub(crate) struct Frames {
     state: State,
     /// Bytes of the direction that were gone through; `None` before the first piece.
     seen: Option<u64>,
+    next_sequence: Option<u32>,
     /// A head that goes on in the next frame.
     open: Option<Block>,
 }
@@ -68,14 +71,17 @@ struct Block {
 
 impl Frames {
     /// Goes through a piece; what matters is added to `found`. Says whether something was lost before it or in it.
-    pub(crate) fn take(&mut self, offset: u64, length: u32, bytes: &[u8], found: &mut Vec<Frame>) -> bool {
-        let follows = self.seen.is_none_or(|seen| seen == offset);
+    pub(crate) fn take(&mut self, event: &Event<'_>, found: &mut Vec<Frame>) -> bool {
+        let Event { offset, length, sequence, bytes, .. } = *event;
+        let is_begun = self.is_begun_by(bytes);
+        let follows = self.next_sequence.is_none_or(|next| next == sequence) && self.reaches(offset);
+        self.next_sequence = Some(sequence.wrapping_add(1));
         self.seen = offset.checked_add(u64::from(length));
         if !follows {
             self.lose();
         }
         let taken = bytes.len() as u64;
-        let bytes = bytes.strip_prefix(PREFACE).unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(PREFACE).filter(|_| is_begun).unwrap_or(bytes);
         if let State::Lost = self.state {
             if !bytes.is_empty() && !is_frame(bytes) {
                 return !follows;
@@ -87,6 +93,31 @@ impl Frames {
             self.lose();
         }
         !follows || !is_whole
+    }
+
+    /// Whether a piece is what a client says first. Later on the same bytes are something else.
+    pub(crate) fn is_begun_by(&self, bytes: &[u8]) -> bool {
+        self.seen.is_none() && bytes.starts_with(PREFACE)
+    }
+
+    /// The number that the next piece would have.
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.next_sequence.unwrap_or(0)
+    }
+
+    /// Steps over what was not told before a piece; says whether that may be left out.
+    fn reaches(&mut self, offset: u64) -> bool {
+        let Some(untold) = self.seen.map_or(Some(0), |seen| offset.checked_sub(seen)) else { return false };
+        match &self.state {
+            _ if untold == 0 => true,
+            State::Lost => true,
+            State::Head(begun) => begun.is_empty() && self.open.is_none(),
+            State::Skip(left) if *left <= untold => {
+                self.state = State::Head(Vec::new());
+                self.open.is_none()
+            }
+            State::Skip(_) | State::Block(..) => false,
+        }
     }
 
     /// Nothing is known any more of what comes.

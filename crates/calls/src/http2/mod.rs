@@ -23,6 +23,8 @@ use crate::{
 
 /// Requests of one connection that wait for answers; servers allow 100 to 250.
 const STREAMS_MAX: usize = 512;
+/// The largest code of gRPC, `UNAUTHENTICATED`.
+const GRPC_STATUS_MAX: u32 = 16;
 
 /// A connection on which HTTP/2 is spoken.
 #[derive(Debug, Default)]
@@ -38,7 +40,8 @@ pub(crate) struct Connection {
 struct Stream {
     method: &'static str,
     path: Path,
-    is_grpc: bool,
+    /// Whether it is a call of gRPC; `None` while that was said before anybody looked.
+    is_grpc: Option<bool>,
     began_ns: u64,
     answered_ns: Option<u64>,
     /// Of the answer, if it came and could be read.
@@ -52,7 +55,8 @@ struct Said {
     path: Option<Path>,
     status: Option<u16>,
     grpc_status: Option<u32>,
-    is_grpc: bool,
+    /// Of the type of the content.
+    is_grpc: Option<bool>,
     has_unseen: bool,
 }
 
@@ -71,12 +75,12 @@ impl Connection {
     /// Takes a piece of what was received or sent.
     pub(crate) fn take(&mut self, event: &Event<'_>, calls: &mut Vec<Call>, stats: &mut ReaderStats) {
         let is_received = event.what == What::Received;
-        if event.bytes.starts_with(PREFACE) {
-            self.side = Some(if is_received { Side::Server } else { Side::Client });
-        }
         let mut found = Vec::new();
         let way = if is_received { &mut self.received } else { &mut self.sent };
-        if way.take(event.offset, event.length, event.bytes, &mut found) {
+        if way.is_begun_by(event.bytes) {
+            self.side = Some(if is_received { Side::Server } else { Side::Client });
+        }
+        if way.take(event, &mut found) {
             self.forget(stats);
         }
         for frame in found {
@@ -86,6 +90,12 @@ impl Connection {
 
     /// The connection ends.
     pub(crate) fn end(&mut self, event: &Event<'_>, calls: &mut Vec<Call>, stats: &mut ReaderStats) {
+        let side = self.side.unwrap_or(Side::Server);
+        let answers = if side == Side::Server { &self.sent } else { &self.received };
+        if answers.next_sequence() != event.told.of_answers(side) {
+            // What waits may have been answered.
+            return self.forget(stats);
+        }
         let outcome = match (self.side, event.what) {
             (Some(Side::Client), What::WeEnded) => return,
             (Some(Side::Server), What::TheyEnded) | (Some(Side::Client), What::Gone) => OutcomeClass::ClientError,
@@ -119,12 +129,13 @@ impl Connection {
                     self.answer(stream, &said, is_last, event, calls, stats);
                 }
             }
-            Frame::LastData { stream } if asks == Some(false) => {
-                if let Some(stream) = self.streams.remove(&stream) {
+            Frame::LastData { stream } if asks == Some(false) => match self.streams.remove(&stream) {
+                Some(stream) => {
                     let end = End::Whole { grpc_status: None, has_unseen: false };
                     self.finish(stream, end, event, calls);
                 }
-            }
+                None => stats.unasked += 1,
+            },
             Frame::Reset { stream } => {
                 if let Some(stream) = self.streams.remove(&stream) {
                     let outcome = if asks == Some(true) { OutcomeClass::ClientError } else { OutcomeClass::Reset };
@@ -145,8 +156,8 @@ impl Connection {
         }
         let stream = Stream {
             method: said.method.unwrap_or(OTHER),
+            is_grpc: said.kind(),
             path: said.path.unwrap_or_else(Path::unseen),
-            is_grpc: said.is_grpc,
             began_ns: event.at_ns,
             answered_ns: None,
             status: None,
@@ -172,7 +183,7 @@ impl Connection {
         };
         stream.answered_ns.get_or_insert(event.at_ns);
         stream.status = stream.status.or(said.status);
-        stream.is_grpc |= said.is_grpc || said.grpc_status.is_some();
+        stream.is_grpc = said.grpc_status.map(|_| true).or(stream.is_grpc).or(said.kind());
         if let Some(stream) = is_last.then(|| self.streams.remove(&number)).flatten() {
             let end = End::Whole { grpc_status: said.grpc_status, has_unseen: said.has_unseen };
             self.finish(stream, end, event, calls);
@@ -181,24 +192,28 @@ impl Connection {
 
     fn finish(&self, stream: Stream, end: End, event: &Event<'_>, calls: &mut Vec<Call>) {
         let (outcome, grpc_status) = match (end, stream.status) {
-            // An answer that was told in whole is one, whatever is broken off behind it.
+            // One that was broken off before its end is broken, whatever its head said.
             (End::Broken(outcome), _) => (Some(outcome), None),
-            (End::Whole { grpc_status: None, has_unseen: true }, status) if stream.is_grpc || status.is_none() => {
+            // How gRPC went was told, in words that were agreed on before anybody looked.
+            (End::Whole { grpc_status: None, has_unseen: true }, status)
+                if stream.is_grpc != Some(false) || status.is_none() =>
+            {
                 (None, None)
             }
-            (End::Whole { grpc_status, .. }, Some(status)) if stream.is_grpc && status < 400 => {
+            (End::Whole { grpc_status, .. }, Some(status)) if stream.is_grpc == Some(true) && status < 400 => {
                 (Some(grpc_outcome_of(grpc_status)), grpc_status)
             }
             (End::Whole { grpc_status: Some(grpc), .. }, None) => (Some(grpc_outcome_of(Some(grpc))), Some(grpc)),
             (End::Whole { grpc_status, .. }, status) => (status.map(outcome_of), grpc_status),
         };
+        let is_grpc = stream.is_grpc == Some(true);
         // How gRPC went is told at the end, so that is when it was answered.
-        let end_ns = if stream.is_grpc { event.at_ns } else { stream.answered_ns.unwrap_or(event.at_ns) };
+        let end_ns = if is_grpc { event.at_ns } else { stream.answered_ns.unwrap_or(event.at_ns) };
         calls.push(Call {
             process: event.process,
             port: event.port,
             side: self.side.unwrap_or(Side::Server),
-            protocol: if stream.is_grpc { Protocol::Grpc } else { Protocol::Http2 },
+            protocol: if is_grpc { Protocol::Grpc } else { Protocol::Http2 },
             method: stream.method,
             path: stream.path,
             status: stream.status,
@@ -222,17 +237,26 @@ impl Said {
             match name {
                 Name::Method => said.method = Some(method_of(value)),
                 Name::Path => said.path = Some(Path::of_target(value)),
-                Name::Status => said.status = number().and_then(|n| u16::try_from(n).ok()),
-                // A value that is no number is 2 (unknown), as clients read it.
-                Name::GrpcStatus => said.grpc_status = Some(number().unwrap_or(2)),
+                Name::Status => {
+                    said.status = number().and_then(|n| u16::try_from(n).ok()).filter(|n| (100..1000).contains(n));
+                }
+                // A value that is no code is 2 (unknown), as clients read it.
+                Name::GrpcStatus => {
+                    said.grpc_status = Some(number().filter(|code| *code <= GRPC_STATUS_MAX).unwrap_or(2));
+                }
                 Name::ContentType => {
-                    said.is_grpc |= value.starts_with(b"application/grpc")
-                        && matches!(value.get(16), None | Some(b'+' | b';' | b' '));
+                    let ends = matches!(value.get(16), None | Some(b'+' | b';' | b' '));
+                    said.is_grpc = Some(value.starts_with(b"application/grpc") && ends);
                 }
                 Name::Other => {}
                 Name::Unseen => said.has_unseen = true,
             }
         }
         said
+    }
+
+    /// Whether it is of a call of gRPC, which says its type on both ways; `None` when that may be what was not seen.
+    fn kind(&self) -> Option<bool> {
+        self.is_grpc.or(if self.has_unseen { None } else { Some(false) })
     }
 }

@@ -22,11 +22,11 @@ fn suspect(evidence: &CauseEvidence, dependency: &Dependency) -> Option<Suspect>
         return None;
     }
     let mut suspect = Suspect::new(CauseKind::Dependency, name, &PRIOR_DEPENDENCY);
-    suspect.title = format!("{name}, which {} calls, fails", evidence.service);
+    suspect.title = format!("{name}, which {} calls, fails or is late", evidence.service);
     suspect.next_check = format!("look at {name}: its own objectives, its changes, its incidents");
     let weight = if FAILS_RATIO * was <= share { &DEPENDENCY_FAILS } else { &DEPENDENCY_WORSE };
     let numbers = format!("{} of its calls, {} before", percent(Some(share)), percent(before.bad_share()));
-    suspect.because(weight, format!("calls to {name} fail: {numbers}"));
+    suspect.because(weight, format!("calls to {name} fail or are late: {numbers}"));
     let (_, during) = service(evidence);
     match cpu_grew(evidence) {
         Some((true, good, bad)) => {

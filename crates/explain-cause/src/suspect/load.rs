@@ -9,17 +9,21 @@ use crate::{
     evidence::{CauseEvidence, Counted},
     weights::{
         LOAD_CPU_FOLLOWS, LOAD_DOUBLED, LOAD_EVERYWHERE_ALIKE, LOAD_ONE_ALONE, LOAD_RATIO, LOAD_STEADY, PRIOR_LOAD,
-        WORSE_SHARE,
+        REQUESTS_MIN, WORSE_SHARE,
     },
 };
 
 pub(super) fn suspect(evidence: &CauseEvidence) -> Option<Suspect> {
     let (before, during) = service(evidence);
+    if before.total().min(during.total()) < REQUESTS_MIN {
+        // Thirty requests where there were ten are a customer more.
+        return None;
+    }
     let (was, is) = (before.rate()?, during.rate()?);
     let mut suspect = Suspect::new(CauseKind::Load, "", &PRIOR_LOAD);
     suspect.title = format!("Load: {is:.0} requests a second, {was:.0} before");
     "add capacity, or limit the rate; then find out who sends".clone_into(&mut suspect.next_check);
-    if is < LOAD_RATIO * was || was <= 0.0 {
+    if is < LOAD_RATIO * was {
         suspect.because(&LOAD_STEADY, format!("{is:.0} requests a second, {was:.0} before"));
         return Some(suspect);
     }

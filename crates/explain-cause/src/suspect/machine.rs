@@ -6,9 +6,9 @@ use super::{Suspect, cpu_grew, load::alike, signal};
 use crate::{
     evidence::{CauseEvidence, Signal},
     weights::{
-        CPU_RATIO, NEIGHBOUR_ONE_VERSION, NEIGHBOUR_OTHERS_BUSY, NEIGHBOUR_OWN_BUSY, NEIGHBOUR_QUEUES,
-        NETWORK_RETRANSMITS, OTHERS_BUSY_MS_PER_S, PRIOR_NEIGHBOUR, RETRANSMITS_HARMFUL, RUN_QUEUE_HARMFUL_MS,
-        SIGNAL_RATIO,
+        CPU_RATIO, IDLE_PERCENT_MIN, NEIGHBOUR_ONE_VERSION, NEIGHBOUR_OTHERS_BUSY, NEIGHBOUR_OWN_BUSY,
+        NEIGHBOUR_QUEUES, NETWORK_NO_PROCESSOR, NETWORK_RETRANSMITS, OTHERS_BUSY_MS_PER_S, PRIOR_NEIGHBOUR,
+        RETRANSMITS_HARMFUL, RUN_QUEUE_HARMFUL_MS, SIGNAL_RATIO,
     },
 };
 
@@ -61,5 +61,16 @@ fn network(evidence: &CauseEvidence) -> Option<Suspect> {
         &NETWORK_RETRANSMITS,
         format!("{bad:.1} of a thousand segments are sent again, {good:.1} on the good side"),
     );
+    if let Some(line) = no_processor(evidence) {
+        suspect.because(&NETWORK_NO_PROCESSOR, line);
+    }
     Some(suspect)
+}
+
+/// Whether threads had to wait for a processor, whatever they did before.
+fn no_processor(evidence: &CauseEvidence) -> Option<String> {
+    let waits = signal(evidence, Signal::RunQueueP99Ms).map(|(_, bad)| bad).filter(|bad| RUN_QUEUE_HARMFUL_MS <= *bad);
+    let waits = waits.map(|bad| format!("threads wait {bad:.1} ms for a processor (p99)"));
+    let idle = signal(evidence, Signal::IdlePercent).map(|(_, bad)| bad).filter(|bad| *bad < IDLE_PERCENT_MIN);
+    waits.or_else(|| idle.map(|bad| format!("the machine's processors are idle for {bad:.1} % of the time")))
 }

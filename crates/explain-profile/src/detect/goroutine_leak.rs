@@ -16,6 +16,11 @@ pub(super) const DETECTOR: Detector = Detector {
             0.5,
             "a queue has its length after a moment; a leak goes on while it is looked at, so most of it is of that time",
         ),
+        threshold(
+            "of_one_place",
+            5000.0,
+            "so many that one place has started, that wait for the same and have not ended, are a leak however many others there are",
+        ),
     ],
     look,
 };
@@ -38,7 +43,30 @@ fn look(look: &mut Look<'_>) -> f64 {
     };
     let factor = over(Some((now + 10.0) / (base * load + 10.0)), look.limit("count_factor"));
     let more = Some((now - base * load) / look.limit("count_more"));
-    all(&[factor, more]) * alike.unwrap_or(0.6)
+    let together = all(&[factor, more]) * alike.unwrap_or(0.6);
+    together.max(of_one_place(look, load))
+}
+
+/// Reasons for which requests wait, many at a time, and then go on.
+const QUEUES: [&str; 5] = ["lock", "network", "sync", "file", "system_call"];
+
+/// Growth by who started them (where they wait, when nobody knows) and what they wait for, where it is largest, over its limit.
+/// The load may have brought as many times more as it grew itself.
+fn of_one_place(look: &mut Look<'_>, load: f64) -> f64 {
+    let Some((base, now)) = look.both.census() else { return 0.0 };
+    let is_known = !base.started.is_empty() && !now.started.is_empty();
+    let (before, after) = if is_known { (&base.started, &now.started) } else { (&base.places, &now.places) };
+    let waits = after.iter().filter(|((reason, who), _)| !who.is_empty() && !QUEUES.contains(&reason.as_str()));
+    let grown = waits.map(|(place, count)| (count - load * before.get(place).copied().unwrap_or(0.0), place));
+    let Some((more, (reason, who))) = grown.max_by(|a, b| a.0.total_cmp(&b.0)) else { return 0.0 };
+    let strength = more / look.limit("of_one_place");
+    // Fewer are nothing: what is told of them the others say.
+    if strength < 1.0 {
+        return 0.0;
+    }
+    let begun = if is_known { format!("that {who} started") } else { format!("in {who}") };
+    look.evidence.push(format!("{more:.0} more {begun} wait for {}, and have not ended", reason.replace('_', " ")));
+    strength
 }
 
 /// How much of the growth waits at one place of the application, 0 to 1; `None` without a census. A queue of requests grows at
@@ -54,7 +82,7 @@ fn one_place(look: &mut Look<'_>) -> Option<f64> {
     }
     let place = if function.is_empty() { String::new() } else { format!(" in {function}") };
     look.evidence.push(format!("{more:.0} more wait for {}{place}", reason.replace('_', " ")));
-    let queue = function.is_empty() || ["lock", "network", "sync", "file", "system_call"].contains(&reason.as_str());
+    let queue = function.is_empty() || QUEUES.contains(&reason.as_str());
     let share = more / all;
     Some(if queue { 0.0 } else { ((share - 0.4) / 0.3).clamp(0.0, 1.0) })
 }

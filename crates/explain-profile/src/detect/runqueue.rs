@@ -32,7 +32,9 @@ fn look(look: &mut Look<'_>) -> f64 {
     look.grew("runqueue_wait_ms_per_s");
     look.grew("involuntary_switches_per_second");
     look.evidence.push(format!("waiting for each second of running: {base:.1} s before, {now:.1} s now"));
-    let wait = over(Some((now + 0.1) / (base + 0.1)), look.limit("wait_factor"));
+    // More requests bring more threads that are ready at a time: they wait for each other.
+    let load = look.both.ratio("requests_per_second").unwrap_or(1.0).max(1.0);
+    let wait = over(Some((now + 0.1) / (base + 0.1) / load), look.limit("wait_factor"));
     let changed = crate::vector::added_all(look.both);
     let same = (1.5 - 0.5 * changed / look.limit("own_change_max")).clamp(0.0, 1.0);
     all(&[wait, Some(now / look.limit("wait_per_run"))]) * same

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::runtime::agent::{
     self, AGENT, AgentOptions, RunningAgent,
-    service::{ServiceSpec, Source},
+    service::{ServiceSpec, Source, has_userinfo},
 };
 
 /// Profiles the services of this machine at a low rate and ships the profiles to a Homeostat server
@@ -127,6 +127,13 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 
 impl Args {
     fn options(self) -> Result<AgentOptions, String> {
+        if has_userinfo(&self.server) {
+            return Err(
+                "`--server` holds a user or a password, which the log and `/status` would show: leave it out, put a token into a \
+                 file and name it with `--bearer-file`"
+                    .to_owned(),
+            );
+        }
         let is_address = ["http://", "https://"]
             .iter()
             .any(|scheme| self.server.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));

@@ -13,7 +13,10 @@ use std::{
 use homeostat_sense_kernel::{Activity, Connections, KernelWatch, Targets, control_group, process_name};
 use serde_json::{Value, json};
 
-use super::render::{Style, count, plain, table};
+use super::{
+    programs::chosen,
+    render::{Style, count, plain, table},
+};
 
 /// Watches processes by programs in the kernel: how long they wait for a CPU, and what becomes of their TCP connections
 #[derive(Debug, clap::Args)]
@@ -84,7 +87,7 @@ struct Cost {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let done = match &args.other {
-        Some(Other::Calls(args)) => return calls::run(args),
+        Some(Other::Calls(args)) => calls::run(args),
         Some(Other::Go(args)) => go::run(args),
         None => watched(args),
     };
@@ -99,9 +102,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 fn watched(args: &Args) -> Result<(), String> {
     let targets = match &args.service {
-        Some(name) => Targets::service(name).map_err(|error| error.to_string())?,
         None if args.pid.is_empty() => Targets::Machine,
-        None => Targets::processes(args.pid.iter().copied()).map_err(|error| error.to_string())?,
+        service => chosen(&args.pid, service.as_deref())?.0,
     };
     let watch = KernelWatch::start(&targets).map_err(|refused| refused.to_string())?;
     for refused in watch.refused() {

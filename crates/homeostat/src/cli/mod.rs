@@ -35,6 +35,7 @@ mod profile;
 mod profile_cpu;
 mod profile_goroutines;
 mod profile_off_cpu;
+mod programs;
 mod quantity;
 mod render;
 mod replay;
@@ -94,6 +95,8 @@ enum Command {
     Wal(wal::Args),
     #[command(hide = true)]
     Shop(shop::Args),
+    #[command(hide = true)]
+    Recommender(shop::RecommenderCommand),
 }
 
 /// Reads the command line and runs what it asks for.
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Case(args) => case::run(&args),
         Command::Wal(args) => wal::run(args),
         Command::Shop(args) => shop::run(args),
+        Command::Recommender(args) => shop::run_recommender(&args),
     };
     say::ended(code)
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use homeostat_sense_kernel::{SampleRate, Targets};
 
-use super::profile::{Failed, Presentation};
+use super::{
+    profile::{Failed, Presentation},
+    programs::chosen,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,19 +49,13 @@ pub(super) fn run(asked: &Args) -> Result<(), Failed> {
 }
 
 fn targets(asked: &Args) -> Result<(Targets, String), Failed> {
-    if let Some(name) = &asked.service {
-        let targets = Targets::service(name).map_err(|error| error.to_string())?;
-        return Ok((targets, name.clone()));
-    }
     if asked.machine {
         return Ok((Targets::Machine, "the whole machine".to_owned()));
     }
-    if asked.pid.is_empty() {
+    if asked.pid.is_empty() && asked.service.is_none() {
         return Err("whose profile? say `--pid`, `--service` or `--machine`".to_owned());
     }
-    let numbers: Vec<_> = asked.pid.iter().map(u32::to_string).collect();
-    let targets = Targets::processes(asked.pid.iter().copied()).map_err(|error| error.to_string())?;
-    Ok((targets, format!("process {}", numbers.join(", "))))
+    chosen(&asked.pid, asked.service.as_deref())
 }
 
 #[cfg(feature = "bpf")]

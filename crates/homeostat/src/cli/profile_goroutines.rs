@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use homeostat_sense_kernel::{Census, GoProcess, Growth};
+use homeostat_sense_kernel::{Census, GoProcess, Growth, LEAKS_GOROUTINES};
 use serde_json::json;
 
 use super::{
@@ -34,15 +34,18 @@ pub(super) fn run(asked: &Args) -> Result<(), Failed> {
         eprintln!("{}", summary(&first));
         return present(&first.profile(), &format!("goroutines of process {}", asked.pid), &asked.presentation);
     };
+    eprintln!("{} goroutines; once more in {seconds} s", first.goroutines());
     thread::sleep(Duration::from_secs(seconds));
     let second = census()?;
     let grown = second.growth(&first, asked.at_least);
+    let leaks: Vec<String> = grown.iter().filter(|grown| LEAKS_GOROUTINES.is_met(grown)).map(told).collect();
     if asked.presentation.json {
         let list: Vec<_> = grown.iter().map(in_json).collect();
         println!(
             "{:#}",
             json!({
-                "before": first.goroutines(), "now": second.goroutines(), "unread": second.unread, "growth": list
+                "before": first.goroutines(), "now": second.goroutines(), "unread": second.unread, "growth": list,
+                "told": leaks
             })
         );
         return Ok(());
@@ -57,6 +60,9 @@ pub(super) fn run(asked: &Args) -> Result<(), Failed> {
     };
     let rows: Vec<_> = grown.iter().take(asked.presentation.top).map(row).collect();
     print!("{}", table(&["GROWTH", "NOW", "STATE", "STARTED BY"], &rows, Style::of_terminal()));
+    for leak in leaks {
+        println!("{leak}");
+    }
     Ok(())
 }
 
@@ -70,6 +76,14 @@ fn left_out(census: &Census) -> String {
         0 => String::new(),
         unread => format!("; {unread} changed while they were read and are left out"),
     }
+}
+
+/// The rule in words.
+fn told(grown: &Growth) -> String {
+    let rule = LEAKS_GOROUTINES;
+    let (name, more, creator, state) = (rule.name, grown.more, plain(&grown.creator), &grown.state);
+    let limit = rule.more_than;
+    format!("{name}: {creator} started {more} that did not end, state `{state}`; more than {limit} ({})", rule.because)
 }
 
 fn in_json(grown: &Growth) -> serde_json::Value {

@@ -4,19 +4,15 @@ use std::time::Duration;
 
 use homeostat_sense_kernel::{Targets, WaitShare};
 
-use super::profile::{Failed, Presentation};
+use super::{
+    profile::{Failed, Presentation},
+    programs::Programs,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Processes, with all their threads
-    #[arg(long, value_name = "PID", num_args = 1.., required_unless_present = "service", conflicts_with = "service")]
-    pid: Vec<u32>,
-    /// Processes of a service: the name of a program's file, or of a systemd unit without `.service`
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// How long
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    #[command(flatten)]
+    programs: Programs,
     /// Share of all waits that is sampled, in percent, for programs that wait very often
     #[arg(long, value_name = "PERCENT", default_value = "100")]
     share: WaitShare,
@@ -26,14 +22,8 @@ pub(super) struct Args {
 
 pub(super) fn run(asked: &Args) -> Result<(), Failed> {
     asked.presentation.file()?;
-    let (targets, title) = if let Some(name) = &asked.service {
-        (Targets::service(name), name.clone())
-    } else {
-        let numbers: Vec<_> = asked.pid.iter().map(u32::to_string).collect();
-        (Targets::processes(asked.pid.iter().copied()), format!("process {}", numbers.join(", ")))
-    };
-    let targets = targets.map_err(|error| error.to_string())?;
-    capture(&targets, &title, asked.share, Duration::from_secs(asked.seconds), &asked.presentation)
+    let (targets, title) = asked.programs.targets()?;
+    capture(&targets, &title, asked.share, asked.programs.duration(), &asked.presentation)
 }
 
 #[cfg(feature = "bpf")]
@@ -66,5 +56,5 @@ fn capture(
 
 #[cfg(not(feature = "bpf"))]
 fn capture(_: &Targets, _: &str, _: WaitShare, _: Duration, _: &Presentation) -> Result<(), Failed> {
-    Err(format!("this program was built without programs for the kernel: {}", homeostat_sense_kernel::HOW_TO_BUILD))
+    Err(format!("{}: {}", homeostat_sense_kernel::NOT_BUILT, homeostat_sense_kernel::HOW_TO_BUILD))
 }

@@ -6,8 +6,10 @@
 
 use super::source::Place;
 
-/// Keys whose values are hidden by their looks.
-const SECRET_KEYS: [&str; 5] = ["bearer:", "secret:", "token:", "password:", "url:"];
+/// Ends of the keys whose values are hidden by their looks, in small letters: `secret` is that of `clientSecret` too.
+const SECRET_KEYS: [&str; 6] = ["bearer", "secret", "secrets", "token", "password", "credentials"];
+/// And the end of those that may carry a token behind their host. An `externalUrl` is for everybody to see.
+const URL_KEY: &str = "url";
 
 /// The line with `…` in place of secrets, padded so that columns before and after keep their places.
 pub(super) fn line(text: &str, file: u16, line: u32, secrets: &[Place]) -> String {
@@ -44,26 +46,74 @@ fn hide_urls(chars: &mut [char]) {
     }
 }
 
-/// Hides values behind [`SECRET_KEYS`].
+/// Hides values behind [`SECRET_KEYS`], wherever they stand on the line.
 fn hide_values(chars: &mut [char]) {
-    for key in SECRET_KEYS {
-        let key: Vec<char> = key.chars().collect();
-        if let Some(at) = find(chars, &key, 0) {
-            let value = position(chars, at + key.len(), |c| !c.is_whitespace());
-            let quote = chars.get(value).copied().filter(|c| matches!(c, '"' | '\''));
-            let value = if quote.is_some() { value + 1 } else { value };
-            let end = position(chars, value, |c| quote.map_or(matches!(c, ',' | '}' | '#'), |q| c == q));
-            // `${NAME}` shows where a secret comes from, not the secret.
-            if chars.get(value) != Some(&'$') {
-                hide(chars, value, end);
+    for key in SECRET_KEYS.into_iter().chain([URL_KEY]) {
+        let letters: Vec<char> = key.chars().collect();
+        let mut from = 0;
+        while let Some(at) = find(chars, &letters, from) {
+            from = at + letters.len();
+            if key == URL_KEY && chars.get(at..from).is_none_or(|found| found != letters) {
+                continue;
             }
+            let Some(value) = value_behind(chars, from) else { continue };
+            let end = end_of_value(chars, value);
+            // `${NAME}` shows where a secret comes from, not the secret.
+            let text: String = chars.get(value..end).unwrap_or_default().iter().collect();
+            let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+            if !(text.starts_with("${") && text.ends_with('}') && text.matches('}').count() == 1) {
+                let quotes = usize::from(chars.get(value).is_some_and(|c| matches!(c, '"' | '\'' | '[')));
+                hide(chars, value + quotes, end);
+            }
+            from = end.max(from);
         }
     }
 }
 
+/// Where the value begins of a key that ends before `from`; `None` when it was no key. In JSON, keys are quoted.
+fn value_behind(chars: &[char], from: usize) -> Option<usize> {
+    let colon = position(chars, from, |c| !c.is_whitespace() && !matches!(c, '"' | '\''));
+    (chars.get(colon) == Some(&':')).then(|| position(chars, colon + 1, |c| !c.is_whitespace()))
+}
+
+/// Where a value ends that begins at `from`: at its quote or at the line's last bracket; else where its place in the line says
+/// so, for a text that stands alone may hold a comma, or a number sign with nothing before it. What is not clear is hidden.
+fn end_of_value(chars: &[char], from: usize) -> usize {
+    let is_within = chars.iter().take(from).any(|c| matches!(c, '{' | '['));
+    match chars.get(from).copied() {
+        Some('[') => chars.iter().rposition(|c| *c == ']').filter(|last| from < *last).unwrap_or(chars.len()),
+        Some(quote @ ('"' | '\'')) => {
+            let mut at = from + 1;
+            // A quote within is written twice, or behind a backslash.
+            while let Some(&c) = chars.get(at)
+                && (c != quote || chars.get(at + 1) == Some(&quote))
+            {
+                at += if c == quote || (c == '\\' && quote == '"') { 2 } else { 1 };
+            }
+            at.min(chars.len())
+        }
+        _ if is_within => {
+            let is_named = chars.get(from..from + 2) == Some(&['$', '{'][..]);
+            let behind = if is_named { position(chars, from, |c| c == '}') + 1 } else { from };
+            position(chars, behind, |c| matches!(c, ',' | '}' | ']'))
+        }
+        _ => comment(chars, from),
+    }
+}
+
+/// Where a comment begins behind `from`.
+fn comment(chars: &[char], from: usize) -> usize {
+    let begins = |at: &usize| {
+        let before = at.checked_sub(1).and_then(|before| chars.get(before));
+        chars.get(*at) == Some(&'#') && before.is_none_or(|c| c.is_whitespace())
+    };
+    (from..chars.len()).find(begins).unwrap_or(chars.len())
+}
+
 fn find(chars: &[char], word: &[char], from: usize) -> Option<usize> {
     let tail = chars.get(from..)?;
-    tail.windows(word.len()).position(|window| window == word).map(|at| at + from)
+    let is_word = |window: &[char]| window.iter().zip(word).all(|(c, wanted)| c.eq_ignore_ascii_case(wanted));
+    tail.windows(word.len()).position(is_word).map(|at| at + from)
 }
 
 fn position(chars: &[char], from: usize, wanted: impl Fn(char) -> bool) -> usize {
@@ -83,6 +133,33 @@ mod tests {
         assert_eq!(shown("  token: ${TOKEN}"), "token: ${TOKEN}");
         assert_eq!(shown("v1: http://127.0.0.1:8081"), "v1: http://127.0.0.1:8081");
         assert_eq!(shown("odd // text // more"), "odd // text // more");
+    }
+
+    #[test]
+    fn every_secret_of_a_line_is_hidden_however_it_is_written() {
+        let shown = |text: &str| line(text, 0, 1, &[]).split_whitespace().collect::<Vec<_>>().join(" ");
+        for (text, wanted) in [
+            ("a: {token: abc, b: {token: def}}", "a: {token: … , b: {token: … }}"),
+            ("- {bearer: abc}, {BEARER: def}", "- {bearer: … }, {BEARER: … }"),
+            ("credentials: abc,d#e # note", "credentials: … # note"),
+            ("secrets: [abc, \"d]e\"] # note", "secrets: [… ] # note"),
+            ("secrets: [abc, def", "secrets: […"),
+            ("clientSecret: abc", "clientSecret: …"),
+            ("{\"client_secret\" : \"a\\\"b\", \"x\": 1}", "{\"client_secret\" : \"… \", \"x\": 1}"),
+            ("password: 'it''s', x: 1", "password: '… ', x: 1"),
+            ("password: $tr0ng", "password: …"),
+            ("password: '${A}'", "password: '${A}'"),
+            ("{token: ${A}, b: {token: ${B}}}", "{token: ${A}, b: {token: ${B}}}"),
+            ("{token: ${A}bc}", "{token: … }"),
+            ("password: ${A}bc", "password: …"),
+            ("password: ${A}bc${D}", "password: …"),
+            ("password: # not set", "password: # not set"),
+            ("token:", "token:"),
+            ("password_file: /etc/p", "password_file: /etc/p"),
+            ("token_count: 3", "token_count: 3"),
+        ] {
+            assert_eq!(shown(text), wanted, "{text}");
+        }
     }
 
     #[test]

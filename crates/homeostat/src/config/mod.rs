@@ -156,13 +156,21 @@ pub struct Sought {
     pub capture: Span,
 }
 
-/// How much sensing may take; nothing unless a configuration says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How much memory sensing may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SensingSpec {
     /// Bytes of the windows that are held of all programs together.
     pub windows_bytes_max: u64,
     /// Memory of the whole process at which no profiles are taken any more.
-    pub rss_bytes_max: Option<u64>,
+    pub rss_bytes_max: u64,
+}
+
+impl Default for SensingSpec {
+    /// Windows of thirty busy programs. And of the whole process what these windows and a profile of the largest programs take by
+    /// the limits of each: 256 MiB of windows, as much of tables for unwinding, 512 MiB of names, 1 GiB of files with lines.
+    fn default() -> Self {
+        Self { windows_bytes_max: 256 << 20, rss_bytes_max: 2 << 30 }
+    }
 }
 
 impl CheckedConfig {

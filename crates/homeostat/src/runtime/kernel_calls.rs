@@ -6,7 +6,7 @@
 //! control's inbox ◀── outcomes by version ◀── calls ◀─────────┘
 //! ```
 //!
-//! A call belongs to the version whose endpoint has its port. Nothing is loaded while no service wants it or none of its
+//! A call belongs to the version at whose endpoint the process was found that answered it. Nothing is loaded while no service wants it or none of its
 //! processes is on this machine; while nobody counts, the time of the service's objectives is unmeasured.
 //!
 //! Not here: how calls are read (`calls`), what outcomes mean for objectives (`control`).
@@ -18,50 +18,66 @@ mod following;
 mod metrics;
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, Sender, channel},
-    },
-    thread::{self, JoinHandle},
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
 
-use homeostat_sense_kernel::KernelCalls;
+use homeostat_sense_kernel::{KernelCalls, thread_time};
 
 use self::following::Following;
 pub(super) use self::metrics::{CallsState, metrics};
 use super::{
     clock::Clock,
     inbox::Inbox,
+    kernel_strip::Whereabouts,
     message::Message,
     shared::{Shared, lock},
-    stop::join_within,
+    stop::Watching,
 };
 
 /// How often processes are looked for, and cost is weighed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long stopping waits: emptying the ring takes milliseconds, loading programs some hundred.
-const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// The role.
+/// Who answers where, as it was found last.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    processes: BTreeMap<SocketAddr, BTreeSet<u32>>,
+    /// Time on a CPU that finding them took so far.
+    spent: Duration,
+}
+
+/// The role: one thread searches for processes, which takes as long as there are many; the other one empties the kernel's ring in
+/// time whatever else there is to do.
 #[derive(Debug)]
 pub(super) struct KernelCallsRole {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    searching: Watching,
+    following: Watching,
 }
 
 impl KernelCallsRole {
-    /// Starts it on a thread of its own: the kernel's ring is emptied in time whatever else there is to do.
+    /// Starts it.
     pub(super) fn start(clock: Clock, shared: Arc<Shared>, inbox: Arc<Inbox<Message>>) -> std::io::Result<Self> {
-        let (stop, stopped) = channel::<()>();
-        let thread = thread::Builder::new().name("kernel-calls".to_owned()).spawn(move || {
+        let found = Arc::new(Mutex::new(Found::default()));
+        let (of_search, called) = (Arc::clone(&found), Arc::clone(&shared));
+        let searching = Watching::start("calls-search", move |stopped| {
+            let mut whereabouts = Whereabouts::default();
+            let mut wait = Duration::ZERO;
+            while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                whereabouts.look(called.called.load().iter().map(|served| served.endpoint).collect());
+                *lock(&of_search) = Found { processes: whereabouts.processes().clone(), spent: thread_time() };
+                wait = LOOK_EVERY;
+            }
+        })?;
+        let following = Watching::start("kernel-calls", move |stopped| {
             let mut following = Following::default();
             let (mut look_at, mut wait) = (Instant::now(), Duration::ZERO);
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 hand_over(&mut following, &shared, &inbox);
                 if look_at <= Instant::now() {
-                    let wanted = shared.called.load();
-                    let unmeasured = following.look(clock.now(), &wanted, &shared.spec.load());
+                    let (wanted, found) = (shared.called.load(), lock(&found).clone());
+                    let unmeasured = following.look(clock.now(), &wanted, &shared.spec.load(), &found);
                     following.put_back(tell(unmeasured, &inbox));
                     *lock(&shared.calls) = following.state();
                     look_at = Instant::now() + LOOK_EVERY;
@@ -73,17 +89,13 @@ impl KernelCallsRole {
             // Should control not take it, nobody is there to tell it again.
             let _refused = tell(following.rest(clock.now()), &inbox);
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self { searching, following })
     }
 
     /// Takes a last reading and ends.
     pub(super) fn stop(self) {
-        drop(self.stop);
-        match join_within(self.thread, STOP_WAIT) {
-            Some(Ok(())) => {}
-            Some(Err(_)) => tracing::error!("whoever follows calls had ended by a panic"),
-            None => tracing::warn!("whoever follows calls does not end and is left behind"),
-        }
+        self.following.stop();
+        self.searching.stop();
     }
 }
 

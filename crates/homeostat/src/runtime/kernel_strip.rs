@@ -22,11 +22,7 @@ mod whereabouts;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, Sender, channel},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -35,7 +31,7 @@ use homeostat_model::{ServiceName, VersionName};
 
 use self::sampling::Sampling;
 pub(super) use self::{
-    governor::Governor,
+    governor::{Cost, Governor},
     metrics::metrics,
     strip::{KernelStrips, Second},
     whereabouts::Whereabouts,
@@ -43,14 +39,12 @@ pub(super) use self::{
 use super::{
     clock::Clock,
     shared::{Shared, lock},
-    stop::join_within,
+    stop::Watching,
 };
 use crate::config::CheckedConfig;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long stopping waits: a look takes milliseconds, loading programs some hundred.
-const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// Where a version of a service answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,16 +81,12 @@ pub(super) fn called(config: &CheckedConfig) -> Vec<Served> {
 
 /// The role.
 #[derive(Debug)]
-pub(super) struct KernelStripRole {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
+pub(super) struct KernelStripRole(Watching);
 
 impl KernelStripRole {
     /// Starts it on a thread of its own: reading the kernel's files blocks.
     pub(super) fn start(clock: Clock, shared: Arc<Shared>) -> std::io::Result<Self> {
-        let (stop, stopped) = channel::<()>();
-        let thread = thread::Builder::new().name("kernel-strip".to_owned()).spawn(move || {
+        let watching = Watching::start("kernel-strip", move |stopped| {
             let mut sampling = Sampling::default();
             let mut due = Instant::now() + EVERY;
             while stopped.recv_timeout(due.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout)
@@ -106,17 +96,12 @@ impl KernelStripRole {
                 due = next(due, Instant::now());
             }
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self(watching))
     }
 
     /// Ends it.
     pub(super) fn stop(self) {
-        drop(self.stop);
-        match join_within(self.thread, STOP_WAIT) {
-            Some(Ok(())) => {}
-            Some(Err(_)) => tracing::error!("whoever watches processes had ended by a panic"),
-            None => tracing::warn!("whoever watches processes does not end and is left behind"),
-        }
+        self.0.stop();
     }
 }
 

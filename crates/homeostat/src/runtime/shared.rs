@@ -142,6 +142,12 @@ impl Shared {
         self.profiled.store(Arc::new(config.profiled.clone()));
     }
 
+    /// Whether the configuration in force has profiles taken of a service.
+    pub(super) fn is_profiled(&self, service: &ServiceName) -> bool {
+        let named = self.profiled.load().iter().any(|profiled| profiled.service == *service);
+        named || self.sought.load().iter().any(|sought| sought.service == *service)
+    }
+
     pub(super) fn new(config: ConfigStatus) -> Self {
         Self {
             view: ArcSwap::from_pointee(View::default()),

@@ -1,81 +1,37 @@
-/* What processes say over TCP when it may be HTTP: the first bytes of each message, with when and where in the stream.
+/* What processes say over TCP when it may be HTTP: heads, with when and where in the stream, and nothing of bodies.
  *
  * The kernel tells whenever something was sent or received on a socket, and only then: other system calls of any process
  * cost nothing more. The bytes are where the system call said, which the saved registers of the caller remember.
  *
- * Of HTTP/1 at most HEAD_BYTES are taken of a message that begins like a request or an answer, of HTTP/2 at most
- * FRAMES_BYTES of each, because frames have to be counted. Nothing is taken of what is neither: after some messages of
- * that kind a connection is looked at only now and then. Nobody is woken up: who reads does so when it likes, and what
- * finds no room is counted. */
+ * Each direction is followed from head to body to head. Of HTTP/1 a head is told up to its empty line and to HEAD_BYTES, of
+ * HTTP/2 blocks of fields, and heads of frames that end a stream. What lies between two pieces that follow each other by number
+ * was stepped over; a number that is left out says that something was lost. Of what is neither nothing is told: after some
+ * messages of that kind a connection is looked at only now and then. Nobody is woken up: who reads does so when it likes, and
+ * what finds no room is counted. */
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
+#include "calls_http_1.h"
+#include "calls_http_2.h"
+#include "calls_walk.h"
 #include "targets.h"
 
-#define HEAD_BYTES 512
-#define FRAMES_BYTES 4096
-/* Pieces of one message that are looked at: a head and what follows it seldom are more than three. */
-#define VECTORS_MAX 8
+/* Bytes by which a connection that nobody knows yet is known. */
+#define LOOK_BYTES 9
+/* Steps that one message may take: one for each piece of memory, head of a frame, body, and piece of a head. Those of a
+ * message of 64 KiB in frames of 32 bytes; a longer one is lost. */
+#define STEPS_MAX 4096
 /* Messages in a row that are not HTTP, after which a connection is given up; and then one of so many is looked at, should
  * it have been the middle of something long. */
 #define MISSES_MAX 16
 #define LOOK_EVERY 64
 
 enum { PEEK = 2, STREAM = 1, INET = 2, INET6 = 10 };
-enum state { ESTABLISHED = 1, FIN_WAIT_1 = 4, CLOSED = 7, CLOSE_WAIT = 8, LAST_ACK = 9 };
-/* As `event_of` of `calls.rs` reads it. */
-enum what { RECEIVED = 0, SENT = 1, WE_ENDED = 2, THEY_ENDED = 3, GONE = 4 };
-enum count { LOST, GIVEN_UP, COUNTS };
-enum kind { UNKNOWN, HTTP_1, HTTP_2 };
 
 #if defined(__TARGET_ARCH_arm64)
 enum call { READ = 63, WRITE = 64, READV = 65, WRITEV = 66, SENDTO = 206, RECVFROM = 207, SENDMSG = 211, RECVMSG = 212 };
 #else
 enum call { READ = 0, WRITE = 1, READV = 19, WRITEV = 20, SENDTO = 44, RECVFROM = 45, SENDMSG = 46, RECVMSG = 47 };
 #endif
-
-struct direction {
-	u64 bytes;     /* That went this way since we look. */
-	u32 sequence;  /* Of what was told of it. */
-	u32 head_left; /* Bytes that may still belong to a head. */
-};
-
-struct connection {
-	u32 epoch; /* Another one than that of now: nobody looked for a while. */
-	u32 process;
-	u32 kind;
-	u32 misses;
-	u32 frames; /* Messages in a row that look like HTTP/2. */
-	u32 unused;
-	struct direction directions[2];
-};
-
-struct event {
-	u64 connection; /* A number that no other connection ever has. */
-	u64 at_ns;
-	u64 offset; /* Of the message, in what went this way since we look. */
-	u32 length; /* Of the message. */
-	u32 taken;  /* Of its first bytes. */
-	u32 process;
-	u32 sequence;
-	u16 port; /* Ours. */
-	u16 what;
-	u32 epoch;
-};
-
-struct room {
-	struct event event;
-	/* Twice, so that what is copied behind what was copied lies within, whatever the verifier believes. */
-	u8 bytes[2 * FRAMES_BYTES];
-};
-
-struct vector {
-	u64 base, length;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4 << 20);
-} events SEC(".maps");
 
 /* Connections of targets, by their number; those that were silent longest go first. */
 struct {
@@ -86,38 +42,11 @@ struct {
 } connections SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct room);
-} rooms SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTS);
-	__type(key, u32);
-	__type(value, u64);
-} counts SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, u32);
 } epochs SEC(".maps");
-
-static __always_inline void count(u32 what)
-{
-	u64 *value = bpf_map_lookup_elem(&counts, &what);
-	if (value)
-		*value += 1;
-}
-
-static __always_inline struct room *room_here(void)
-{
-	u32 zero = 0;
-	return bpf_map_lookup_elem(&rooms, &zero);
-}
 
 static __always_inline struct connection *connection_of(u64 number, u32 process)
 {
@@ -132,167 +61,173 @@ static __always_inline struct connection *connection_of(u64 number, u32 process)
 	return bpf_map_lookup_elem(&connections, &number);
 }
 
-/* One piece of memory behind what is there already. How much of it there is now. */
-static __always_inline u32 add(struct room *room, u32 filled, u64 base, u64 length, u32 wanted)
-{
-	u64 more = wanted - filled;
-	if (length < more)
-		more = length;
-	asm volatile("" : "+r"(more));
-	asm volatile("" : "+r"(filled));
-	if (FRAMES_BYTES < more || FRAMES_BYTES <= filled)
-		return filled;
-	if (bpf_probe_read_user(room->bytes + filled, more, (void *)base))
-		return filled;
-	return filled + more;
-}
-
-/* The first bytes of what the system call of now has sent or received. How many there are. */
-static __always_inline u32 take(struct room *room, u32 wanted)
+/* Where the bytes are that the system call of now has sent or received. Whether they can be had. */
+static __always_inline bool find(struct cursor *now)
 {
 	struct pt_regs *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	u64 where = SYSCALL_SECOND(registers), how_many = SYSCALL_THIRD(registers);
+	*now = (struct cursor){ .left = now->left };
 	switch (SYSCALL_NUMBER(registers)) {
 	case READ:
 	case WRITE:
 	case SENDTO:
 	case RECVFROM:
-		return add(room, 0, where, how_many, wanted);
+		now->base = where;
+		now->here = how_many;
+		return true;
 	case SENDMSG:
 	case RECVMSG: {
 		/* As `struct user_msghdr`: name, its length, vectors, how many. */
 		u64 head[4];
 		if (bpf_probe_read_user(head, sizeof(head), (void *)where))
-			return 0;
-		where = head[2];
-		how_many = head[3];
-		break;
+			return false;
+		now->vectors = head[2];
+		now->vectors_left = head[3];
+		return true;
 	}
 	case READV:
 	case WRITEV:
-		break;
-	default:
-		return 0; /* Whose bytes cannot be had: sendfile, io_uring. */
-	}
-	u32 filled = 0;
-	for (u32 at = 0; at < VECTORS_MAX; at++) {
-		struct vector vector;
-		if (how_many <= at || wanted <= filled)
-			break;
-		if (bpf_probe_read_user(&vector, sizeof(vector), (void *)(where + at * sizeof(vector))))
-			break;
-		filled = add(room, filled, vector.base, vector.length, wanted);
-	}
-	return filled;
-}
-
-#define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
-
-static __always_inline u32 word_at(const u8 *bytes)
-{
-	return WORD(bytes[0], bytes[1], bytes[2], bytes[3]);
-}
-
-static __always_inline bool begins_http_1(u32 word)
-{
-	switch (word) {
-	case WORD('H', 'T', 'T', 'P'):
-	case WORD('G', 'E', 'T', ' '):
-	case WORD('P', 'O', 'S', 'T'):
-	case WORD('P', 'U', 'T', ' '):
-	case WORD('H', 'E', 'A', 'D'):
-	case WORD('D', 'E', 'L', 'E'):
-	case WORD('P', 'A', 'T', 'C'):
-	case WORD('O', 'P', 'T', 'I'):
-	case WORD('C', 'O', 'N', 'N'):
-	case WORD('T', 'R', 'A', 'C'):
+		now->vectors = where;
+		now->vectors_left = how_many;
 		return true;
 	}
-	return false;
+	return false; /* sendfile, io_uring. */
 }
 
-/* Whether nine bytes are a frame that RFC 9113 allows: a length that everybody takes, a known kind, a stream that fits it. */
-static __always_inline bool is_frame(const u8 *bytes)
+/* Where nobody knows what comes, the first bytes of a message may say it. Whether they do not. */
+static __always_inline long look(struct room *room)
 {
-	u32 length = (u32)bytes[0] << 16 | (u32)bytes[1] << 8 | bytes[2], kind = bytes[3];
-	u32 stream = word_at(bytes + 5); /* Its bytes are reversed, which matters neither for zero nor for one of them. */
-	if (16384 < length || 9 < kind || bytes[5] & 0x80)
-		return false;
-	switch (kind) {
-	case 4: /* SETTINGS */
-		return !stream && length % 6 == 0;
-	case 6: /* PING */
-		return !stream && length == 8;
-	case 7: /* GOAWAY */
-		return !stream && 8 <= length;
-	case 8: /* WINDOW_UPDATE */
-		return length == 4;
-	case 3: /* RST_STREAM */
-		return stream && length == 4;
-	case 0: /* DATA */
-	case 1: /* HEADERS */
-	case 9: /* CONTINUATION */
-		return bytes[8] & 1;
+	struct walk *walk = &room->walk;
+	const u8 *bytes = room->bytes;
+	bool is_long = LOOK_BYTES <= walk->filled;
+	walk->now = walk->begin;
+	if (walk->kind == UNKNOWN && is_long && letters_at(bytes) == LETTERS('P', 'R', 'I', ' ', '*', ' ', 'H', 'T')) {
+		walk->kind = HTTP_2;
+		walk->way.mode = TELLING;
+		walk->way.wanted = PREFACE_BYTES;
+		walk->filled = 0;
+		return 0;
 	}
-	return false;
-}
-
-static __always_inline bool ends_a_head(struct room *room, u32 taken, u32 length)
-{
-	u32 at = taken - 4;
-	asm volatile("" : "+r"(at));
-	if (taken != length || HEAD_BYTES <= at)
-		return false;
-	return word_at(room->bytes + at) == WORD('\r', '\n', '\r', '\n');
-}
-
-/* How many of the bytes that were taken are told, by what they look like. */
-static __always_inline u32 told(struct room *room, struct connection *of, struct direction *here, u32 taken, u32 length)
-{
-	if (of->kind == HTTP_2)
-		return taken;
-	u32 first = 4 <= taken ? word_at(room->bytes) : 0;
-	if (first == WORD('P', 'R', 'I', ' ')) {
-		of->kind = HTTP_2;
-		return taken;
+	if (walk->kind != HTTP_2 && 4 <= walk->filled && begins_http_1(word_at(bytes))) {
+		begin_head(walk);
+		walk->is_unsure = 1;
+		return 0;
 	}
-	if (taken > HEAD_BYTES)
-		taken = HEAD_BYTES;
-	if (begins_http_1(first)) {
-		of->kind = HTTP_1;
-		of->misses = 0;
-		here->head_left = ends_a_head(room, taken, length) ? 0 : HEAD_BYTES - taken;
-		return taken;
-	}
-	if (here->head_left) {
-		u32 more = taken < here->head_left ? taken : here->head_left;
-		here->head_left = ends_a_head(room, taken, length) ? 0 : here->head_left - more;
-		return more;
-	}
-	if (of->kind == UNKNOWN && 9 <= taken && is_frame(room->bytes)) {
-		/* Those that were there before are not sure to be HTTP/2 until two messages say so. */
-		of->frames += 1;
-		if (1 < of->frames)
-			of->kind = HTTP_2;
-		return taken;
-	}
-	of->frames = 0;
-	if (of->kind == UNKNOWN) {
-		of->misses += 1;
-		if (of->misses == MISSES_MAX)
-			count(GIVEN_UP);
-	}
+	walk->filled = 0;
+	walk->way.mode = NOWHERE;
+	if (walk->kind == HTTP_1 || !is_long || !is_frame(bytes))
+		return 1;
+	walk->way.mode = FRAME_HEAD;
+	walk->way.frame_filled = 0;
+	walk->is_dry = 1;
 	return 0;
 }
 
-static __always_inline void tell(struct room *room, u32 bytes)
+/* Bytes that are looked at before anything is said of them. */
+static __always_inline long gather(struct room *room, u64 here, u32 *which)
 {
-	asm volatile("" : "+r"(bytes));
-	if (FRAMES_BYTES < bytes)
+	struct walk *walk = &room->walk;
+	u32 wanted = walk->way.mode == LOOKING ? LOOK_BYTES : HEAD_BYTES - walk->way.head_told;
+	u64 filled = walk->filled, more = wanted - filled;
+	if (here < more)
+		more = here;
+	OPAQUE(more);
+	OPAQUE(filled);
+	if (HEAD_BYTES < more || HEAD_BYTES <= filled)
+		return lose(walk);
+	if (bpf_probe_read_user(room->bytes + filled, more, (void *)walk->now.base))
+		return lose(walk);
+	walk->filled = filled + more;
+	move(walk, more);
+	if (walk->filled < wanted && walk->now.left)
+		return 0;
+	return walk->way.mode == LOOKING ? look(room) : head(room, which);
+}
+
+static __always_inline long skip(struct walk *walk, u64 here)
+{
+	struct direction *way = &walk->way;
+	u64 bytes = way->wanted < here ? way->wanted : here;
+	move(walk, bytes);
+	way->wanted -= bytes;
+	if (way->wanted)
+		return 0;
+	if (walk->kind == HTTP_1)
+		begin_head(walk);
+	else
+		way->mode = FRAME_HEAD;
+	return 0;
+}
+
+/* The message is over. If it was frames from its first to its last byte, it is gone through once more and told. */
+static __always_inline long stop(struct room *room)
+{
+	struct walk *walk = &room->walk;
+	struct direction *way = &walk->way;
+	if (!walk->is_dry) {
+		if (way->mode != HTTP_1_HEAD)
+			tell(room, walk->filled);
+		return 1;
+	}
+	/* Some read the head of a frame first, and then what is in it. */
+	bool is_head = walk->begin.left == FRAME_HEAD_BYTES;
+	walk->is_dry = 0;
+	if (!is_head && (way->mode != FRAME_HEAD || way->frame_filled)) {
+		way->mode = NOWHERE;
+		return 1;
+	}
+	walk->kind = HTTP_2;
+	walk->now = walk->begin;
+	way->mode = FRAME_HEAD;
+	return 0;
+}
+
+static long step(u64 index, void *which)
+{
+	struct room *room = bpf_map_lookup_elem(&rooms, which);
+	if (!room)
+		return 1;
+	struct walk *walk = &room->walk;
+	if (!walk->now.left)
+		return stop(room);
+	if (!walk->now.here)
+		return next_vector(walk) ? 0 : lose(walk);
+	u64 here = walk->now.here < walk->now.left ? walk->now.here : walk->now.left;
+	switch (walk->way.mode) {
+	case LOOKING:
+	case HTTP_1_HEAD:
+		return gather(room, here, which);
+	case FRAME_HEAD:
+		return frame_head(room, here);
+	case TELLING:
+		return block(room, here);
+	case SKIPPING:
+		return skip(walk, here);
+	}
+	return 1;
+}
+
+/* Goes through a message, on from where the last one of its direction ended. */
+static __always_inline void go_through(struct room *room, u32 *which)
+{
+	struct walk *walk = &room->walk;
+	u8 mode = walk->way.mode;
+	walk->is_dry = 0;
+	if (mode == SKIPPING && walk->now.left <= walk->way.wanted) {
+		skip(walk, walk->now.left);
 		return;
-	room->event.taken = bytes;
-	if (bpf_ringbuf_output(&events, room, sizeof(room->event) + bytes, BPF_RB_NO_WAKEUP))
-		count(LOST);
+	}
+	if (!find(&walk->now)) {
+		if (mode != NOWHERE)
+			lose(walk);
+		return;
+	}
+	walk->begin = walk->now;
+	walk->filled = walk->is_unsure = 0;
+	if (mode == NOWHERE)
+		walk->way.mode = LOOKING;
+	if (bpf_loop(STEPS_MAX, step, which, 0) == STEPS_MAX || walk->way.mode == LOOKING)
+		lose(walk);
 }
 
 static __always_inline int message(struct sock *sock, int length, int flags, u32 what)
@@ -305,27 +240,37 @@ static __always_inline int message(struct sock *sock, int length, int flags, u32
 		return 0;
 	u64 number = bpf_get_socket_cookie(sock), now = bpf_ktime_get_ns();
 	struct connection *of = connection_of(number, process);
-	struct room *room = room_here();
-	if (!of || !room)
+	u32 which = what;
+	struct room *room = bpf_map_lookup_elem(&rooms, &which);
+	if (!of || !room || of->kind == LEFT)
 		return 0;
 	struct direction *here = &of->directions[what];
-	u64 offset = here->bytes;
 	here->bytes += length;
 	if (MISSES_MAX <= of->misses && of->misses % LOOK_EVERY) {
 		of->misses += 1;
 		return 0;
 	}
-	u32 most = of->kind == HTTP_1 ? HEAD_BYTES : FRAMES_BYTES;
-	u32 taken = take(room, length < most ? length : most);
-	u32 bytes = told(room, of, here, taken, length);
-	if (!bytes && of->kind != HTTP_2)
-		return 0;
+	struct walk *walk = &room->walk;
+	walk->way = *here;
+	walk->kind = of->kind;
+	walk->asked = of->asked;
+	walk->end = here->bytes;
+	walk->now.left = length;
 	room->event = (struct event){
-		.connection = number, .at_ns = now, .offset = offset, .length = length, .process = process,
-		.sequence = here->sequence, .port = sock->__sk_common.skc_num, .what = what, .epoch = of->epoch,
+		.connection = number, .at_ns = now, .process = process, .port = sock->__sk_common.skc_num, .what = what, .epoch = of->epoch,
 	};
-	here->sequence += 1;
-	tell(room, bytes);
+	go_through(room, &which);
+	*here = walk->way;
+	of->asked |= walk->asked;
+	if (of->kind != walk->kind)
+		of->kind = walk->kind;
+	if (of->kind == UNKNOWN) {
+		of->misses += 1;
+		if (of->misses == MISSES_MAX)
+			count(GIVEN_UP);
+	} else {
+		of->misses = 0;
+	}
 	return 0;
 }
 
@@ -341,7 +286,7 @@ int on_sent(u64 *ctx)
 	return message((void *)ctx[0], ctx[1], ctx[2], SENT);
 }
 
-/* Who is present changes a state on behalf of its own connection, or of another's packet. */
+/* Whoever is present changes a state on behalf of its own connection, or of another's packet: it does not tell who ended it. */
 SEC("tp_btf/inet_sock_set_state")
 int on_state(u64 *ctx)
 {
@@ -351,18 +296,23 @@ int on_state(u64 *ctx)
 		return 0;
 	u64 number = bpf_get_socket_cookie(sock);
 	struct connection *of = bpf_map_lookup_elem(&connections, &number);
-	struct room *room = room_here();
-	if (!of || !room)
+	if (!of)
 		return 0;
 	bool is_broken = now == CLOSED && (before == ESTABLISHED || before == CLOSE_WAIT);
-	bool is_ours = of->process == bpf_get_current_pid_tgid() >> 32;
+	bool is_ours = !sock->sk_err;
 	u32 what = now == FIN_WAIT_1 || (is_broken && is_ours) ? WE_ENDED : now == LAST_ACK || is_broken ? THEY_ENDED : GONE;
 	if (of->kind != UNKNOWN) {
-		room->event = (struct event){
+		/* Not in a room: this comes in the middle of what others do. */
+		struct event event = {
 			.connection = number, .at_ns = bpf_ktime_get_ns(), .process = of->process,
 			.port = sock->__sk_common.skc_num, .what = what, .epoch = of->epoch,
+			.sequence = of->directions[RECEIVED].sequence, .length = of->directions[SENT].sequence,
 		};
-		tell(room, 0);
+		if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
+			count(LOST);
+		event.what = GONE;
+		if (is_broken && bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
+			count(LOST);
 	}
 	if (now == CLOSED)
 		bpf_map_delete_elem(&connections, &number);

@@ -117,6 +117,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
+	int sk_err; /* What went wrong with it: the other side has broken it off, or is not heard of any more. */
 } __attribute__((preserve_access_index));
 
 struct tcp_sock {

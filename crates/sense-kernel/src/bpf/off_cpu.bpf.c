@@ -107,12 +107,15 @@ static __always_inline void end(struct task_struct *task)
 	}
 }
 
+/* Of `include/linux/sched.h`: ends, and will not run again. */
+#define TASK_DEAD 0x80
+
 /* Whether it had to leave, who leaves, who comes. */
 SEC("tp_btf/sched_switch")
 int sample_wait(u64 *ctx)
 {
 	struct task_struct *before = (void *)ctx[1];
-	if (!ctx[0] && before->__state != 0)
+	if (!ctx[0] && before->__state != 0 && !(before->__state & TASK_DEAD))
 		begin(ctx, before);
 	end((void *)ctx[2]);
 	return 0;

@@ -10,7 +10,6 @@
 pub mod json;
 pub mod leak;
 pub mod log;
-pub mod recommender;
 
 use std::{
     fmt,
@@ -26,13 +25,13 @@ pub enum Fault {
     Errors = 0,
     /// One lock for all requests, held while another server is asked.
     Lock = 1,
-    /// A debug log written and synced on the hot path, line by line, on the thread that serves requests.
+    /// A debug log written on the hot path, line by line, on the thread that serves requests.
     Log = 2,
     /// An answer built by parsing and printing it anew for each element: quadratic.
     Json = 3,
-    /// Every request keeps memory for ever, and looks through all that was kept.
+    /// Every request puts entries into a map that nobody empties.
     Leak = 4,
-    /// Every request asks a server that answers slowly.
+    /// Every request waits for the recommender, which answers late.
     Dependency = 5,
 }
 
@@ -70,10 +69,10 @@ impl Fault {
         match self {
             Self::Errors => "a share of requests fails with 500",
             Self::Lock => "one lock for all requests, held while another server is asked",
-            Self::Log => "a debug log on the hot path, every line synced",
+            Self::Log => "a debug log on the hot path, every line a write of its own",
             Self::Json => "an answer that is parsed and printed anew for each of its elements",
-            Self::Leak => "every request keeps memory and looks through all that was kept",
-            Self::Dependency => "every request asks a server that answers slowly",
+            Self::Leak => "every request puts entries into a map that nobody empties",
+            Self::Dependency => "the recommender, a server of its own that is asked, answers late",
         }
     }
 
@@ -82,10 +81,10 @@ impl Fault {
     pub const fn range(self) -> Range {
         match self {
             Self::Errors => Range { unit: "share of requests", default: 0.3, min: 0.0, max: 1.0 },
-            Self::Lock => Range { unit: "ms the lock is held", default: 25.0, min: 1.0, max: 1_000.0 },
-            Self::Log => Range { unit: "synced lines a request", default: 300.0, min: 1.0, max: 10_000.0 },
+            Self::Lock => Range { unit: "ms the lock is held", default: 200.0, min: 1.0, max: 1_000.0 },
+            Self::Log => Range { unit: "lines a request", default: 40_000.0, min: 1.0, max: 200_000.0 },
             Self::Json => Range { unit: "elements in the answer", default: 400.0, min: 1.0, max: 5_000.0 },
-            Self::Leak => Range { unit: "KiB kept a request", default: 512.0, min: 1.0, max: 16_384.0 },
+            Self::Leak => Range { unit: "entries kept a request", default: 50_000.0, min: 1.0, max: 1_000_000.0 },
             Self::Dependency => Range { unit: "ms until it answers", default: 250.0, min: 1.0, max: 10_000.0 },
         }
     }
@@ -236,7 +235,7 @@ mod tests {
             ("eror", "there is no fault `eror`; there are errors, lock, log, json, leak, dependency"),
             ("errors=2", "strength `2` of `errors` must be a number from 0 to 1 (share of requests)"),
             ("lock=much", "strength `much` of `lock` must be a number from 1 to 1000 (ms the lock is held)"),
-            ("leak=NaN", "strength `NaN` of `leak` must be a number from 1 to 16384 (KiB kept a request)"),
+            ("leak=NaN", "strength `NaN` of `leak` must be a number from 1 to 1000000 (entries kept a request)"),
         ] {
             assert_eq!(bad.parse::<Setting>().unwrap_err().to_string(), says);
         }

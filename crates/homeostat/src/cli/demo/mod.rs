@@ -1,8 +1,9 @@
 //! `homeostat demo`: the whole loop on real traffic, told as it happens.
 //!
-//! Two shops as child processes, customers on a thread, gateway, judge and API in this process, all on loopback ports
+//! Two shops and the recommender that they ask as child processes, customers on a thread, gateway, judge and API in this process, all on loopback ports
 //! that are free, without root. After a few seconds the bad release gets 5 % of the customers; what Homeostat does about
-//! it is printed line by line, and the exit code says whether the loop closed: rolled back and verified.
+//! it is printed line by line, and the exit code says whether the loop closed: rolled back and verified. With a slow
+//! recommender the release is not to blame: then it has to keep its customers while people are told.
 //!
 //! Not here: what the shop's faults are (`homeostat-shop`), load (`homeostat-load`), the loop itself (`runtime`).
 //! Invariant: nothing outlives this process; the shops end when the pipe to them closes.
@@ -38,10 +39,11 @@ use homeostat_model::error_chain::chain;
 /// Shows the whole loop on real traffic: a bad release is noticed, rolled back, verified and written up
 ///
 /// Starts two versions of a flash-sale shop, customers, gateway and judge on free loopback ports, without root. Ends with
-/// 0 when the bad release was rolled back and the recovery verified.
+/// 0 when the bad release was rolled back and the recovery verified; with `--fault dependency`, for which the release cannot
+/// be blamed, when people were told and the release was left alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What is wrong with v2: errors, lock, log, json, leak or dependency, each with `=STRENGTH` if wanted
+    /// What is wrong: errors, lock, log, json, leak or dependency, each with `=STRENGTH` if wanted
     #[arg(long, value_name = "NAME[=STRENGTH]", default_value = "errors", long_help = faults())]
     fault: Setting,
     /// Keep everything running after the story, until Ctrl-C
@@ -69,11 +71,15 @@ fn faults() -> String {
         format!("\n  {:<11} {}\n{:14}{strength}", fault.label(), fault.about(), "")
     };
     let lines: String = Fault::ALL.into_iter().map(line).collect();
-    format!("What is wrong with v2:{lines}")
+    format!("What is wrong with v2; with the recommender, which both versions ask, for `dependency`:{lines}")
 }
 
 /// Traffic on v1 alone before the release: enough to see that all is well.
 const CALM: Duration = Duration::from_secs(3);
+/// Traffic on both before their recommender becomes slow: v2 is seen to be as good as v1.
+const SHARED: Duration = Duration::from_secs(2);
+/// How long a release that is not to blame has to keep its customers: fifty times as long as a bad one needs to lose them.
+const SPARED_FOR: Duration = Duration::from_secs(8);
 /// Longest wait for a verdict. Errors take a tenth of a second; a leak needs some seconds to hurt.
 const VERDICT_WITHIN: Duration = Duration::from_mins(2);
 /// Longest wait from the verdict to its end; the judge watches for 5 s.
@@ -107,7 +113,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         .map_err(|source| DemoError::Io { what: "start threads".to_owned(), source })
         .and_then(|runtime| runtime.block_on(demonstrate(args)));
     match outcome {
-        Ok(Ending::Verified) => ExitCode::SUCCESS,
+        Ok(Ending::Verified | Ending::Spared) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(DemoError::Interrupted) => ExitCode::from(130),
         Err(problem) => {
@@ -126,8 +132,8 @@ enum DemoError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the {version} shop did not start: {detail}")]
-    Shop { version: &'static str, detail: String },
+    #[error("the process for {name} did not start: {detail}")]
+    Process { name: &'static str, detail: String },
     #[error("homeostat did not start")]
     Start(#[from] StartError),
     #[error("the gateway has no listener")]
@@ -174,11 +180,11 @@ async fn demonstrate(args: &Args) -> Result<Ending, DemoError> {
         "start",
         format!("two shops, {} customers' requests/s, gateway and judge; data in {}", args.rps, dir.path.display()),
     );
-    let shops = Shops::start(&dir.path, args.fault).await?;
-    story.tell("shops", format!("v1 at {} is sound, v2 at {} has the fault `{}`", shops.v1, shops.v2, args.fault));
+    let mut shops = Shops::start(&dir.path, args.fault).await?;
+    story.tell("shops", who_is_who(&shops, args.fault));
     let running = start_homeostat(&dir.path, &shops).await?;
     let outcome = tokio::select! {
-        outcome = with_customers(args, &running, &mut story) => outcome,
+        outcome = with_customers(args, &running, &mut shops, &mut story) => outcome,
         _interrupted = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
     };
     // From upstream to downstream; the shops see their last requests answered.
@@ -188,17 +194,34 @@ async fn demonstrate(args: &Args) -> Result<Ending, DemoError> {
     outcome
 }
 
+fn who_is_who(shops: &Shops, fault: Setting) -> String {
+    let Shops { v1, v2, recommender, .. } = shops;
+    match fault.fault {
+        Fault::Dependency => format!("v1 at {v1} and v2 at {v2} are sound; both ask the recommender at {recommender}"),
+        _ => format!(
+            "v1 at {v1} is sound, v2 at {v2} has the fault `{fault}`; both ask the recommender at {recommender}"
+        ),
+    }
+}
+
 async fn start_homeostat(dir: &Path, shops: &Shops) -> Result<Running, DemoError> {
     let config = dir.join("homeostat.yaml");
-    let text = setup::text(&setup::Addresses::free(shops.v1, shops.v2), &dir.join("journal"));
+    let addresses = setup::Addresses::free([shops.v1, shops.v2, shops.recommender]);
+    let text = setup::text(&addresses, &dir.join("journal"));
     std::fs::write(&config, text)
         .map_err(|source| DemoError::Io { what: format!("write {}", config.display()), source })?;
     // No secret stands in this configuration, so no variable is looked up.
     Ok(runtime::start(Options { config, environment: Arc::new(|_: &str| None) }).await?)
 }
 
-async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Result<Ending, DemoError> {
+async fn with_customers(
+    args: &Args,
+    running: &Running,
+    shops: &mut Shops,
+    story: &mut Story,
+) -> Result<Ending, DemoError> {
     let (_, gateway) = running.gateway_addresses().into_iter().next().ok_or(DemoError::NoListener)?;
+    shops.ask_at(gateway).await?;
     let api = running.api_address();
     story.tell("gateway", format!("serves http://{gateway}/items/1; console and API at http://{api}/"));
     let load = Load {
@@ -211,7 +234,7 @@ async fn with_customers(args: &Args, running: &Running, story: &mut Story) -> Re
         .spawn(CancellationToken::new())
         .map_err(|source| DemoError::Io { what: "start the customers".to_owned(), source })?;
     let mut scene = Scene { backend: running.backend(), load: &load, story, last: Traffic::default(), incident: None };
-    let ending = scene.play(args.fault.fault).await;
+    let ending = scene.play(args.fault, shops).await;
     if let Ok(ending) = &ending {
         scene.close(*ending);
         scene.wait_for_the_cause().await;
@@ -237,11 +260,17 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn play(&mut self, fault: Fault) -> Result<Ending, DemoError> {
+    async fn play(&mut self, Setting { fault, strength }: Setting, shops: &mut Shops) -> Result<Ending, DemoError> {
         self.traffic_for(CALM).await;
         let known = self.incidents().await.iter().map(|incident| incident.id).collect();
         self.load.tally().forget_first();
         self.ship().await?;
+        if fault == Fault::Dependency {
+            self.traffic_for(SHARED).await;
+            shops.recommender_answers_after(strength).await?;
+            self.story
+                .tell("slow", format!("the recommender, which v1 and v2 ask alike, answers after {strength:.0} ms"));
+        }
         let mut watch = Watch::new(known, fault);
         let mut traffic_at = Instant::now() + TRAFFIC_EVERY;
         let mut until = Instant::now() + VERDICT_WITHIN;
@@ -257,14 +286,14 @@ impl Scene<'_> {
             }
             self.incident = watch.incident();
             if watch.has_verdict() && !had_verdict {
-                until = Instant::now() + VERIFIED_WITHIN;
+                until = Instant::now() + if fault == Fault::Dependency { SPARED_FOR } else { VERIFIED_WITHIN };
             }
             if let Some(ending) = watch.ending() {
                 return Ok(ending);
             }
             let now = Instant::now();
             if until < now {
-                return Ok(if watch.has_verdict() { Ending::NotVerified } else { Ending::NoVerdict });
+                return Ok(watch.ending_in_time());
             }
             if traffic_at <= now {
                 self.tell_traffic();

@@ -1,12 +1,13 @@
-//! Both shops as child processes of this binary: what one does to itself the other does not feel.
+//! Both shops, and the recommender that they ask, as child processes of this binary: what one does to itself the others do
+//! not feel.
 //!
 //! They end when the pipe to their standard input closes, which the kernel sees to however this process ends.
 
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
-use homeostat_shop::Setting;
+use homeostat_shop::{Fault, Setting};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     time::timeout,
 };
@@ -18,28 +19,46 @@ const START_WITHIN: Duration = Duration::from_secs(20);
 /// Time to finish requests and close the order book before a shop is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Both versions.
+/// Both versions, and whom they ask.
 #[derive(Debug)]
 pub(super) struct Shops {
     pub(super) v1: SocketAddr,
     pub(super) v2: SocketAddr,
-    children: [Child; 2],
+    pub(super) recommender: SocketAddr,
+    versions: [Child; 2],
+    asked: Child,
 }
 
 impl Shops {
-    /// Starts both; `fault` is v2's.
+    /// Starts all; `fault` is v2's, but for a slow recommender, which is nobody's fault who asks it.
     pub(super) async fn start(dir: &Path, fault: Setting) -> Result<Self, DemoError> {
-        let (first, v1) = start(dir, "v1", None).await?;
-        let (second, v2) = start(dir, "v2", Some(fault)).await?;
-        Ok(Self { v1, v2, children: [first, second] })
+        let of_v2 = Some(fault).filter(|fault| fault.fault != Fault::Dependency);
+        let (first, v1) = start_shop(dir, "v1", None).await?;
+        let (second, v2) = start_shop(dir, "v2", of_v2).await?;
+        let (asked, recommender) = start("recommender", &mut this(&["recommender"])?).await?;
+        Ok(Self { v1, v2, recommender, versions: [first, second], asked })
     }
 
-    /// Lets both finish; kills one that does not.
-    pub(super) async fn end(mut self) {
-        for child in &mut self.children {
+    /// From now on both versions ask for recommendations, at the gateway.
+    pub(super) async fn ask_at(&mut self, gateway: SocketAddr) -> Result<(), DemoError> {
+        for version in &mut self.versions {
+            order(version, &format!("recommender {gateway}")).await?;
+        }
+        Ok(())
+    }
+
+    /// From now on the recommender answers so late, whoever asks.
+    pub(super) async fn recommender_answers_after(&mut self, ms: f64) -> Result<(), DemoError> {
+        order(&mut self.asked, &format!("after {ms:.0}")).await
+    }
+
+    /// Lets all finish; kills one that does not.
+    pub(super) async fn end(self) {
+        let mut children: Vec<Child> = self.versions.into_iter().chain([self.asked]).collect();
+        for child in &mut children {
             drop(child.stdin.take());
         }
-        for mut child in self.children {
+        for mut child in children {
             if timeout(END_WITHIN, child.wait()).await.is_err()
                 && let Err(problem) = child.kill().await
             {
@@ -49,16 +68,32 @@ impl Shops {
     }
 }
 
-async fn start(dir: &Path, version: &'static str, fault: Option<Setting>) -> Result<(Child, SocketAddr), DemoError> {
-    let failed = |detail: String| DemoError::Shop { version, detail };
-    let this = std::env::current_exe().map_err(|problem| failed(problem.to_string()))?;
-    let mut command = Command::new(this);
-    command.args(["shop", "--until-stdin-closes", "--version-name", version, "--data-dir"]).arg(dir.join(version));
+async fn start_shop(
+    dir: &Path,
+    version: &'static str,
+    fault: Option<Setting>,
+) -> Result<(Child, SocketAddr), DemoError> {
+    let mut command = this(&["shop", "--version-name", version, "--data-dir"])?;
+    command.arg(dir.join(version));
     if let Some(fault) = fault {
         command.args(["--fault", &fault.to_string()]);
     }
+    start(version, &mut command).await
+}
+
+/// This binary once more.
+fn this(arguments: &[&str]) -> Result<Command, DemoError> {
+    let failed = |source| DemoError::Io { what: "find this program".to_owned(), source };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(arguments);
+    Ok(command)
+}
+
+async fn start(name: &'static str, command: &mut Command) -> Result<(Child, SocketAddr), DemoError> {
+    let failed = |detail: String| DemoError::Process { name, detail };
+    command.arg("--until-stdin-closes");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-    // Ctrl-C at the terminal is for this process alone; it ends the shops in order.
+    // Ctrl-C at the terminal is for this process alone; it ends the others in order.
     command.process_group(0);
     let mut child = command.spawn().map_err(|problem| failed(problem.to_string()))?;
     let output = child.stdout.take().ok_or_else(|| failed("it has no output".to_owned()))?;
@@ -69,4 +104,12 @@ async fn start(dir: &Path, version: &'static str, fault: Option<Setting>) -> Res
     }
     let address = said.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
     address.map(|address| (child, address)).ok_or_else(|| failed(format!("it said `{}`", said.trim())))
+}
+
+/// Tells a child something, a line on its standard input.
+async fn order(child: &mut Child, line: &str) -> Result<(), DemoError> {
+    let failed = |source| DemoError::Io { what: format!("tell a shop `{line}`"), source };
+    let Some(input) = child.stdin.as_mut() else { return Err(failed(std::io::ErrorKind::BrokenPipe.into())) };
+    input.write_all(format!("{line}\n").as_bytes()).await.map_err(failed)?;
+    input.flush().await.map_err(failed)
 }

@@ -8,10 +8,13 @@ use std::{
 use homeostat_model::{
     IncidentId, Timestamp,
     evidence::{Evidence, SliEvidence},
-    incident::Incident,
+    incident::{Incident, Subject},
     objective::Sli,
 };
 use homeostat_shop::Fault;
+
+/// Whose incidents the story is about.
+const SHOP: &str = "shop";
 
 /// How the story ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub(super) enum Ending {
     NotVerified,
     /// The judge did not find v2 worse in time.
     NoVerdict,
+    /// People were told, and a release that is not to blame was left alone.
+    Spared,
+    /// A release was blamed that is not to blame.
+    Blamed,
 }
 
 impl Ending {
@@ -29,7 +36,9 @@ impl Ending {
         match self {
             Self::Verified => "the loop closed: noticed, rolled back, verified and written up, without a person",
             Self::NotVerified => "the bad release was judged, but its rollback was not verified",
-            Self::NoVerdict => "v2 was not shown to be worse in the time given; try a higher `--fault NAME=STRENGTH`",
+            Self::Spared => "people were told, and v2, which is as slow as v1 and not to blame, kept its customers",
+            Self::Blamed => "v2 was judged worse than v1, though both wait for the same slow recommender",
+            Self::NoVerdict => "nothing was shown to be worse in the time given; try a higher `--fault NAME=STRENGTH`",
         }
     }
 }
@@ -69,8 +78,28 @@ impl Watch {
         self.ending
     }
 
-    /// What is new in an incident, as (word, sentence).
+    /// How it ends when the time is over in which something else could have happened.
+    pub(super) const fn ending_in_time(&self) -> Ending {
+        match (self.has_verdict(), self.fault) {
+            (false, _) => Ending::NoVerdict,
+            (true, Fault::Dependency) => Ending::Spared,
+            (true, _) => Ending::NotVerified,
+        }
+    }
+
+    /// What is new in an incident of the shop, as (word, sentence).
     pub(super) fn see(&mut self, incident: &Incident) -> Vec<(&'static str, String)> {
+        if incident.service.as_str() != SHOP {
+            return Vec::new();
+        }
+        let is_of_release = matches!(incident.subject, Subject::Canary { .. });
+        let is_innocent = self.fault == Fault::Dependency;
+        if is_of_release == is_innocent {
+            if is_innocent && !self.known.contains(&incident.id) {
+                self.ending.get_or_insert(Ending::Blamed);
+            }
+            return Vec::new();
+        }
         if self.known.contains(&incident.id) || *self.mine.get_or_insert(incident.id) != incident.id {
             return Vec::new();
         }
@@ -151,7 +180,7 @@ mod tests {
     use homeostat_model::{
         RolloutName, ServiceName, VersionName,
         evidence::EventCounts,
-        incident::{Milestone, Stage, Subject},
+        incident::{Milestone, Stage},
         objective::Severity,
     };
 
@@ -238,6 +267,25 @@ mod tests {
             ["verified: about verified", "harmed: INC-2: 4 of 212 requests of the shop"]
         );
         assert_eq!(watch.ending(), Some(Ending::Verified));
+    }
+
+    #[test]
+    fn an_innocent_release_is_to_be_left_alone() {
+        let objective = |id| Incident {
+            subject: Subject::Objective { objective: "shop-latency".parse().unwrap() },
+            evidence: Vec::new(),
+            ..incident(id, &["opened"])
+        };
+        let mut watch = Watch::new(BTreeSet::new(), Fault::Dependency);
+        assert_eq!(watch.ending_in_time(), Ending::NoVerdict);
+        let of_another = Incident { service: "recommender".parse().unwrap(), ..objective(1) };
+        assert!(told(&mut watch, &of_another).is_empty() && !watch.has_verdict());
+        assert_eq!(told(&mut watch, &objective(2)), ["incident: INC-2: v2 fails", "note: about opened"]);
+        assert_eq!((watch.ending(), watch.ending_in_time()), (None, Ending::Spared));
+        assert!(told(&mut watch, &incident(3, &["verdict"])).is_empty());
+        assert_eq!(watch.ending(), Some(Ending::Blamed));
+        let mut of_release = Watch::new(BTreeSet::new(), Fault::Leak);
+        assert!(told(&mut of_release, &objective(2)).is_empty() && !of_release.has_verdict());
     }
 
     #[test]

@@ -1,29 +1,24 @@
 //! `homeostat kernel calls`: the requests that processes answer, without a change of their source or configuration.
 
 use std::{
-    process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
 use homeostat_calls::{Key, Line, Side, Tally};
-use homeostat_sense_kernel::{CallCounts, KernelCalls, Targets};
+use homeostat_sense_kernel::{CallCounts, KernelCalls};
 use serde_json::{Value, json};
 
-use super::super::render::{Style, count, plain, table};
+use crate::cli::{
+    programs::Programs,
+    render::{Style, count, plain, table},
+};
 
 /// Follows the requests that processes answer or make: rate, errors, duration, read from what they receive and send
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Processes
-    #[arg(long, value_name = "PID", num_args = 1.., conflicts_with = "service", required_unless_present = "service")]
-    pid: Vec<u32>,
-    /// Processes of a service: the name of a program's file, or of a systemd unit without `.service`
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// How long
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+pub(super) struct Args {
+    #[command(flatten)]
+    programs: Programs,
     /// Show requests that the processes make, too
     #[arg(long)]
     asked: bool,
@@ -44,25 +39,11 @@ struct Seen {
     whole: Duration,
 }
 
-pub(crate) fn run(args: &Args) -> ExitCode {
-    match followed(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("{reason}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn followed(args: &Args) -> Result<(), String> {
-    let targets = match &args.service {
-        Some(name) => Targets::service(name),
-        None => Targets::processes(args.pid.iter().copied()),
-    };
-    let Targets::Processes(pids) = targets.map_err(|error| error.to_string())? else { return Ok(()) };
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let pids = args.programs.pids()?;
     let mut calls = KernelCalls::start(&pids).map_err(|refused| refused.to_string())?;
-    eprintln!("following for {} s", args.seconds);
-    let seen = gather(&mut calls, Duration::from_secs(args.seconds));
+    eprintln!("following for {} s", args.programs.seconds);
+    let seen = gather(&mut calls, args.programs.duration());
     let mut lines: Vec<(&Key, &Line)> =
         seen.tally.lines().filter(|(key, _)| args.asked || key.side == Side::Server).collect();
     lines.sort_by_key(|(_, line)| std::cmp::Reverse(line.latencies.count()));

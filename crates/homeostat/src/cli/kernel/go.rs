@@ -6,24 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use homeostat_sense_kernel::{GoActivity, GoWatch, PAUSED_THE_WORLD, Refused, Targets, process_name};
+use homeostat_sense_kernel::{GoActivity, GoWatch, PAUSED_THE_WORLD, Refused, process_name};
 use serde_json::{Value, json};
 
 use super::percent;
-use crate::cli::render::{Style, count, plain, table};
+use crate::cli::{
+    programs::Programs,
+    render::{Style, count, plain, table},
+};
 
 /// Watches Go programs by probes on their runtime: how long it stops the world, and how often it collects
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Processes
-    #[arg(long, value_name = "PID", num_args = 1.., required_unless_present = "service", conflicts_with = "service")]
-    pid: Vec<u32>,
-    /// Processes of a service: the name of a program's file, or of a systemd unit without `.service`
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// How long
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    #[command(flatten)]
+    programs: Programs,
     /// Machine-readable output
     #[arg(long)]
     json: bool,
@@ -48,18 +44,11 @@ struct Watched {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let targets = match &args.service {
-        Some(name) => Targets::service(name),
-        None => Targets::processes(args.pid.iter().copied()),
-    };
-    let pids = match targets.map_err(|error| error.to_string())? {
-        Targets::Processes(pids) => pids,
-        Targets::Machine => BTreeSet::new(),
-    };
+    let pids = args.programs.pids()?;
     let said = |refused: Refused| refused.to_string();
     let mut watch = GoWatch::start(&pids).map_err(said)?;
-    eprintln!("watching for {} s", args.seconds);
-    let watched = gather(&mut watch, Duration::from_secs(args.seconds)).map_err(said)?;
+    eprintln!("watching for {} s", args.programs.seconds);
+    let watched = gather(&mut watch, args.programs.duration()).map_err(said)?;
     let left_out: BTreeMap<u32, String> = watch.refused().map(|(pid, refused)| (pid, refused.to_string())).collect();
     if args.json {
         println!("{:#}", watched.in_json(&left_out));

@@ -46,7 +46,7 @@ const SENSING_BYTES_MIN: u64 = 16 << 20;
 
 /// Checks how much sensing may take.
 pub(super) fn sensing(documents: &[Document<raw::Sensing>], cx: &mut Context<'_>) -> SensingSpec {
-    let mut spec = SensingSpec { windows_bytes_max: 256 << 20, rss_bytes_max: None };
+    let mut spec = SensingSpec::default();
     let Some((raw, _)) = only(documents, cx) else { return spec };
     for (field, what) in [(&raw.memory, "profiles of two busy programs"), (&raw.process_memory, "any process")] {
         if let Some(at) = field.as_ref().filter(|at| at.value.0 < SENSING_BYTES_MIN) {
@@ -54,7 +54,7 @@ pub(super) fn sensing(documents: &[Document<raw::Sensing>], cx: &mut Context<'_>
         }
     }
     spec.windows_bytes_max = raw.memory.map_or(spec.windows_bytes_max, |at| at.value.0);
-    spec.rss_bytes_max = raw.process_memory.map(|at| at.value.0);
+    spec.rss_bytes_max = raw.process_memory.map_or(spec.rss_bytes_max, |at| at.value.0);
     spec
 }
 

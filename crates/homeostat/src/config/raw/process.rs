@@ -203,7 +203,8 @@ record! {
         /// 8 MiB in ten minutes and never has more.
         "memory" memory: Bytes => default "256MiB";
         /// Memory of the whole process at which no profiles are taken any more, until a tenth of it is free; what is held stays. The
-        /// kernel's samples need tables and names of large programs for as long as a window. Left out: there is no such limit.
-        "processMemory" process_memory: Bytes => optional;
+        /// kernel's samples need tables and names of large programs for as long as a window. Write more where the process holds
+        /// many series, or its profiles end.
+        "processMemory" process_memory: Bytes => default "2GiB";
     }
 }

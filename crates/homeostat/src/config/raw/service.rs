@@ -20,8 +20,9 @@ record! {
         "sticky" sticky: Short<Sticky> => optional;
         /// A request header whose value names the version to use. Left out: clients cannot choose.
         "forcedVersionHeader" forced_version_header: HeaderName => optional;
-        /// Services that its programs call. When one of them answers worse than before while this one breaks, it is a suspect; what
-        /// it answers is counted here, so calls to it go through this gateway. Left out: none is known.
+        /// Services that its programs call. When one of them fails more of its requests than before, or answers more of them
+        /// later than its own objective of latency, while this one breaks, it is a suspect. What it answers is counted here:
+        /// calls to it go through this gateway. Left out: none is known.
         "dependsOn" depends_on: OneOrMany<ServiceName> => optional;
         /// Takes profiles of its programs all the time, and keeps those around an incident with it. Left out: none are taken.
         "profiling" profiling: Profiling => optional;

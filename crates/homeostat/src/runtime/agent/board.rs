@@ -1,7 +1,7 @@
 //! What the parts of the agent tell of themselves, for metrics and status.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Board {
     /// What is to be sensed.
     pub(super) duty: watch::Sender<Duty>,
     sampling: watch::Sender<Sampling>,
+    /// Whether the kernel has ever allowed it.
+    pub(super) has_sampled: AtomicBool,
     /// Windows in which the kernel sampled.
     pub(super) windows: AtomicU64,
     pub(super) samples: AtomicU64,
@@ -56,6 +58,7 @@ impl Board {
         Self {
             duty: watch::Sender::new(duty),
             sampling: watch::Sender::default(),
+            has_sampled: AtomicBool::new(false),
             windows: AtomicU64::new(0),
             samples: AtomicU64::new(0),
             samples_lost: AtomicU64::new(0),
@@ -80,8 +83,8 @@ impl Board {
         })
     }
 
-    /// Waits until the kernel refuses to sample, has never sampled, and nothing waits to be shipped; gives why it refuses. One
-    /// that has sampled once may do so again.
+    /// Waits until the kernel refuses to sample, has never allowed it, and nothing waits to be shipped; gives why it refuses. What
+    /// was allowed once may be so again.
     pub(super) async fn until_useless(&self, queue: &WindowQueue) -> String {
         let mut sampling = self.sampling.subscribe();
         loop {
@@ -90,7 +93,7 @@ impl Board {
                 return std::future::pending().await;
             }
             queue.until_empty().await;
-            if let (Sampling::Refused(why), 0) = (self.sampling(), self.windows.load(Ordering::Relaxed)) {
+            if let (Sampling::Refused(why), false) = (self.sampling(), self.has_sampled.load(Ordering::Relaxed)) {
                 return why;
             }
             if sampling.changed().await.is_err() {
@@ -166,7 +169,7 @@ mod tests {
         board.set_sampling(Sampling::Refused("no more".to_owned()));
         assert_eq!(timeout(moment, &mut useless).await.as_deref(), Ok("no more"));
         // It has worked: what is refused later may work again.
-        board.windows.fetch_add(1, Ordering::Relaxed);
+        board.has_sampled.store(true, Ordering::Relaxed);
         assert_eq!(timeout(moment, board.until_useless(&queue)).await.ok(), None);
     }
 }

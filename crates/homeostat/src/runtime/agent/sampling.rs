@@ -120,6 +120,7 @@ impl Sampler {
     /// Samples for a window; `None` when it was given up.
     fn window(&self, targets: &Targets, rate: SampleRate) -> Result<Option<Window>, Refused> {
         let mut capture = Capture::start(targets, rate)?;
+        self.board.has_sampled.store(true, Ordering::Relaxed);
         let end = Instant::now() + self.window;
         while self.goes_on(end) {
             capture.gather(SLICE.min(end.saturating_duration_since(Instant::now())))?;
@@ -211,8 +212,8 @@ enum Capture {}
 impl Capture {
     fn start(_: &Targets, _: SampleRate) -> Result<Self, Refused> {
         Err(Refused {
-            what: "a program for the kernel".to_owned(),
-            reason: "this program was built without".to_owned(),
+            what: "sampling CPUs".to_owned(),
+            reason: homeostat_sense_kernel::NOT_BUILT.to_owned(),
             remedy: homeostat_sense_kernel::HOW_TO_BUILD,
         })
     }

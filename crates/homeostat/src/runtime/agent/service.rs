@@ -26,8 +26,19 @@ pub enum Source {
 
 /// A text that names no service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no service: write NAME=pid:4711, NAME=comm:nginx, NAME=machine or NAME=url:http://127.0.0.1:6060")]
-pub struct BadService(String);
+pub enum BadService {
+    /// It is not written as one.
+    #[error(
+        "{0:?} names no service: write NAME=pid:4711, NAME=comm:nginx, NAME=machine or NAME=url:http://127.0.0.1:6060"
+    )]
+    Form(String),
+    /// Its address holds a user or a password; it is not repeated here.
+    #[error(
+        "the address of the service {0:?} holds a user or a password, which the log and `/status` would show; leave it out: programs \
+         are asked without, and `--bearer-file` names the token for the server"
+    )]
+    Credentials(String),
+}
 
 impl Source {
     /// Whether the kernel samples it.
@@ -63,8 +74,17 @@ impl FromStr for ServiceSpec {
             let is_named = !name.trim().is_empty() && source != Source::Command(String::new());
             is_named.then(|| Self { name: name.to_owned(), source })
         };
-        read().ok_or_else(|| BadService(text.to_owned()))
+        if let Some((name, _)) = text.split_once('=').filter(|(_, url)| has_userinfo(url)) {
+            return Err(BadService::Credentials(name.to_owned()));
+        }
+        read().ok_or_else(|| BadService::Form(text.to_owned()))
     }
+}
+
+/// Whether a URL holds a user or a password, as in `http://user:password@host`.
+pub(crate) fn has_userinfo(url: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|authority| authority.contains('@'))
 }
 
 /// Scheme and address of a URL; what stands behind is `/debug/pprof` in any case.
@@ -88,6 +108,11 @@ mod tests {
         assert_eq!(read("all=machine"), Ok(("all".into(), Source::Machine)));
         assert_eq!(read("a=url:http://[::1]:6060/debug/pprof/"), Ok(("a".into(), url("http://[::1]:6060"))));
         assert_eq!(read("a=url:https://shop?x=y"), Ok(("a".into(), url("https://shop"))));
+        for secret in ["a=url:http://user:pa55@shop:80/x", "a=url:https://pa55@shop", "a=http://u:pa55@shop"] {
+            let said = read(secret).unwrap_err().to_string();
+            assert!(said.contains("--bearer-file") && !said.contains("pa55"), "{said}");
+        }
+        assert_eq!(read("a=url:http://shop/@x"), Ok(("a".into(), url("http://shop"))));
         for bad in [
             "",
             "shop",

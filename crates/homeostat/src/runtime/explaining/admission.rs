@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 
 use homeostat_model::{IncidentId, Span, Timestamp, incident::Incident};
 
-/// An incident that was opened longer ago was so before a restart: nothing around it was measured.
-const OPENED_WITHIN: Span = Span::from_secs(60);
+use super::watch::HELD;
+
+/// An incident that was opened longer than this before we began was so before a restart: nothing around it was measured.
+const BEFORE_START_MAX: Span = Span::from_secs(60);
 /// Incidents that are looked into at a time, most of which wait for the windows around them to end: each some KiB. As many
 /// services in trouble within half a minute are one big incident.
 const UNDER_WAY_MAX: usize = 64;
@@ -28,12 +30,19 @@ pub(super) enum Admitted {
 }
 
 /// Remembers who was here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Admission {
+    /// Since when programs are measured.
+    started: Timestamp,
     known: BTreeSet<IncidentId>,
 }
 
 impl Admission {
+    /// Nobody was here yet; programs are measured from `started` on.
+    pub(super) fn new(started: Timestamp) -> Self {
+        Self { started, known: BTreeSet::new() }
+    }
+
     /// Whether to look into an incident now, while so many are under way.
     pub(super) fn ask(&mut self, incident: &Incident, now: Timestamp, under_way: usize) -> Admitted {
         if incident.explanation.is_some() || !self.known.insert(incident.id) {
@@ -42,10 +51,18 @@ impl Admission {
         while KNOWN_MAX < self.known.len() {
             self.known.pop_first();
         }
-        let age = now.since(incident.opened_at);
-        if OPENED_WITHIN < age {
+        let before_start = self.started.since(incident.opened_at);
+        if BEFORE_START_MAX < before_start {
             return Admitted::No(format!(
-                "it was opened {:.0} s ago, before anything was measured here",
+                "it was opened {:.0} s before this process began to measure",
+                before_start.secs_f64()
+            ));
+        }
+        // It is told when it is on disk, which may take a while.
+        let age = now.since(incident.opened_at);
+        if HELD < age {
+            return Admitted::No(format!(
+                "it was opened {:.0} s ago and came to disk only now; profiles of that time are not held any more",
                 age.secs_f64()
             ));
         }
@@ -70,7 +87,7 @@ mod tests {
 
     #[test]
     fn each_is_looked_into_once_in_any_order() {
-        let mut admission = Admission::default();
+        let mut admission = Admission::new(NOW);
         for id in [2, 1, 3] {
             assert_eq!(admission.ask(&opened(id, NOW), NOW, 0), Admitted::Yes);
             assert_eq!(admission.ask(&opened(id, NOW), NOW, 1), Admitted::Known);
@@ -81,10 +98,10 @@ mod tests {
 
     #[test]
     fn old_ones_and_those_beyond_the_limit_are_refused_once_with_a_reason() {
-        let mut admission = Admission::default();
-        let old = opened(1, NOW - OPENED_WITHIN - Span::from_secs(1));
+        let mut admission = Admission::new(NOW);
+        let old = opened(1, NOW - BEFORE_START_MAX - Span::from_secs(1));
         let Admitted::No(why) = admission.ask(&old, NOW, 0) else { panic!("it is old") };
-        assert!(why.contains("61 s ago"), "{why}");
+        assert!(why.contains("61 s before this process began"), "{why}");
         assert_eq!(admission.ask(&old, NOW, 0), Admitted::Known);
         let Admitted::No(why) = admission.ask(&opened(2, NOW), NOW, UNDER_WAY_MAX) else { panic!("too many") };
         assert!(why.contains("64 others"), "{why}");
@@ -92,8 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_slow_disk_held_back_is_looked_into_while_profiles_of_its_time_are_held() {
+        let mut admission = Admission::new(NOW - Span::from_mins(30));
+        assert_eq!(admission.ask(&opened(1, NOW - Span::from_secs(300)), NOW, 0), Admitted::Yes);
+        assert_eq!(admission.ask(&opened(2, NOW - HELD), NOW, 0), Admitted::Yes);
+        let late = opened(3, NOW - HELD - Span::from_secs(1));
+        let Admitted::No(why) = admission.ask(&late, NOW, 0) else { panic!("it is too late") };
+        assert!(why.contains("601 s ago") && why.contains("not held any more"), "{why}");
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
-        let mut admission = Admission::default();
+        let mut admission = Admission::new(NOW);
         for id in 1..=2 * KNOWN_MAX as u64 {
             assert_eq!(admission.ask(&opened(id, NOW), NOW, 0), Admitted::Yes);
         }

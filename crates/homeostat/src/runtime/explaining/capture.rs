@@ -3,7 +3,7 @@
 //! ```text
 //!  rings     [ w ][ w ][ w ][ w ]│[ w ][ w ][ w ]          of each program, all the time
 //!                            ▲  opened   capture  ▲
-//!                            │                    └ compared as soon as every program has a window that ends here
+//!                            │                    └ compared as soon as every program has a window with its census that ends here
 //!                            └ the window under way is waited for: it holds a canary that is taken back already
 //! ```
 //!
@@ -57,6 +57,9 @@ pub(super) async fn capture(subject: &Subject, opened_at: Timestamp, held: &[Hel
             let trouble = trouble.as_deref().unwrap_or("it has not answered in time");
             let (version, endpoint) = (&held.profiled.version, &held.profiled.endpoint);
             missing.push(format!("profiles of {version} at {endpoint} since the incident was opened: {trouble}"));
+        } else if let Some(why) = lock(&held.ring).no_census() {
+            let (version, endpoint) = (&held.profiled.version, &held.profiled.endpoint);
+            missing.push(format!("goroutines of {version} at {endpoint}: {why}"));
         }
     }
     missing
@@ -97,6 +100,12 @@ mod tests {
         lock(&held.ring).push(Window { measured: Measured::Cpu, from: to - Span::from_secs(10), to, packed });
     }
 
+    /// A window whose census is in.
+    fn whole(held: &Held, to: Timestamp) {
+        window(held, to);
+        lock(&held.ring).complete(to, None);
+    }
+
     fn canary() -> Subject {
         let [canary, baseline] = ["v2", "v1"].map(|version| version.parse().unwrap());
         Subject::Canary { rollout: "kv-v2".parse().unwrap(), canary, baseline }
@@ -112,15 +121,17 @@ mod tests {
         sleep(std::time::Duration::from_secs(1)).await;
         assert!(lock(&good.ring).ordered().is_some() && lock(&bad.ring).ordered().is_some(), "both at once");
         for to in [5, 15, 25] {
-            window(&good, opened + Span::from_secs(to));
-            window(&bad, opened + Span::from_secs(to));
+            whole(&good, opened + Span::from_secs(to));
+            whole(&bad, opened + Span::from_secs(to));
         }
-        window(&good, opened + Span::from_secs(35));
-        sleep(std::time::Duration::from_secs(10)).await;
-        assert!(!capturing.is_finished(), "one side goes on");
+        whole(&good, opened + Span::from_secs(35));
         window(&bad, opened + Span::from_secs(36));
+        sleep(std::time::Duration::from_secs(10)).await;
+        assert!(!capturing.is_finished(), "the census of one side is not in");
+        lock(&bad.ring).complete(opened + Span::from_secs(36), Some("it answered with 500".to_owned()));
         let (missing, took) = capturing.await.unwrap();
-        assert_eq!(missing, Vec::<String>::new(), "v0 has no part in it");
+        let expected = "goroutines of v2 at 10.0.0.1:80: it answered with 500";
+        assert_eq!(missing, [expected], "v0 has no part in it");
         assert_eq!(took.as_secs(), 11, "paused time");
     }
 

@@ -2,8 +2,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use homeostat_control::ControlSpec;
-use homeostat_explain_cause::{CauseEvidence, Dependency, Judged, Pattern, ProfileCompared, explain};
-use homeostat_explain_profile::{DiffOptions, Evidence, Library, Observed, Signs, diff, explain as explain_profile};
+use homeostat_explain_cause::{
+    CauseEvidence, Dependency, Judged, Pattern, ProfileCompared, explain, weights::SAMPLES_FIRM,
+};
+use homeostat_explain_profile::{
+    DiffOptions, Evidence, Library, Observed, SAMPLES_WANTED, Signs, diff, explain as explain_profile,
+};
 use homeostat_model::{
     Span, Timestamp, VersionName,
     explanation::{CASES_MAX, CaseAlike, Explanation, FRAMES_MAX, FrameMoved, ProfileKept, ProfileSeen, ProfileSide},
@@ -12,11 +16,12 @@ use homeostat_model::{
     profile::Profile,
 };
 use homeostat_profile::merge;
+use homeostat_store_events::RECORDING_BYTES_MAX;
 use homeostat_wire::pprof::{self, PprofLimits};
 
 use super::{
     super::kernel_strip::Second,
-    numbers::{Numbers, counted, numbers},
+    numbers::{Numbers, Traffic, counted, numbers},
     shapes::shapes,
     sides::{Held, Sided, sides},
     strips::{Kernel, of_sides},
@@ -25,6 +30,12 @@ use super::{
 
 /// Bytes of one profile that is kept with an incident, packed. Ten minutes of a busy server are some 300 KiB.
 const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all profiles that are kept with an incident, packed: six of the largest, eighty of a busy server. In base64 they take a
+/// third more, and gzip does not shrink again: half of a recording's file.
+const KEPT_ALL_BYTES_MAX: usize = 24 << 20;
+const _: () = assert!(KEPT_ALL_BYTES_MAX / 3 * 4 <= RECORDING_BYTES_MAX as usize / 2);
+// Whoever compares profiles and whoever weighs what they say mean the same by enough samples.
+const _: () = assert!(SAMPLES_WANTED == SAMPLES_FIRM);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -51,6 +62,8 @@ pub(super) struct Known<'a> {
     pub(super) strips: Vec<(VersionName, Vec<Second>)>,
     /// Services that it calls, with how they answered.
     pub(super) dependencies: Vec<Dependency>,
+    /// Whether profiles are taken of it, as the configuration in force has it.
+    pub(super) is_profiled: bool,
 }
 
 /// Explains an incident with everything that is known of it.
@@ -74,6 +87,7 @@ pub(super) fn conclude(
         judged: judged(incident),
         changes: incident.changes.clone(),
         shapes: black_box.map(|black_box| shapes(incident, black_box, known.spec)).unwrap_or_default(),
+        is_profiled: known.is_profiled,
         profiles: None,
         patterns: Vec::new(),
         signals,
@@ -128,9 +142,13 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
         census.map(|read| (read.of.profiled.endpoint.as_str(), &read.profile)).collect()
     };
     let observed = |side, evidence: &Evidence| {
-        let (mut evidence, moments) = (evidence.clone(), moments(side));
-        if !numbers.unlike {
-            evidence.append(&mut counted(moments.iter().copied()));
+        let (mut evidence, mut moments) = (evidence.clone(), moments(side));
+        match numbers.traffic {
+            Traffic::Alike => evidence.append(&mut counted(moments.iter().copied())),
+            // Few requests that wait more than many do are telling.
+            Traffic::Less => {}
+            // Nine times the requests have nine times the goroutines, at the same places.
+            Traffic::More => moments.clear(),
         }
         let census = moments.iter().map(|(_, profile)| *profile);
         Observed::new(of(side, Measured::Cpu), evidence).with_census(census, moments.len() as f64)
@@ -138,6 +156,9 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
     let (good, bad) = (observed(ProfileSide::Good, &numbers.good), observed(ProfileSide::Bad, &numbers.bad));
     let signs = Signs::of_sides(&good, &bad).of_an_incident();
     let said = explain_profile(&signs, library);
+    // That there are too few samples to compare at all is told with the causes, once.
+    let enough = said.has_enough_samples();
+    let missing = if enough { said.missing } else { signs.missing };
     let columns = |side| -> Vec<(&Profile, usize)> {
         of(side, Measured::Cpu).into_iter().map(|profile| (profile, profile.samples_column())).collect()
     };
@@ -154,7 +175,7 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
         profiles: ProfileCompared {
             good_samples: moved.good.samples,
             bad_samples: moved.bad.samples,
-            enough: said.has_enough_samples(),
+            enough,
             moved: frames.iter().map(points).collect(),
         },
         patterns: said
@@ -169,7 +190,7 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
             })
             .collect(),
         frames,
-        missing: said.missing,
+        missing,
         cases: said
             .cases
             .neighbours
@@ -207,19 +228,14 @@ fn parts(share: f64) -> u16 {
 
 /// One profile a side, version, program and kind, all its windows added up; and what did not fit.
 fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
-    let (mut kept, mut too_large) = (Vec::new(), Vec::new());
-    let mut groups: Vec<(ProfileSide, &VersionName, String, Measured)> = windows.iter().map(group).collect();
+    let mut groups: Vec<Group<'_>> = windows.iter().map(group).collect();
     groups.sort();
     groups.dedup();
-    for wanted in groups {
+    let packed = groups.into_iter().filter_map(|wanted| {
         let of: Vec<&Read> = windows.iter().filter(|read| group(read) == wanted).collect();
-        let Some(sum) = merge(of.iter().map(|read| &read.profile)) else { continue };
+        let sum = merge(of.iter().map(|read| &read.profile))?;
         let packed = pprof::write(&sum);
         let (side, version, endpoint, measured) = wanted;
-        if KEPT_BYTES_MAX < packed.len() {
-            too_large.push(format!("the {} profile of {endpoint} is too large to be kept", measured.name()));
-            continue;
-        }
         let column = sum.samples_column();
         let seen = ProfileSeen {
             side,
@@ -230,12 +246,45 @@ fn kept(windows: &[Read]) -> (Vec<ProfileKept>, Vec<String>) {
             windows: u32::try_from(of.len()).unwrap_or(u32::MAX),
             samples: sum.rows().filter_map(|row| row.values.get(column)).map(|count| count.unsigned_abs()).sum(),
         };
-        kept.push(ProfileKept { seen, endpoint, pprof: STANDARD.encode(packed) });
-    }
-    (kept, too_large)
+        Some((seen, endpoint, packed))
+    });
+    within_limits(packed, KEPT_BYTES_MAX, KEPT_ALL_BYTES_MAX)
 }
 
-fn group(read: &Read) -> (ProfileSide, &VersionName, String, Measured) {
+/// What is kept, and what is not for its size: those that are too large by themselves, and of the others the largest until the rest
+/// fits.
+fn within_limits(
+    packed: impl IntoIterator<Item = (ProfileSeen, String, Vec<u8>)>,
+    bytes_max: usize,
+    all_bytes_max: usize,
+) -> (Vec<ProfileKept>, Vec<String>) {
+    let (mut kept, mut left_out, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let not_kept = |seen: &ProfileSeen, endpoint: &str, why: &str| {
+        format!("the {} profile of {} at {endpoint} is not kept: {why}", seen.kind, seen.version)
+    };
+    for (seen, endpoint, packed) in packed {
+        if bytes_max < packed.len() {
+            left_out.push(not_kept(&seen, &endpoint, "it is too large"));
+            continue;
+        }
+        bytes += packed.len();
+        kept.push((seen, endpoint, packed));
+        while all_bytes_max < bytes {
+            let largest = (0..kept.len()).max_by_key(|at| kept.get(*at).map_or(0, |(.., packed)| packed.len()));
+            let Some(largest) = largest else { break };
+            let (seen, endpoint, packed) = kept.remove(largest);
+            bytes -= packed.len();
+            left_out.push(not_kept(&seen, &endpoint, "all of them together are too large"));
+        }
+    }
+    let encoded = |(seen, endpoint, packed)| ProfileKept { seen, endpoint, pprof: STANDARD.encode::<Vec<u8>>(packed) };
+    (kept.into_iter().map(encoded).collect(), left_out)
+}
+
+/// What is added up to one profile.
+type Group<'a> = (ProfileSide, &'a VersionName, String, Measured);
+
+fn group(read: &Read) -> Group<'_> {
     let Sided { side, profiled, window } = &read.of;
     (*side, &profiled.version, profiled.endpoint.clone(), window.measured)
 }
@@ -345,7 +394,13 @@ mod tests {
 
     /// What is said about these windows with these cases.
     fn concluded_with(all: Vec<Window>, cases: Result<Library, String>) -> Found {
-        let known = Known { spec: &ControlSpec::default(), cases, strips: Vec::new(), dependencies: Vec::new() };
+        let known = Known {
+            spec: &ControlSpec::default(),
+            cases,
+            strips: Vec::new(),
+            dependencies: Vec::new(),
+            is_profiled: true,
+        };
         conclude(&incident(), None, &held(all), known, BEGAN + Span::from_mins(1))
     }
 
@@ -399,6 +454,7 @@ mod tests {
             cases: Ok(Library::default()),
             strips: Vec::new(),
             dependencies: vec![Dependency { name: "stock".to_owned(), before: events(0), during: events(bad) }],
+            is_profiled: false,
         };
         let found = |bad| conclude(&incident(), None, &[], known(bad), BEGAN + Span::from_mins(1));
         assert_eq!(first(&found(500)), Some((CauseKind::Dependency, "stock")));
@@ -427,6 +483,61 @@ mod tests {
         assert_eq!(first(&concluded_with(well, Ok(Library::shipped()))), None);
     }
 
+    /// Nine in ten requests wait at the place where one in ten did, nine times as many of them.
+    #[test]
+    fn goroutines_of_most_of_the_traffic_are_no_leak() {
+        let waiting = |from: Timestamp, side: ProfileSide, count: i64| {
+            let mut profile = Profile::new(vec![ValueType::new("goroutine", "count")]);
+            let stack = ["net/http.(*conn).serve", "main.follow", "runtime.selectgo", "runtime.gopark"];
+            let push = |at: Stack, name: &&str| {
+                let (function, none) = (profile.intern(name), Text::EMPTY);
+                profile
+                    .push_frame(at, Frame { function, file: none, line: 0, module: none, address: 0, inlined: false })
+            };
+            let at = stack.iter().fold(Stack::EMPTY, push);
+            profile.add(at, LabelSet::NONE, &[count]);
+            let window = window(Measured::Goroutines, from, 0, &profile);
+            let profiled = held(Vec::new()).remove(0).profiled;
+            Read { of: Sided { side, profiled, window }, profile }
+        };
+        let windows = [waiting(BEFORE, ProfileSide::Good, 50), waiting(BEGAN, ProfileSide::Bad, 450)];
+        let patterns = |traffic: Traffic| {
+            let numbers = Numbers { traffic, ..Numbers::default() };
+            let compared = compare(&incident(), &windows, numbers, &Library::shipped());
+            compared.patterns.into_iter().map(|pattern| pattern.name).collect::<Vec<_>>()
+        };
+        assert_eq!(patterns(Traffic::Alike), ["goroutine_leak"]);
+        assert_eq!(patterns(Traffic::Less), ["goroutine_leak"], "with fewer requests it is one even more");
+        assert_eq!(patterns(Traffic::More), [""; 0]);
+    }
+
+    #[test]
+    fn all_profiles_of_an_incident_have_one_limit_and_the_largest_go() {
+        let of = |kind: &str, bytes: usize| {
+            let seen = ProfileSeen {
+                side: ProfileSide::Bad,
+                version: "v1".parse().unwrap(),
+                kind: kind.to_owned(),
+                from: BEGAN,
+                to: BEGAN,
+                windows: 1,
+                samples: 1,
+            };
+            (seen, "10.0.0.1:80".to_owned(), vec![0_u8; bytes])
+        };
+        let all = || [("a", 40), ("b", 101), ("c", 60), ("d", 100), ("e", 100)].map(|(kind, bytes)| of(kind, bytes));
+        let (kept, left_out) = within_limits(all(), 100, 200);
+        assert_eq!(kept.iter().map(|kept| kept.seen.kind.as_str()).collect::<String>(), "acd");
+        assert_eq!(
+            left_out,
+            [
+                "the b profile of v1 at 10.0.0.1:80 is not kept: it is too large",
+                "the e profile of v1 at 10.0.0.1:80 is not kept: all of them together are too large",
+            ]
+        );
+        assert_eq!(STANDARD.decode(&kept[1].pprof).unwrap().len(), 60);
+    }
+
     /// A few samples may fall anywhere; forty goroutines at a lock where nobody was are forty.
     #[test]
     fn few_samples_make_a_pattern_of_samples_unlikely_and_no_other() {
@@ -448,7 +559,8 @@ mod tests {
         waiting.extend(goroutines(BEGAN, 40));
         let found = concluded_with(waiting, Ok(Library::shipped()));
         assert_eq!(first(&found), Some((CauseKind::Pattern, "lock_contention")), "{:#?}", found.explanation);
-        assert!(found.explanation.missing.iter().any(|line| line.contains("too few samples to compare")));
+        let of_samples = |line: &&String| line.contains("samples to compare") || line.contains("are wanted");
+        assert_eq!(found.explanation.missing.iter().filter(of_samples).count(), 1, "{:?}", found.explanation.missing);
         let found = concluded_with(sides("kv-regex-4.cpu.pb.gz"), Ok(Library::shipped()));
         assert_eq!(first(&found), None, "{:#?}", found.explanation);
     }
@@ -497,11 +609,14 @@ mod tests {
                 cases: Ok(Library::default()),
                 strips: Vec::new(),
                 dependencies: Vec::new(),
+                is_profiled: false,
             },
             BEGAN,
         );
         assert!(explanation.hypotheses.is_empty() && profiles.is_empty());
-        assert!(explanation.missing.iter().any(|line| line.contains("no profiles of both sides")));
+        assert!(explanation.missing.iter().any(|line| line.contains("give the service `profiling`")));
+        let Found { explanation, .. } = concluded_with(Vec::new(), Ok(Library::default()));
+        assert!(explanation.missing.iter().any(|line| line.contains("no window of that time is held")));
     }
 
     fn samples_of(profile: &Profile) -> u64 {

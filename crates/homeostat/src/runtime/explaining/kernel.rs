@@ -6,7 +6,8 @@
 //!
 //! Not here: sampling and names (`sense-kernel`).
 //! Invariants: windows that wait for names are bounded, and held in the order of their time; whoever stops this waits for a
-//! quarter of a second of sampling and for names that are being looked up.
+//! quarter of a second of sampling and for names that are being looked up; when one of the two ends early, so does the other,
+//! and whoever started them starts them again.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +18,9 @@ use std::{
 
 use homeostat_model::{ServiceName, Span, Timestamp, profile::Profile};
 use homeostat_profile::merge;
-use homeostat_sense_kernel::{GoProcess, HAS_PROGRAMS, HOW_TO_BUILD, SampleRate, listening, processes_at, threads};
+use homeostat_sense_kernel::{
+    GoProcess, HAS_PROGRAMS, HOW_TO_BUILD, NOT_BUILT, SampleRate, listening, processes_at, threads,
+};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +31,8 @@ use super::{
 /// Windows that wait for names. Where names take four times as long as a window, half a minute is sampled without a gap;
 /// samples without names take some 100 KiB a window.
 const WAITING_MAX: usize = 8;
+/// What is told when names are not looked up any more.
+const NAMING_ENDED: &str = "whoever names samples had ended early; this is our fault, please report it";
 /// How soon sampling ends when it is stopped.
 const STOP_EVERY: Duration = Duration::from_millis(250);
 
@@ -57,46 +62,71 @@ impl fmt::Debug for Sampled {
     }
 }
 
-/// Samples until it is stopped.
+/// Samples until it is stopped, or until nobody names samples any more.
 pub(super) async fn sample_all_the_time(service: &ServiceName, task: Task, keep: &Keep, stop: &CancellationToken) {
     if !HAS_PROGRAMS {
-        tracing::warn!(%service, "only what threads wait for is looked at: this program was built without programs for the kernel; {HOW_TO_BUILD}");
+        tracing::warn!(%service, "only what threads wait for is looked at: {NOT_BUILT}; {HOW_TO_BUILD}");
     }
+    let tell = |problem: &str| {
+        let endpoint = task.endpoint;
+        tracing::warn!(%service, %endpoint, problem, "no profile was taken; this is tried again, and told once");
+    };
+    sample_with(move |halt| take(task, halt), tell, keep, stop).await;
+}
+
+/// A window of CPU time that waits for names, and its census; nothing when it was stopped.
+type Taken = Result<Option<(Unnamed, Profile)>, String>;
+
+async fn sample_with(
+    take: impl Fn(&CancellationToken) -> Taken + Clone + Send + 'static,
+    tell: impl Fn(&str),
+    keep: &Keep,
+    stop: &CancellationToken,
+) {
     let (sampled, waiting) = mpsc::channel(WAITING_MAX);
-    let (of_names, halt) = (keep.clone(), stop.clone());
-    let naming = spawn_blocking(move || name_all(waiting, &of_names, &halt));
-    let take = || {
-        let (keep, halt, sampled) = (keep.clone(), stop.clone(), sampled.clone());
-        let window = spawn_blocking(move || one_window(task, &keep, &halt, &sampled));
+    // Ends the window that is under way, whichever of the two ends first.
+    let halt = stop.child_token();
+    let _halted = halt.clone().drop_guard();
+    let (of_names, until) = (keep.clone(), halt.clone());
+    let mut naming = spawn_blocking(move || name_all(waiting, &of_names, &until));
+    let one = || {
+        let (take, keep, halt, sampled) = (take.clone(), keep.clone(), halt.clone(), sampled.clone());
+        let window = spawn_blocking(move || one_window(take, &keep, &halt, &sampled));
         async {
             let ended = window.await;
             ended.unwrap_or_else(|_| Err("sampling ended early; this is our fault, please report it".to_owned()))
         }
     };
-    let tell = |problem: &str| {
-        let endpoint = task.endpoint;
-        tracing::warn!(%service, %endpoint, problem, "no profile was taken; this is tried again, and told once");
+    let sampling = stop.run_until_cancelled(keep_taking(&keep.ring, one, tell));
+    let named = tokio::select! {
+        // While there is a sender, names end by a panic alone.
+        ended = &mut naming => ended,
+        _stopped = sampling => {
+            // Names end when nobody samples any more.
+            drop(sampled);
+            naming.await
+        }
     };
-    stop.run_until_cancelled(keep_taking(&keep.ring, take, tell)).await;
-    // Names end when nobody samples any more.
-    drop(sampled);
-    if let Err(problem) = naming.await {
-        tracing::error!(%problem, "whoever names samples had ended early");
+    if let Err(problem) = named {
+        tracing::error!(%problem, "{NAMING_ENDED}");
+        lock(&keep.ring).failed(NAMING_ENDED.to_owned());
     }
 }
 
 /// Samples a window, and hands it over as soon as there is room.
 fn one_window(
-    task: Task,
+    take: impl Fn(&CancellationToken) -> Taken,
     keep: &Keep,
     stop: &CancellationToken,
     sampled: &mpsc::Sender<Sampled>,
 ) -> Result<(), String> {
     let from = keep.clock.now();
-    if let Some((cpu, census)) = take(task, stop)? {
+    if let Some((cpu, census)) = take(stop)? {
         let to = keep.clock.now();
         // Nobody takes it any more when everything stops.
-        let _nobody = sampled.blocking_send(Sampled { from, to, cpu, census });
+        if sampled.blocking_send(Sampled { from, to, cpu, census }).is_err() && !stop.is_cancelled() {
+            return Err(NAMING_ENDED.to_owned());
+        }
     }
     Ok(())
 }
@@ -111,18 +141,17 @@ fn name_all(mut waiting: mpsc::Receiver<Sampled>, keep: &Keep, stop: &Cancellati
         // A program that did not run has no samples, which is no evidence of anything.
         if 0 < cpu.rows().len() {
             keep.window(Measured::Cpu, from, to, &cpu);
-        } else {
-            lock(&keep.ring).idle(to);
         }
         if 0 < census.rows().len() {
             keep.window(Measured::Goroutines, to, to, &census);
         }
+        lock(&keep.ring).complete(to, None);
     }
 }
 
 /// One window; `None` when it was stopped.
 #[cfg(feature = "bpf")]
-fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile)>, String> {
+fn take(task: Task, stop: &CancellationToken) -> Taken {
     use homeostat_sense_kernel::{Refused, StackCapture, Targets, Unwind};
 
     let refused = |refused: Refused| refused.to_string();
@@ -143,7 +172,7 @@ fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile
 
 /// The same without programs for the kernel: what threads wait for is told by `/proc` alone.
 #[cfg(not(feature = "bpf"))]
-fn take(task: Task, stop: &CancellationToken) -> Result<Option<(Unnamed, Profile)>, String> {
+fn take(task: Task, stop: &CancellationToken) -> Taken {
     let pids = processes(task)?;
     let end = Instant::now() + Duration::from(task.window);
     while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -171,4 +200,65 @@ fn processes(task: Task) -> Result<BTreeSet<u32>, String> {
         ));
     }
     Ok(pids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use homeostat_model::profile::{LabelSet, Stack, ValueType};
+    use tokio::time::timeout;
+
+    use super::{super::super::clock::Clock, *};
+
+    /// Tells who waits for ever from who is slow on a busy machine.
+    const FOREVER: Duration = Duration::from_mins(1);
+
+    fn some() -> Profile {
+        let mut profile = Profile::new(vec![ValueType::new("samples", "count")]);
+        profile.add(Stack::EMPTY, LabelSet::NONE, &[1]);
+        profile
+    }
+
+    fn keep() -> Keep {
+        Keep::new(Clock::start(None), std::sync::Arc::default()).unwrap()
+    }
+
+    /// Whoever started it sees that it has ended, and starts it again.
+    #[tokio::test]
+    async fn a_panic_while_names_are_looked_up_ends_sampling_too() {
+        let (keep, stop) = (keep(), CancellationToken::new());
+        let broken =
+            |_: &CancellationToken| -> Taken { Ok(Some((Box::new(|| -> Profile { panic!("a name") }), some()))) };
+        timeout(FOREVER, sample_with(broken, |_| {}, &keep, &stop)).await.unwrap();
+        assert_eq!((lock(&keep.ring).count(), stop.is_cancelled()), (0, false));
+        assert_eq!(lock(&keep.ring).trouble().as_deref(), Some(NAMING_ENDED));
+    }
+
+    #[tokio::test]
+    async fn windows_are_named_until_it_is_stopped() {
+        let (keep, stop, taken) = (keep(), CancellationToken::new(), std::sync::Arc::new(AtomicUsize::new(0)));
+        let (counted, ending) = (std::sync::Arc::clone(&taken), stop.clone());
+        let take = move |_: &CancellationToken| -> Taken {
+            if 2 <= counted.fetch_add(1, Ordering::Relaxed) {
+                ending.cancel();
+                return Ok(None);
+            }
+            Ok(Some((Box::new(some), some())))
+        };
+        timeout(FOREVER, sample_with(take, |_| {}, &keep, &stop)).await.unwrap();
+        assert!(3 <= taken.load(Ordering::Relaxed));
+        assert_eq!(lock(&keep.ring).trouble(), None);
+    }
+
+    #[test]
+    fn a_window_that_nobody_names_is_no_window() {
+        let (sampled, waiting) = mpsc::channel(1);
+        drop(waiting);
+        let (keep, stop) = (keep(), CancellationToken::new());
+        let take = |_: &CancellationToken| -> Taken { Ok(Some((Box::new(some), some()))) };
+        assert_eq!(one_window(take, &keep, &stop, &sampled), Err(NAMING_ENDED.to_owned()));
+        stop.cancel();
+        assert_eq!(one_window(take, &keep, &stop, &sampled), Ok(()), "everything stops");
+    }
 }

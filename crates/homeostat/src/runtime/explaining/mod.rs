@@ -118,7 +118,7 @@ impl Explaining {
 async fn run(parts: ExplainingParts, mut incidents: mpsc::Receiver<Box<Incident>>, stop: CancellationToken) {
     let mut programs = Programs::new(parts.clock, stop.child_token());
     let mut under_way = JoinSet::new();
-    let (mut admission, turns) = (Admission::default(), Arc::new(Semaphore::new(AT_A_TIME)));
+    let (mut admission, turns) = (Admission::new(parts.clock.now()), Arc::new(Semaphore::new(AT_A_TIME)));
     let called = Arc::new(Mutex::new(Called::default()));
     let mut follow = interval(FOLLOW_EVERY);
     follow.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,8 +157,9 @@ fn arrange(programs: &mut Programs, shared: &Shared) {
     let mut wanted = found::programs(&sought, &discovered, |program| programs.is_watched(program));
     wanted.extend(shared.profiled.load().iter().map(|program| (program.clone(), Arc::default())));
     let limits = **shared.sensing.load();
-    programs.arrange(wanted, limits, rss_bytes());
-    *lock(&shared.profiling) = programs.state(limits);
+    let rss_bytes = rss_bytes();
+    programs.arrange(wanted, limits, rss_bytes);
+    *lock(&shared.profiling) = programs.state(limits, rss_bytes);
 }
 
 /// Waits for evidence, concludes, and tells control.
@@ -176,13 +177,17 @@ async fn look_into(
     let (journal, dir) = (parts.late.journal().cloned(), parts.dir.clone());
     let concluding = tokio::task::spawn_blocking(move || {
         // The journal is let go before anything that takes time: whoever stops the process closes it.
-        let black_box = journal.and_then(|journal| journal.black_box(id).ok().flatten());
+        let (black_box, latest) =
+            journal.map_or((None, None), |journal| (journal.black_box(id).ok().flatten(), journal.incident(id)));
+        // While it was measured the loop went on: the record says by now when harm ended.
+        let incident = latest.map_or(incident, Box::new);
         let _held_until_concluded = turn;
         let strips = lock(&shared.kernel).of(&incident.service);
         let spec = shared.spec.load();
         let depends_on = shared.depends_on.load().get(&incident.service).cloned().unwrap_or_default();
         let dependencies = lock(&called).of(&depends_on, incident.began_at, &spec);
-        let known = Known { spec: &spec, cases: cases::all(&dir), strips, dependencies };
+        let is_profiled = shared.is_profiled(&incident.service);
+        let known = Known { spec: &spec, cases: cases::all(&dir), strips, dependencies, is_profiled };
         conclude(&incident, black_box.as_ref(), &held, known, clock.now())
     });
     let Found { mut explanation, profiles, kernel } = match concluding.await {

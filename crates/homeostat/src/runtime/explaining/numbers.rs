@@ -2,7 +2,8 @@
 //!
 //! Requests and latencies come from the gateway's recording, processor time, waits and connections from the strips of the
 //! service's versions, goroutines and threads from the census. All of it is of the time that profiles are of: of a canary,
-//! while both versions had traffic; of an objective, before and since the first bad response.
+//! while both versions had traffic; of an objective, before and since the first bad response, until harm ended. A tick that ends
+//! with the first bad response holds it, here as in `shapes`.
 //!
 //! Not here: what the numbers mean (`explain-profile`).
 //! Invariant: what was not measured is left out, and so is what was measured too little to be compared; it is never zero.
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 
 use homeostat_explain_profile::Evidence;
 use homeostat_model::{
-    CellId, CellKey, Span, Timestamp, VersionName,
+    CellId, CellKey, ChangeKind, Span, Timestamp, VersionName,
     explanation::ProfileSide,
     incident::{BlackBox, Incident, Subject},
     profile::Profile,
@@ -19,7 +20,7 @@ use homeostat_model::{
 
 use super::{
     super::kernel_strip::Second,
-    sides::{CANARY_BEFORE, GOOD_WITHIN, side},
+    sides::{CANARY_BEFORE, GOOD_WITHIN, harm_ended, side},
 };
 
 /// Time of a side that a rate needs.
@@ -37,7 +38,7 @@ const SEEN_SHARE_MIN: f64 = 0.5;
 /// that takes more of it than the version beside it does not do so for its requests.
 const LIKE_TRAFFIC: f64 = 4.0;
 /// A tick of the recording.
-const TICK: Span = Span::from_ms(10);
+pub(super) const TICK: Span = Span::from_ms(10);
 /// How often latencies are read.
 const LATENCIES_EVERY: Span = Span::from_secs(1);
 
@@ -46,10 +47,22 @@ const LATENCIES_EVERY: Span = Span::from_secs(1);
 pub(super) struct Numbers {
     pub(super) good: Evidence,
     pub(super) bad: Evidence,
-    /// Of a canary: since when both versions have had traffic.
+    /// Of a canary: since when both versions have had requests under way.
     pub(super) with_traffic: Option<Timestamp>,
-    /// Whether the sides had so different traffic that nothing is told that depends on it.
-    pub(super) unlike: bool,
+    /// Whether the sides can be compared in what depends on traffic.
+    pub(super) traffic: Traffic,
+}
+
+/// How the traffic of the bad side compares with that of the good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Alike enough, or nobody knows.
+    #[default]
+    Alike,
+    /// It is so much less that counts cannot be compared; what there is more of, is more all the same.
+    Less,
+    /// It is so much more that more goroutines or threads are no news.
+    More,
 }
 
 /// The time that a side is looked at.
@@ -85,7 +98,7 @@ pub(super) fn numbers(incident: &Incident, black_box: &BlackBox, strips: &[(Vers
     let (good, bad) = (of(ProfileSide::Good, good_time), of(ProfileSide::Bad, bad_time));
     let mut both = Numbers { good, bad, ..Numbers::default() };
     if matches!(incident.subject, Subject::Canary { .. }) {
-        both.with_traffic = Some(good_time.from);
+        both.with_traffic = Some(recorded.sent_since(good_time.from));
         both.leave_out_what_follows_traffic();
     }
     both.leave_out_what_only_one_has();
@@ -106,8 +119,12 @@ impl Numbers {
     fn leave_out_what_follows_traffic(&mut self) {
         let rate = |side: &Evidence| side.get("requests_per_second").copied().unwrap_or(0.0);
         let (one, other) = (rate(&self.good), rate(&self.bad));
-        self.unlike = LIKE_TRAFFIC * one.min(other) < one.max(other);
-        if self.unlike {
+        self.traffic = match (one, other) {
+            (good, bad) if LIKE_TRAFFIC * bad < good => Traffic::Less,
+            (good, bad) if LIKE_TRAFFIC * good < bad => Traffic::More,
+            _ => Traffic::Alike,
+        };
+        if self.traffic != Traffic::Alike {
             for side in [&mut self.good, &mut self.bad] {
                 side.retain(|name, _| ["p50_ms", "p99_ms", "seconds", "cpu_seconds"].contains(&name.as_str()));
             }
@@ -133,11 +150,25 @@ impl Recorded<'_> {
                 [Time { from: both.max(began - CANARY_BEFORE), to }; 2]
             }
             Subject::Objective { .. } => {
-                let before = first(ProfileSide::Good)?.max(began - GOOD_WITHIN);
-                [Time { from: before, to: began }, Time { from: began, to }]
+                let (before, border) = (first(ProfileSide::Good)?.max(began - GOOD_WITHIN), began - TICK);
+                let until = harm_ended(self.incident).map_or(to, |ended| to.min(ended));
+                [Time { from: before, to: border }, Time { from: border, to: until }]
             }
         };
         Some(times)
+    }
+
+    /// Since when requests are under way whose answers were counted from an instant on: a canary has them from when traffic was
+    /// moved to it, and answers when it is done. One that takes seconds does its harm before its first answer.
+    fn sent_since(&self, counted: Timestamp) -> Timestamp {
+        let Subject::Canary { canary, .. } = &self.incident.subject else { return counted };
+        let moved = self.incident.changes.iter().filter(|change| {
+            change.kind == ChangeKind::Traffic
+                && change.version.as_ref() == Some(canary)
+                && change.service.as_ref() == Some(&self.incident.service)
+        });
+        let before = moved.map(|change| change.at).filter(|at| counted - CANARY_BEFORE <= *at && *at <= counted);
+        before.max().unwrap_or(counted)
     }
 
     fn is_of(&self, cell: CellId, (from, to): (Timestamp, Timestamp), wanted: ProfileSide) -> bool {
@@ -148,7 +179,7 @@ impl Recorded<'_> {
     /// Requests of a side by the tick in which they ended.
     fn ticks(&self, wanted: ProfileSide) -> impl Iterator<Item = (Timestamp, u64)> {
         self.black_box.ticks.iter().map(move |tick| {
-            let own = tick.deltas.iter().filter(|delta| self.is_of(delta.cell, (tick.at - TICK, tick.at), wanted));
+            let own = tick.deltas.iter().filter(|delta| self.is_of(delta.cell, (tick.at, tick.at), wanted));
             (tick.at, own.map(|delta| delta.counts.total()).sum())
         })
     }
@@ -194,9 +225,12 @@ struct Together {
     cpu_s: f64,
     waited_ms: Option<f64>,
     opened: Option<f64>,
+    voluntary: Option<f64>,
+    involuntary: Option<f64>,
+    resident: Option<f64>,
 }
 
-/// Processor time, waits for it and connections; nothing when the kernel was asked for too little of the time.
+/// Processor time, waits for it, switches, memory and connections; nothing when the kernel was asked for too little of the time.
 fn kernel(incident: &Incident, strips: &[(VersionName, Vec<Second>)], wanted: ProfileSide, time: Time) -> Evidence {
     let mut seconds = BTreeMap::<Timestamp, Together>::new();
     for (version, strip) in strips {
@@ -220,13 +254,24 @@ fn kernel(incident: &Incident, strips: &[(VersionName, Vec<Second>)], wanted: Pr
     let cpu = Some(("cpu_seconds", cpu / seen * time.seconds()));
     let waited = rate(|second| second.waited_ms).map(|rate| ("runqueue_wait_ms_per_s", rate));
     let opened = rate(|second| second.opened).map(|rate| ("tcp_opens_per_s", rate));
-    named(cpu.into_iter().chain(waited).chain(opened))
+    let voluntary = rate(|second| second.voluntary).map(|rate| ("voluntary_switches", rate * time.seconds()));
+    let involuntary = rate(|second| second.involuntary).map(|rate| ("involuntary_switches", rate * time.seconds()));
+    let resident: Vec<f64> = seconds.values().filter_map(|second| second.resident).collect();
+    let resident = (!resident.is_empty()).then(|| ("rss_bytes", resident.iter().sum::<f64>() / resident.len() as f64));
+    named(cpu.into_iter().chain(waited).chain(opened).chain(voluntary).chain(involuntary).chain(resident))
 }
 
 impl Together {
     fn add(&mut self, second: &Second) {
         self.length_s = self.length_s.max(second.length_s);
         self.cpu_s += second.cpu_s;
+        if let Some(switches) = &second.switches {
+            *self.voluntary.get_or_insert_default() += switches.voluntary as f64;
+            *self.involuntary.get_or_insert_default() += switches.involuntary as f64;
+        }
+        if let Some(bytes) = second.resident_bytes {
+            *self.resident.get_or_insert_default() += bytes as f64;
+        }
         let Some(activity) = &second.activity else { return };
         if let Some(waits) = &activity.waits {
             *self.waited_ms.get_or_insert_default() += waits.sum_ns as f64 / 1e6;
@@ -267,15 +312,19 @@ fn named(numbers: impl IntoIterator<Item = (&'static str, f64)>) -> Evidence {
 
 #[cfg(test)]
 mod tests {
+    use homeostat_control::ControlSpec;
     use homeostat_explain_profile::MEASURED_IN_UP;
     use homeostat_model::{
-        OutcomeClass, OutcomeCounts, OutcomeDelta,
-        incident::{CellLatency, LatencySecond, TickCounts},
+        Actor, ChangeEvent, OutcomeClass, OutcomeCounts, OutcomeDelta,
+        incident::{CellLatency, LatencySecond, Milestone, TickCounts},
         profile::{LabelSet, Stack, ValueType},
     };
-    use homeostat_sense_kernel::{Activity, Connections, Waits};
+    use homeostat_sense_kernel::{Activity, Connections, Switches, Waits};
 
-    use super::{super::testing::burning, *};
+    use super::{
+        super::{shapes::shapes, testing::burning},
+        *,
+    };
 
     const BEGAN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
     const V1: CellId = CellId(1);
@@ -330,6 +379,9 @@ mod tests {
             length_s: 1.0,
             cpu_s: if 0 < second { 2.0 * cpu_s } else { cpu_s },
             others_cpu_s: 0.0,
+            idle_s: None,
+            switches: Some(Switches { voluntary: 500, involuntary: 20 }),
+            resident_bytes: Some(if 0 < second { 80 << 20 } else { 40 << 20 }),
             segments: None,
             go: None,
             activity: Some(Activity {
@@ -364,24 +416,30 @@ mod tests {
             &both.good,
             &[
                 ("cpu_seconds", 2.0),
+                ("involuntary_switches", 200.0),
                 ("p50_ms", 3.0),
                 ("p99_ms", 3.0),
                 ("requests_per_second", 100.0),
+                ("rss_bytes", f64::from(40 << 20)),
                 ("runqueue_wait_ms_per_s", 3.0),
                 ("seconds", 10.0),
                 ("tcp_opens_per_s", 5.0),
+                ("voluntary_switches", 5000.0),
             ],
         );
         check(
             &both.bad,
             &[
                 ("cpu_seconds", 4.0),
+                ("involuntary_switches", 200.0),
                 ("p50_ms", 6.0),
                 ("p99_ms", 6.0),
                 ("requests_per_second", 100.0),
+                ("rss_bytes", f64::from(80 << 20)),
                 ("runqueue_wait_ms_per_s", 3.0),
                 ("seconds", 10.0),
                 ("tcp_opens_per_s", 5.0),
+                ("voluntary_switches", 5000.0),
             ],
         );
         let names = both.good.keys().map(String::as_str).collect::<Vec<_>>();
@@ -398,13 +456,72 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_works_before_it_answers() {
+        let black_box = recording(&[(V1, "v1", 10, 3000), (V2, "v2", 5, 9000)]);
+        let moved = |ms: i64, version: &str| ChangeEvent {
+            at: at(ms),
+            kind: ChangeKind::Traffic,
+            service: Some("shop".parse().unwrap()),
+            version: Some(version.parse().unwrap()),
+            summary: String::new(),
+            by: Actor::homeostat(),
+        };
+        let since = |changes| {
+            let incident = Incident { changes, ..canary() };
+            numbers(&incident, &black_box, &[]).with_traffic.unwrap()
+        };
+        let counted = since(Vec::new());
+        assert_eq!(since(vec![moved(-12_000, "v2"), moved(-14_000, "v2"), moved(-11_000, "v1")]), at(-12_000));
+        assert_eq!(
+            since(vec![moved(1_000, "v2"), moved(-600_000, "v2")]),
+            counted,
+            "after its first answer, or long ago"
+        );
+    }
+
+    #[test]
     fn what_follows_traffic_says_nothing_of_a_small_canary() {
         let black_box = recording(&[(V1, "v1", 100, 3000), (V2, "v2", 5, 9000)]);
         let both = numbers(&canary(), &black_box, &[strip("v1", 0.2), strip("v2", 0.3)]);
-        assert!(both.unlike);
+        assert_eq!(both.traffic, Traffic::Less);
         for side in [&both.good, &both.bad] {
             assert_eq!(side.keys().collect::<Vec<_>>(), ["cpu_seconds", "p50_ms", "p99_ms", "seconds"]);
         }
+    }
+
+    #[test]
+    fn most_of_the_traffic_is_told_from_little_of_it() {
+        let traffic = |v1, v2| {
+            let black_box = recording(&[(V1, "v1", v1, 3000), (V2, "v2", v2, 9000)]);
+            numbers(&canary(), &black_box, &[]).traffic
+        };
+        assert_eq!(
+            [(10, 10), (41, 10), (10, 41)].map(|(v1, v2)| traffic(v1, v2)),
+            [Traffic::Alike, Traffic::Less, Traffic::More]
+        );
+    }
+
+    /// The tick that ends with the first bad response is part of the bad side, whoever counts.
+    #[test]
+    fn numbers_and_shapes_of_one_recording_have_one_border() {
+        let black_box = recording(&[(V1, "v1", 10, 3000)]);
+        let both = numbers(&objective(), &black_box, &[]);
+        let shapes = shapes(&objective(), &black_box, &ControlSpec::default());
+        let shape = shapes.iter().find(|shape| shape.version.is_some()).unwrap();
+        assert_eq!((shape.before.total(), shape.during.total()), (990, 1010));
+        for (counted, side) in [(&shape.before, &both.good), (&shape.during, &both.bad)] {
+            let (rate, of_numbers) = (counted.rate().unwrap(), side["requests_per_second"]);
+            assert!((rate - of_numbers).abs() < 1e-9, "{rate} {of_numbers}");
+        }
+    }
+
+    #[test]
+    fn what_is_answered_after_harm_ended_is_not_counted() {
+        let resolved = Milestone { at: at(4000), what: "resolved".to_owned(), detail: String::new() };
+        let incident = Incident { milestones: vec![resolved], ..objective() };
+        let both = numbers(&incident, &recording(&[(V1, "v1", 10, 3000)]), &[strip("v1", 0.2)]);
+        assert!((both.bad["seconds"] - 4.01).abs() < 1e-9, "{:?}", both.bad);
+        assert!((both.bad["requests_per_second"] - 100.0).abs() < 1.0, "{:?}", both.bad);
     }
 
     #[test]

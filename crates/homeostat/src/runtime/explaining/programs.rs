@@ -1,9 +1,9 @@
 //! The programs whose profiles are taken, and how much memory that takes.
 //!
 //! Each second what is wanted is compared with what there is: programs come and go with the configuration and with what
-//! scraping finds. Windows of all programs together hold to a limit: beyond it the oldest go, whoever's they are. At a limit of
-//! the whole process, if there is one, nothing is taken until a tenth of it is free; what is held stays, because incidents need
-//! it and it is the smaller part.
+//! scraping finds. Windows of all programs together hold to a limit: beyond it the oldest go, whoever's they are. At the limit
+//! of the whole process nothing is taken until a tenth of it is free; what is held stays, because incidents need it and it is the
+//! smaller part.
 //!
 //! Not here: which targets are programs (`found`), taking profiles (`watch`, `kernel`).
 //! Invariant: windows are over their limit by what comes within a second at most.
@@ -35,6 +35,8 @@ pub(in crate::runtime) struct ProfilingState {
     windows: usize,
     bytes: u64,
     bytes_max: u64,
+    rss_bytes: u64,
+    rss_bytes_max: u64,
     dropped: u64,
     is_held_back: bool,
 }
@@ -46,6 +48,12 @@ impl ProfilingState {
             ("homeostat_profiling_windows", "Windows held for incidents to come.", self.windows as u64),
             ("homeostat_profiling_memory_bytes", "Bytes of these windows.", self.bytes),
             ("homeostat_profiling_memory_limit_bytes", "What they may have (`memory` of `Sensing`).", self.bytes_max),
+            ("homeostat_profiling_process_memory_bytes", "Memory of the whole process.", self.rss_bytes),
+            (
+                "homeostat_profiling_process_memory_limit_bytes",
+                "Memory of the whole process at which no profiles are taken (`processMemory` of `Sensing`).",
+                self.rss_bytes_max,
+            ),
             (
                 "homeostat_profiling_held_back",
                 "1 while no profiles are taken because the process has reached its limit of memory.",
@@ -126,8 +134,8 @@ impl Programs {
     }
 
     fn hold_back(&mut self, limits: SensingSpec, rss_bytes: u64) {
-        let limit = limits.rss_bytes_max.map(|max| if self.is_held_back { max - max / 10 } else { max });
-        let is_full = limit.is_some_and(|limit| limit < rss_bytes);
+        let max = limits.rss_bytes_max;
+        let is_full = (if self.is_held_back { max - max / 10 } else { max }) < rss_bytes;
         match (self.is_held_back, is_full) {
             (false, true) => tracing::warn!(rss_bytes, "no profiles are taken: {PROCESS_FULL}"),
             (true, false) => tracing::info!(rss_bytes, "profiles are taken again"),
@@ -160,12 +168,14 @@ impl Programs {
         self.watched.values().map(|watched| lock(&watched.ring).bytes() as u64).sum()
     }
 
-    pub(super) fn state(&self, limits: SensingSpec) -> ProfilingState {
+    pub(super) fn state(&self, limits: SensingSpec, rss_bytes: u64) -> ProfilingState {
         ProfilingState {
             programs: self.watched.values().filter(|watched| watched.watcher.is_some()).count(),
             windows: self.watched.values().map(|watched| lock(&watched.ring).count()).sum(),
             bytes: self.bytes(),
             bytes_max: limits.windows_bytes_max,
+            rss_bytes,
+            rss_bytes_max: limits.rss_bytes_max,
             dropped: self.dropped,
             is_held_back: self.is_held_back,
         }
@@ -196,7 +206,7 @@ mod tests {
     };
     use crate::config::Taken;
 
-    const LIMITS: SensingSpec = SensingSpec { windows_bytes_max: 1_000, rss_bytes_max: Some(10_000) };
+    const LIMITS: SensingSpec = SensingSpec { windows_bytes_max: 1_000, rss_bytes_max: 10_000 };
 
     /// Programs at addresses where nobody answers.
     fn wanted(versions: &[&str]) -> BTreeMap<Profiled, Arc<HttpSpec>> {
@@ -235,7 +245,7 @@ mod tests {
         push(&programs, "v2", 25, 500);
         programs.arrange(wanted(&["v1", "v2"]), LIMITS, 0);
         assert_eq!(begins(&programs), [vec![10], vec![15, 25]]);
-        let state = programs.state(LIMITS);
+        let state = programs.state(LIMITS, 5_000);
         assert_eq!((state.windows, state.bytes, state.dropped), (3, 1_000, 2));
         let mut text = String::new();
         state.metrics(&mut Exposition::new(&mut text));
@@ -243,6 +253,9 @@ mod tests {
             "homeostat_profiling_programs 2\n",
             "homeostat_profiling_memory_bytes 1000\n",
             "homeostat_profiling_memory_limit_bytes 1000\n",
+            "homeostat_profiling_process_memory_bytes 5000\n",
+            "homeostat_profiling_process_memory_limit_bytes 10000\n",
+            "homeostat_profiling_held_back 0\n",
             "homeostat_profiling_windows_dropped_total 2\n",
         ] {
             assert!(text.contains(line), "{text}");
@@ -258,7 +271,7 @@ mod tests {
         let mut programs = Programs::new(Clock::start(None), CancellationToken::new());
         let taking = |programs: &mut Programs, rss_bytes| {
             programs.arrange(wanted(&["v1"]), LIMITS, rss_bytes);
-            programs.state(LIMITS).programs
+            programs.state(LIMITS, rss_bytes).programs
         };
         assert_eq!(taking(&mut programs, 10_000), 1);
         push(&programs, "v1", 0, 100);

@@ -11,6 +11,8 @@ use homeostat_model::{
     objective::Sli,
 };
 
+use super::numbers::TICK;
+
 /// Counts before and since.
 type Both = (OutcomeCounts, OutcomeCounts);
 
@@ -31,7 +33,8 @@ pub(super) fn shapes(incident: &Incident, black_box: &BlackBox, spec: &ControlSp
     }
     let spans = (
         incident.began_at.since(first(black_box, incident.began_at)),
-        black_box.to.since(incident.began_at).max(Span::from_ms(10)),
+        // The tick that ends with the first bad response holds it.
+        black_box.to.since(incident.began_at - TICK).max(TICK),
     );
     let slow = slow_index(incident, spec);
     let shape = |version: Option<VersionName>, route: Option<RouteName>, both: &Both| Shape {
@@ -194,6 +197,7 @@ mod tests {
             began_at: incident.began_at,
             judged: None,
             changes: incident.changes.clone(),
+            is_profiled: false,
             shapes: shapes(&incident, &black_box(v1_slow, v2_slow), &spec()),
             profiles: None,
             patterns: Vec::new(),

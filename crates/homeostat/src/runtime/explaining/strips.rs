@@ -35,6 +35,9 @@ struct Sum {
     length_s: f64,
     cpu_s: f64,
     others_cpu_s: f64,
+    /// Time of the machine's CPUs, and how much of it they had nothing to do.
+    machine_s: f64,
+    idle_s: f64,
     segments: Segments,
     waits: Waits,
 }
@@ -96,6 +99,10 @@ impl Sum {
         self.seconds += 1;
         self.length_s += second.length_s;
         self.others_cpu_s += others_s;
+        if let Some(idle_s) = second.idle_s {
+            self.idle_s += idle_s;
+            self.machine_s += idle_s + second.cpu_s + second.others_cpu_s;
+        }
         if let Some(segments) = &second.segments {
             self.segments.sent = self.segments.sent.saturating_add(segments.sent);
             self.segments.sent_again = self.segments.sent_again.saturating_add(segments.sent_again);
@@ -109,6 +116,10 @@ impl Sum {
     fn sent_again(&self) -> Option<f64> {
         let all = self.segments.sent.saturating_add(self.segments.sent_again);
         (SEGMENTS_MIN <= all).then(|| self.segments.sent_again as f64 / all as f64)
+    }
+
+    fn idle_percent(&self) -> Option<f64> {
+        (0.0 < self.machine_s).then(|| 100.0 * self.idle_s / self.machine_s)
     }
 
     fn ms_per_s(&self, seconds: f64) -> f64 {
@@ -142,6 +153,7 @@ fn signals(incident: &Incident, wholes: &BTreeMap<ProfileSide, Sum>) -> Vec<Side
     let mut signals = vec![
         both(Signal::RunQueueP99Ms, good.wait_ms_p99(), bad.wait_ms_p99()),
         both(Signal::RetransmitsPerMille, per_mille(good), per_mille(bad)),
+        both(Signal::IdlePercent, good.idle_percent(), bad.idle_percent()),
     ];
     if matches!(incident.subject, Subject::Objective { .. }) {
         let cpu = |sum: &Sum| Some(sum.ms_per_s(sum.cpu_s));
@@ -224,9 +236,11 @@ mod tests {
                 length_s: 1.0,
                 cpu_s,
                 others_cpu_s,
+                idle_s: Some(0.25),
                 segments: Some(Segments { sent: 990, sent_again: 10 }),
                 activity: Some(Activity { waits: Some(Waits { by_length, sum_ns: 1 }), tcp: None }),
                 go: Some(GoActivity { collections: 3, stopped_ns: 4_500_000, ..GoActivity::default() }),
+                ..Second::default()
             }
         };
         (version.parse().unwrap(), seconds.iter().map(second).collect())
@@ -280,6 +294,8 @@ mod tests {
         };
         near(Signal::CpuMsPerS, (600.0, 600.0));
         near(Signal::OthersCpuMsPerS, (300.0, 900.0));
+        // A quarter of a second in each: of 0.95 and 1.35 s before, of 1.75 s since.
+        near(Signal::IdlePercent, (100.0 * 5.0 / 23.0, 100.0 / 7.0));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::{
 use crate::config::{Profiled, Taken};
 
 /// How long a window is held: the time that changes are suspects for, however long windows are.
-const HELD: Span = Span::from_mins(10);
+pub(super) const HELD: Span = Span::from_mins(10);
 /// Bytes held of one program: a window of ten seconds of a busy server packs into some 30 KiB, ten minutes of two kinds are
 /// 4 MiB. Windows of one second are smaller, and more: a server that is busy enough has fewer minutes of them.
 const BYTES_MAX: usize = 8 << 20;
@@ -68,21 +68,20 @@ pub(super) struct Window {
 pub(super) struct Ring {
     windows: VecDeque<Window>,
     bytes: usize,
-    /// The end of the newest window of processor time.
+    /// The end of the newest window of processor time whose census is there too, or is known not to come.
     newest: watch::Sender<Option<Timestamp>>,
     /// Until when an incident needs the program.
     ordered: watch::Sender<Option<Instant>>,
     /// Why the latest window is missing.
     trouble: Option<String>,
+    /// Why the latest census is missing, though there is a window.
+    no_census: Option<String>,
 }
 
 impl Ring {
     pub(super) fn push(&mut self, window: Window) {
         let since = window.to - HELD;
         self.trouble = None;
-        if window.measured == Measured::Cpu {
-            self.newest.send_replace(Some(window.to));
-        }
         self.bytes += window.packed.len();
         self.windows.push_back(window);
         while self.windows.front().is_some_and(|oldest| BYTES_MAX < self.bytes || oldest.from < since) {
@@ -116,13 +115,21 @@ impl Ring {
         }
     }
 
-    /// Notes that nothing ran until then: there are no samples to wait for.
-    pub(super) fn idle(&mut self, until: Timestamp) {
-        self.trouble = None;
+    /// Notes that all is there that was measured until then, or why its census will not come. Gives whether that is news: the
+    /// last census came.
+    pub(super) fn complete(&mut self, until: Timestamp, no_census: Option<String>) -> bool {
+        let is_news = self.no_census.is_none() && no_census.is_some();
+        (self.trouble, self.no_census) = (None, no_census);
         self.newest.send_replace(Some(until));
+        is_news
     }
 
-    /// Follows the end of the newest window of processor time.
+    /// Why the latest census is missing, though there is a window.
+    pub(super) fn no_census(&self) -> Option<String> {
+        self.no_census.clone()
+    }
+
+    /// Follows until when all is there that was measured.
     pub(super) fn newest(&self) -> watch::Receiver<Option<Timestamp>> {
         self.newest.subscribe()
     }
@@ -182,9 +189,7 @@ impl Watcher {
 }
 
 async fn watch(profiled: Profiled, http: Arc<HttpSpec>, clock: Clock, ring: Arc<Mutex<Ring>>, stop: CancellationToken) {
-    // The patterns are ours and tested; without them nothing may be kept.
-    let Ok(redaction) = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).map(Arc::new) else { return };
-    let keep = Keep { clock, redaction, ring };
+    let Some(keep) = Keep::new(clock, ring) else { return };
     match &profiled.taken {
         Taken::ByItself { base } => ask_all_the_time((&profiled, base), http, &keep, &stop).await,
         Taken::ByTheKernel { endpoint, rate } => {
@@ -203,6 +208,12 @@ pub(super) struct Keep {
 }
 
 impl Keep {
+    /// Whoever keeps windows in a ring. The patterns of what must not be kept are ours and tested; `None` without them.
+    pub(super) fn new(clock: Clock, ring: Arc<Mutex<Ring>>) -> Option<Self> {
+        let redaction = Redaction::new(KEYS_DEFAULT, &VALUES_DEFAULT).ok()?;
+        Some(Self { clock, redaction: Arc::new(redaction), ring })
+    }
+
     /// Packs a profile and holds it. Takes some hundred milliseconds for a large one.
     pub(super) fn window(&self, measured: Measured, from: Timestamp, to: Timestamp, profile: &Profile) {
         let packed = pprof::write(&self.redaction.profile(profile)).into();
@@ -225,7 +236,18 @@ async fn ask_all_the_time(
             return;
         }
     };
-    let take = || window((profiled, base), &fetcher, keep);
+    let asked = |kind: Kind| {
+        let (fetcher, from) = (&fetcher, keep.clock.now());
+        async move {
+            let asked = ask(fetcher, base, kind, profiled.window.into(), from.unix_ns()).await;
+            asked.map(|asked| asked.profile)
+        }
+    };
+    let no_census = |problem: &str| {
+        let service = &profiled.service;
+        tracing::warn!(%service, target = base, problem, "goroutines are not counted; this is tried with each window, and told once");
+    };
+    let take = || window(asked, keep, no_census);
     let tell = |problem: &str| {
         let service = &profiled.service;
         tracing::warn!(%service, target = base, problem, "no profile was taken; this is tried again, and told once");
@@ -265,23 +287,37 @@ pub(super) async fn keep_taking<T: Future<Output = Result<(), String>>>(
     }
 }
 
-/// Processor time for one window, then the goroutines.
-async fn window((profiled, base): (&Profiled, &str), fetcher: &Fetcher, keep: &Keep) -> Result<(), String> {
-    for (kind, measured) in [(Kind::Cpu, Measured::Cpu), (Kind::Goroutine, Measured::Goroutines)] {
-        let from = keep.clock.now();
-        let asked = ask(fetcher, base, kind, profiled.window.into(), from.unix_ns()).await;
-        let profile = match asked {
-            Ok(asked) => asked.profile,
-            // Programs in other languages have no goroutines.
-            Err(PullError::NotServed { .. }) if measured == Measured::Goroutines => return Ok(()),
-            Err(problem) => return Err(chain(&problem)),
-        };
-        let (to, keep) = (keep.clock.now(), keep.clone());
-        // Some hundred milliseconds for a large one, which others on this thread would wait for.
-        let packing = tokio::task::spawn_blocking(move || keep.window(measured, from, to, &profile));
-        packing.await.map_err(|_panicked| chain(&PullError::Bug))?;
+/// Processor time for one window, then the goroutines. A program that has none, or fails to give them, has its processor time.
+async fn window<A: Future<Output = Result<Profile, PullError>>>(
+    ask: impl Fn(Kind) -> A,
+    keep: &Keep,
+    tell: impl Fn(&str),
+) -> Result<(), String> {
+    let until = keep_one((Kind::Cpu, Measured::Cpu), &ask, keep).await.map_err(|problem| chain(&problem))?;
+    let no_census = match keep_one((Kind::Goroutine, Measured::Goroutines), &ask, keep).await {
+        // Programs in other languages have no goroutines.
+        Ok(_) | Err(PullError::NotServed { .. }) => None,
+        Err(problem) => Some(chain(&problem)),
+    };
+    if lock(&keep.ring).complete(until, no_census.clone()) {
+        no_census.as_deref().into_iter().for_each(tell);
     }
     Ok(())
+}
+
+/// Asks for one kind and holds it. Gives when it ended.
+async fn keep_one<A: Future<Output = Result<Profile, PullError>>>(
+    (kind, measured): (Kind, Measured),
+    ask: impl Fn(Kind) -> A,
+    keep: &Keep,
+) -> Result<Timestamp, PullError> {
+    let from = keep.clock.now();
+    let profile = ask(kind).await?;
+    let (to, keep) = (keep.clock.now(), keep.clone());
+    // Some hundred milliseconds for a large one, which others on this thread would wait for.
+    let packing = tokio::task::spawn_blocking(move || keep.window(measured, from, to, &profile));
+    packing.await.map_err(|_panicked| PullError::Bug)?;
+    Ok(to)
 }
 
 #[cfg(test)]
@@ -307,6 +343,56 @@ mod tests {
         tokio::select! { never = taking => match never {}, () = ordering => {} }
         assert_eq!(*lock(&asked), [0, 2, 6, 14, 30, 62, 100, 102, 106, 114, 122, 130, 146, 178]);
         assert_eq!((*lock(&told), lock(&ring).trouble().map(|text| text.contains("somebody else"))), (1, Some(true)));
+    }
+
+    /// Windows of a program whose answers are these, one after the other: what was told, what is held, and until when.
+    async fn taken(goroutines: impl Fn() -> Result<Profile, PullError>) -> (Vec<Result<(), String>>, usize, Keep) {
+        let keep = Keep::new(Clock::start(None), Arc::default()).unwrap();
+        let told = Mutex::new(0);
+        let ask = |kind: Kind| ready(if kind == Kind::Cpu { Ok(Profile::new(Vec::new())) } else { goroutines() });
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            all.push(super::window(ask, &keep, |_| *lock(&told) += 1).await);
+        }
+        let told = *lock(&told);
+        (all, told, keep)
+    }
+
+    fn kinds_of(keep: &Keep) -> Vec<Measured> {
+        lock(&keep.ring).windows().iter().map(|window| window.measured).collect()
+    }
+
+    #[tokio::test]
+    async fn a_window_without_its_census_counts_and_the_reason_is_told_once() {
+        let (all, told, keep) = taken(|| Err(PullError::Bug)).await;
+        assert_eq!((all, told), (vec![Ok(()), Ok(())], 1), "nobody waits for longer and longer");
+        assert_eq!(kinds_of(&keep), [Measured::Cpu, Measured::Cpu]);
+        let ring = lock(&keep.ring);
+        assert!(ring.no_census().unwrap().contains("could not be read") && ring.trouble().is_none());
+        assert_eq!(*ring.newest().borrow(), ring.windows().last().map(|window| window.to));
+    }
+
+    #[tokio::test]
+    async fn a_program_without_goroutines_lacks_nothing() {
+        let (all, told, keep) = taken(|| Err(PullError::NotServed { path: "/debug/pprof/goroutine" })).await;
+        assert_eq!((all, told, lock(&keep.ring).no_census()), (vec![Ok(()), Ok(())], 0, None));
+        assert!(lock(&keep.ring).newest().borrow().is_some());
+    }
+
+    /// What waits for a window goes on when its census is in.
+    #[tokio::test]
+    async fn a_window_is_there_when_its_census_is() {
+        let keep = Keep::new(Clock::start(None), Arc::default()).unwrap();
+        let seen = Mutex::new(Vec::new());
+        let ask = |_: Kind| {
+            let ring = lock(&keep.ring);
+            lock(&seen).push((ring.count(), ring.newest().borrow().is_some()));
+            ready(Ok(Profile::new(Vec::new())))
+        };
+        super::window(ask, &keep, |_| {}).await.unwrap();
+        assert_eq!(*lock(&seen), [(0, false), (1, false)], "before the census is asked for");
+        let ring = lock(&keep.ring);
+        assert_eq!((ring.count(), ring.newest().borrow().is_some()), (2, true));
     }
 
     fn window(from_s: i64, long_s: i64, bytes: usize) -> Window {

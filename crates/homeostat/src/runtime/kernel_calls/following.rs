@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,11 +12,11 @@ use homeostat_model::{
     CellId, CellKey, ObjectiveName, OutcomeClass, OutcomeCounts, OutcomeDelta, RouteName, ServiceName, Span, Timestamp,
     outcome::merge_deltas,
 };
-use homeostat_sense_kernel::{HAS_PROGRAMS, HOW_TO_BUILD, KernelCalls, thread_time};
+use homeostat_sense_kernel::{KernelCalls, Refused, thread_time};
 
 use super::{
-    super::kernel_strip::{Governor, Served, Whereabouts},
-    CallsState,
+    super::kernel_strip::{Cost, Governor, Served},
+    CallsState, Found,
     coverage::{Coverage, Unmeasured},
 };
 use crate::config::KERNEL;
@@ -23,16 +24,16 @@ use crate::config::KERNEL;
 /// Share of one CPU that following calls may cost, all services together: some thousand requests a second, see
 /// `./dev bench sense-kernel`. More than other sensing, because somebody asked for it.
 const BUDGET: f64 = 0.03;
+/// How long after the kernel has refused it, it is asked again.
+const AGAIN_AFTER: Duration = Duration::from_mins(5);
 
 /// Who is followed, and what is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Following {
-    whereabouts: Whereabouts,
     kernel: Option<Kernel>,
-    /// The kernel refuses it, or it was not built in: nobody asks again until the process begins anew.
-    is_refused: bool,
-    /// By port.
-    cells: BTreeMap<u16, Cell>,
+    /// The kernel refuses it, or it was not built in: nobody asks again before.
+    refused_until: Option<Instant>,
+    cells: Cells,
     coverage: Coverage,
     calls: Vec<Call>,
     state: CallsState,
@@ -45,10 +46,17 @@ struct Kernel {
     pids: BTreeSet<u32>,
     governor: Governor,
     counts: bool,
-    /// Time in the kernel and here, and when that was.
+    /// Time in the kernel and of this thread, time that searching took, and when that was.
     spent: Duration,
+    searched: Duration,
     at: Instant,
+    /// Why not all are followed; empty when they are.
+    told: String,
 }
+
+/// What calls count in, by who answers them and at which port. `None` where two versions answer there: a process that has one
+/// port at two addresses does not tell at which one.
+type Cells = BTreeMap<(u32, u16), Option<Cell>>;
 
 /// What calls to an endpoint count in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,18 +77,23 @@ impl Following {
 
     /// What has ended since the last time, by cell, ascending.
     pub(super) fn take(&mut self) -> Vec<OutcomeDelta> {
-        let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.counts) else { return Vec::new() };
-        kernel.calls.take(&mut self.calls);
+        if let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.counts) {
+            kernel.calls.take(&mut self.calls);
+        }
+        // Also those that were taken before a pause.
         deltas(self.calls.drain(..), &self.cells)
     }
 
-    /// Finds processes, weighs the cost; says which time of objectives was not measured.
-    pub(super) fn look(&mut self, now: Timestamp, wanted: &[Served], spec: &ControlSpec) -> Unmeasured {
-        self.cells = cells(wanted, spec);
-        self.whereabouts.look(wanted.iter().map(|served| served.endpoint).collect());
-        let pids: BTreeSet<u32> = self.whereabouts.processes().values().flatten().copied().collect();
-        self.follow(&pids);
-        let here = |served: &Served| self.counts() && self.whereabouts.processes().contains_key(&served.endpoint);
+    /// Follows who was found, weighs the cost; says which time of objectives was not measured.
+    pub(super) fn look(&mut self, now: Timestamp, wanted: &[Served], spec: &ControlSpec, found: &Found) -> Unmeasured {
+        self.set_cells(cells(wanted, spec, &found.processes));
+        let pids: BTreeSet<u32> = found.processes.values().flatten().copied().collect();
+        self.follow(&pids, found.spent);
+        let here = |served: &Served| {
+            let Some(pids) = found.processes.get(&served.endpoint) else { return false };
+            let is_told = |pid: &u32| self.cells.get(&(*pid, served.endpoint.port())).is_some_and(Option::is_some);
+            self.counts() && pids.iter().all(is_told)
+        };
         let mut counted = BTreeMap::<ObjectiveName, bool>::new();
         for objective in spec.objectives.iter().filter(|objective| objective.indicator.is_none()) {
             let mut of = wanted.iter().filter(|served| served.service == objective.service).peekable();
@@ -100,23 +113,38 @@ impl Following {
         self.coverage.put_back(refused);
     }
 
+    /// Says once where two versions cannot be told apart.
+    fn set_cells(&mut self, cells: Cells) {
+        for ((pid, port), _) in cells.iter().filter(|(_, cell)| cell.is_none()) {
+            if self.cells.get(&(*pid, *port)).is_none_or(Option::is_some) {
+                tracing::warn!(
+                    "process {pid} answers for two versions at port {port}, at two addresses: their calls cannot be told apart, and \
+                     their objectives are unmeasured; give each version a port of its own"
+                );
+            }
+        }
+        self.cells = cells;
+    }
+
     /// Loads, tells, pauses or lets go of the program in the kernel.
-    fn follow(&mut self, pids: &BTreeSet<u32>) {
+    fn follow(&mut self, pids: &BTreeSet<u32>, searched: Duration) {
         if pids.is_empty() {
             // Nobody is here: what was loaded goes, and with it what every message costs.
             self.kernel = None;
-        } else if self.kernel.is_none() && !self.is_refused {
-            match KernelCalls::start(pids).map(|calls| Kernel::new(calls, pids)) {
-                Ok(kernel) => self.kernel = Some(kernel),
+        } else if self.kernel.is_none() && self.refused_until.is_none_or(|until| until <= Instant::now()) {
+            match KernelCalls::start(pids).map(|calls| Kernel::new(calls, searched)) {
+                Ok(kernel) => (self.kernel, self.refused_until) = (Some(kernel), None),
                 Err(refused) => {
-                    self.is_refused = true;
-                    let remedy = if HAS_PROGRAMS { "" } else { HOW_TO_BUILD };
-                    tracing::warn!("calls cannot be followed, their objectives are unmeasured: {refused} {remedy}");
+                    self.refused_until = Some(Instant::now() + AGAIN_AFTER);
+                    let minutes = AGAIN_AFTER.as_secs() / 60;
+                    tracing::warn!(
+                        "calls cannot be followed, their objectives are unmeasured; it is tried again every {minutes} min: {refused}"
+                    );
                 }
             }
         }
         if let Some(kernel) = &mut self.kernel {
-            kernel.look(pids);
+            kernel.look(pids, searched, &mut self.calls);
         }
         self.state = CallsState {
             processes: pids.len(),
@@ -130,26 +158,29 @@ impl Following {
 }
 
 impl Kernel {
-    fn new(calls: KernelCalls, pids: &BTreeSet<u32>) -> Self {
+    fn new(calls: KernelCalls, searched: Duration) -> Self {
         let (spent, at) = (spent(&calls), Instant::now());
-        Self { calls, pids: pids.clone(), governor: Governor::within(BUDGET), counts: true, spent, at }
+        let pids = BTreeSet::new();
+        Self { calls, pids, governor: Governor::within(BUDGET), counts: true, spent, searched, at, told: String::new() }
     }
 
-    fn look(&mut self, pids: &BTreeSet<u32>) {
+    /// Takes what has ended before a pause.
+    fn look(&mut self, pids: &BTreeSet<u32>, searched: Duration, calls: &mut Vec<Call>) {
+        // What fails is tried again at the next look.
         if self.pids != *pids {
-            if let Err(refused) = self.calls.watch(pids) {
-                tracing::warn!("the program in the kernel cannot be told whose calls to follow: {refused}");
+            match self.calls.watch(pids) {
+                Ok(()) => (self.pids, self.told) = (pids.clone(), String::new()),
+                Err(refused) => self.tell_once(&refused),
             }
-            self.pids.clone_from(pids);
         }
         let (spent, elapsed) = (spent(&self.calls), self.at.elapsed());
-        let cost = spent.saturating_sub(self.spent);
-        (self.spent, self.at) = (spent, Instant::now());
+        let (counting, anyway) = (spent.saturating_sub(self.spent), searched.saturating_sub(self.searched));
+        (self.spent, self.searched, self.at) = (spent, searched, Instant::now());
         // The first look comes right after loading, which is no cost of going on.
         if elapsed < Duration::from_millis(100) {
             return;
         }
-        let counts = self.governor.step(cost.as_secs_f64() / elapsed.as_secs_f64());
+        let counts = self.governor.step(Cost::of(counting, anyway, elapsed));
         if counts == self.counts {
             return;
         }
@@ -159,9 +190,18 @@ impl Kernel {
                 return;
             }
         } else {
+            self.calls.take(calls);
             self.calls.pause();
         }
         self.counts = counts;
+    }
+
+    fn tell_once(&mut self, refused: &Refused) {
+        let text = refused.to_string();
+        if self.told != text {
+            tracing::warn!("not all calls are followed: {text}");
+            self.told = text;
+        }
     }
 }
 
@@ -170,15 +210,22 @@ fn spent(calls: &KernelCalls) -> Duration {
     thread_time() + calls.kernel_time()
 }
 
-/// What calls to each port count in, as far as control knows it.
-fn cells(wanted: &[Served], spec: &ControlSpec) -> BTreeMap<u16, Cell> {
-    let Ok(route) = RouteName::new(KERNEL) else { return BTreeMap::new() };
-    let cell = |served: &Served| {
+/// What calls count in, as far as control knows it and somebody was found who answers them.
+fn cells(wanted: &[Served], spec: &ControlSpec, found: &BTreeMap<SocketAddr, BTreeSet<u32>>) -> Cells {
+    let Ok(route) = RouteName::new(KERNEL) else { return Cells::new() };
+    let mut cells = Cells::new();
+    for served in wanted {
         let key = CellKey { route: route.clone(), service: served.service.clone(), version: served.version.clone() };
-        let (id, _) = spec.cells.iter().find(|(_, known)| *known == key)?;
-        Some((served.endpoint.port(), Cell { id: *id, thresholds: thresholds(&served.service, spec) }))
-    };
-    wanted.iter().filter_map(cell).collect()
+        let Some((id, _)) = spec.cells.iter().find(|(_, known)| *known == key) else { continue };
+        let cell = Some(Cell { id: *id, thresholds: thresholds(&served.service, spec) });
+        for pid in found.get(&served.endpoint).into_iter().flatten() {
+            let known = cells.entry((*pid, served.endpoint.port())).or_insert_with(|| cell.clone());
+            if *known != cell {
+                *known = None;
+            }
+        }
+    }
+    cells
 }
 
 fn thresholds(service: &ServiceName, spec: &ControlSpec) -> Vec<Span> {
@@ -186,11 +233,12 @@ fn thresholds(service: &ServiceName, spec: &ControlSpec) -> Vec<Span> {
 }
 
 /// Calls that were answered at known ports, counted as the gateway counts.
-fn deltas(calls: impl Iterator<Item = Call>, cells: &BTreeMap<u16, Cell>) -> Vec<OutcomeDelta> {
+fn deltas(calls: impl Iterator<Item = Call>, cells: &Cells) -> Vec<OutcomeDelta> {
     let mut deltas = Vec::new();
     for call in calls.filter(|call| call.side == Side::Server) {
         // How a call went that cannot be read is not guessed.
-        let (Some(cell), Some(outcome)) = (cells.get(&call.port), call.outcome) else { continue };
+        let cell = cells.get(&(call.process, call.port)).and_then(Option::as_ref);
+        let (Some(cell), Some(outcome)) = (cell, call.outcome) else { continue };
         let mut counts = OutcomeCounts::of(outcome, 1);
         if matches!(outcome, OutcomeClass::Ok | OutcomeClass::ClientError) {
             for (slow, threshold) in counts.slow.iter_mut().zip(&cell.thresholds) {
@@ -227,8 +275,8 @@ mod tests {
 
     #[test]
     fn calls_count_like_requests_of_the_gateway() {
-        let cell = |id| Cell { id: CellId(id), thresholds: vec![Span::from_ms(10), Span::from_ms(100)] };
-        let cells = BTreeMap::from([(80, cell(5)), (81, cell(2))]);
+        let cell = |id| Some(Cell { id: CellId(id), thresholds: vec![Span::from_ms(10), Span::from_ms(100)] });
+        let cells = Cells::from([((7, 80), cell(5)), ((7, 81), cell(2)), ((7, 82), None), ((8, 80), cell(9))]);
         let calls = [
             call(80, Side::Server, Ok, 10),
             call(80, Side::Server, Ok, 11),
@@ -237,6 +285,7 @@ mod tests {
             call(81, Side::Server, Reset, 1),
             call(80, Side::Client, ServerError, 1),
             call(9999, Side::Server, ServerError, 1),
+            call(82, Side::Server, ServerError, 1),
             call(80, Side::Server, None, 1),
         ];
         let got = deltas(calls.into_iter(), &cells);
@@ -244,5 +293,39 @@ mod tests {
         let [reset, all] = got.as_slice() else { panic!("{got:?}") };
         assert_eq!((reset.counts.bad(), reset.counts.slow[0]), (1, 0));
         assert_eq!((all.counts.total(), all.counts.bad(), all.counts.slow), (4, 1, [2, 1, 0, 0]));
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_process_that_was_found_at_an_endpoint() {
+        let endpoint = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let served = |version: &str, at: &str| Served {
+            service: "shop".parse().unwrap(),
+            version: version.parse().unwrap(),
+            endpoint: endpoint(at),
+        };
+        let known = |id, version: &str| {
+            let key = CellKey {
+                route: KERNEL.parse().unwrap(),
+                service: "shop".parse().unwrap(),
+                version: version.parse().unwrap(),
+            };
+            (CellId(id), key)
+        };
+        let spec = ControlSpec { cells: vec![known(1, "v1"), known(2, "v2")], ..ControlSpec::default() };
+        // The second version is on another machine, and has the same port there.
+        let wanted = [served("v1", "127.0.0.1:80"), served("v2", "192.0.2.1:80")];
+        let found = BTreeMap::from([(endpoint("127.0.0.1:80"), BTreeSet::from([7, 8]))]);
+        let of = |cells: &Cells| {
+            let id = |cell: &Option<Cell>| cell.as_ref().map(|cell| cell.id.0);
+            cells.iter().map(|(key, cell)| (*key, id(cell))).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&cells(&wanted, &spec, &found)), [((7, 80), Some(1)), ((8, 80), Some(1))]);
+        // Both are here, each at an address of its own: processes tell them apart, but for the one that answers for both.
+        let wanted = [served("v1", "127.0.0.1:80"), served("v2", "127.0.0.2:80")];
+        let found = BTreeMap::from([
+            (endpoint("127.0.0.1:80"), BTreeSet::from([7, 9])),
+            (endpoint("127.0.0.2:80"), BTreeSet::from([8, 9])),
+        ]);
+        assert_eq!(of(&cells(&wanted, &spec, &found)), [((7, 80), Some(1)), ((8, 80), Some(2)), ((9, 80), None)]);
     }
 }

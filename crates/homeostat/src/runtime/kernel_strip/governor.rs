@@ -3,6 +3,8 @@
 //! Levels are quarters: all of the time, every 4th second, every 16th, every 64th. Going down a level is quick, going up
 //! again slow and only when the cost there would fit.
 
+use std::time::Duration;
+
 /// Share of one CPU that may be used unless somebody says otherwise: what sampling of CPUs may, too.
 pub(super) const BUDGET: f64 = 0.005;
 /// The rarest: one second of 64.
@@ -15,6 +17,32 @@ const PATIENCE_S: u32 = 16;
 /// Seconds of low cost before more of the time is counted.
 const CALM_S: u32 = 128;
 
+/// What a second has cost, as shares of one CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::runtime) struct Cost {
+    /// What there is the more of, the more of the time is counted.
+    pub(in crate::runtime) counting: f64,
+    /// What is there in any case: looking for processes, reading what they did.
+    pub(in crate::runtime) anyway: f64,
+}
+
+impl Cost {
+    /// Of these times, in so much time.
+    pub(in crate::runtime) fn of(counting: Duration, anyway: Duration, elapsed: Duration) -> Self {
+        let share = |spent: Duration| spent.as_secs_f64() / elapsed.as_secs_f64();
+        Self { counting: share(counting), anyway: share(anyway) }
+    }
+
+    fn sum(self) -> f64 {
+        self.counting + self.anyway
+    }
+
+    fn follow(&mut self, last: Self) {
+        self.counting += (last.counting - self.counting) / AVERAGED_S;
+        self.anyway += (last.anyway - self.anyway) / AVERAGED_S;
+    }
+}
+
 /// Decides second by second.
 #[derive(Clone, Debug)]
 pub(in crate::runtime) struct Governor {
@@ -24,7 +52,7 @@ pub(in crate::runtime) struct Governor {
     since_s: u32,
     /// Seconds of low cost in a row.
     calm_s: u32,
-    average: f64,
+    average: Cost,
 }
 
 impl Default for Governor {
@@ -36,30 +64,31 @@ impl Default for Governor {
 impl Governor {
     /// For another budget, as a share of one CPU.
     pub(in crate::runtime) fn within(budget: f64) -> Self {
-        Self { budget, level: 0, since_s: 0, calm_s: 0, average: 0.0 }
+        Self { budget, level: 0, since_s: 0, calm_s: 0, average: Cost::default() }
     }
 
-    /// Takes the cost of the past second, as a share of one CPU, and says whether the next one is counted.
-    pub(in crate::runtime) fn step(&mut self, cost: f64) -> bool {
-        self.average += (cost - self.average) / AVERAGED_S;
+    /// Takes the cost of the past second, and says whether the next one is counted.
+    pub(in crate::runtime) fn step(&mut self, cost: Cost) -> bool {
+        self.average.follow(cost);
         self.since_s = self.since_s.saturating_add(1);
         // At the level above, four times as much is counted.
-        let fits_above = 4.0 * self.average < self.budget;
+        let above = Cost { counting: 4.0 * self.average.counting, ..self.average };
+        let fits_above = above.sum() < self.budget;
         self.calm_s = if fits_above { self.calm_s.saturating_add(1) } else { 0 };
         // What is expected of the other level stands for what is measured there until the average has followed.
-        if self.budget < self.average && PATIENCE_S <= self.since_s && self.level < LEVEL_MAX {
+        if self.budget < self.average() && PATIENCE_S <= self.since_s && self.level < LEVEL_MAX {
             self.go(self.level + 1);
-            self.average /= 4.0;
+            self.average.counting /= 4.0;
         } else if CALM_S <= self.calm_s && 0 < self.level {
             self.go(self.level - 1);
-            self.average *= 4.0;
+            self.average.counting *= 4.0;
         }
         self.since_s.is_multiple_of(self.every())
     }
 
     /// Cost of late, as a share of one CPU.
     pub(in crate::runtime) fn average(&self) -> f64 {
-        self.average
+        self.average.sum()
     }
 
     /// Share of the time that is counted.
@@ -84,8 +113,8 @@ mod tests {
     fn play(governor: &mut Governor, seconds: u32, counting: f64, anyway: f64) -> (f64, u32) {
         let (mut sum, mut counted, mut counts) = (0.0, 0, true);
         for _ in 0..seconds {
-            let cost = anyway + if counts { counting } else { 0.0 };
-            sum += cost;
+            let cost = Cost { counting: if counts { counting } else { 0.0 }, anyway };
+            sum += cost.sum();
             counts = governor.step(cost);
             counted += u32::from(counts);
         }
@@ -116,7 +145,8 @@ mod tests {
         let mut governor = Governor::default();
         play(&mut governor, 300, 0.2, 0.0);
         assert!(governor.share() < 0.02);
-        play(&mut governor, 1000, 0.002, 0.0);
+        // Looking takes a third of the budget, however much is counted.
+        play(&mut governor, 1000, 0.002, BUDGET / 3.0);
         assert!((governor.share() - 1.0).abs() < 1e-9, "{}", governor.share());
     }
 }

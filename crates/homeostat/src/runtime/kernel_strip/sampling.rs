@@ -7,13 +7,13 @@ use std::{
 
 use homeostat_model::Timestamp;
 use homeostat_sense_kernel::{
-    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Targets, machine_time, process_time, segments,
-    thread_time,
+    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Switches, Targets, machine_idle, machine_time,
+    process_time, resident_bytes, segments, thread_switches, thread_time,
 };
 
 use super::{
     Served,
-    governor::Governor,
+    governor::{Cost, Governor},
     strip::{Key, Looked, Second, VERSIONS_MAX, WatchState},
     whereabouts::Whereabouts,
 };
@@ -43,7 +43,7 @@ struct Watch {
     /// Looks in a row that found nobody.
     idle: u32,
     /// Time in the kernel and here, at the last look.
-    spent: Duration,
+    spent: (Duration, Duration),
 }
 
 /// Counters at one look.
@@ -51,12 +51,16 @@ struct Watch {
 struct Reading {
     when: Instant,
     machine: Option<Duration>,
+    idle: Option<Duration>,
     segments: Option<Segments>,
     processes: BTreeMap<u32, Duration>,
+    /// By process and thread; processes without are left out.
+    switches: BTreeMap<u32, BTreeMap<u32, Switches>>,
+    resident: BTreeMap<u32, u64>,
     /// `None` where the kernel does not tell.
     activity: Option<BTreeMap<u32, Activity>>,
-    /// Of processes that are watched.
-    go: BTreeMap<u32, GoActivity>,
+    /// Of processes that are or were watched; `None` where it could not be read.
+    go: Option<BTreeMap<u32, GoActivity>>,
     /// Whether was counted since the look before.
     counted: bool,
 }
@@ -78,8 +82,11 @@ impl Sampling {
         let now = Reading {
             when: Instant::now(),
             machine: machine_time(),
+            idle: machine_idle(),
             segments: segments(),
             processes: pids.iter().filter_map(|pid| Some((*pid, process_time(*pid)?))).collect(),
+            switches: pids.iter().filter_map(|pid| Some((*pid, thread_switches(*pid)?))).collect(),
+            resident: pids.iter().filter_map(|pid| Some((*pid, resident_bytes(*pid)?))).collect(),
             activity: watch.read(),
             go: watch.read_go(),
             counted: watch.counts,
@@ -124,19 +131,47 @@ impl Reading {
             sum
         });
         let mut go = None::<GoActivity>;
-        for (pid, now) in pids.iter().filter_map(|pid| self.go.get_key_value(pid)) {
-            let since = before.go.get(pid).map_or_else(|| now.clone(), |was| now.since(was));
-            go.get_or_insert_default().add(&since);
+        if let Some((all, was)) = self.go.as_ref().zip(before.go.as_ref()).filter(|_| self.counted) {
+            for (pid, now) in pids.iter().filter_map(|pid| all.get_key_value(pid)) {
+                let since = was.get(pid).map_or_else(|| now.clone(), |was| now.since(was));
+                go.get_or_insert_default().add(&since);
+            }
         }
         Second {
             at,
             length_s: self.when.duration_since(before.when).as_secs_f64(),
             cpu_s: cpu.as_secs_f64(),
             others_cpu_s: machine.saturating_sub(cpu).as_secs_f64(),
+            idle_s: self.idle.zip(before.idle).map(|(now, was)| now.saturating_sub(was).as_secs_f64()),
+            switches: pids.iter().map(|pid| self.switches_since(before, *pid)).try_fold(
+                Switches::default(),
+                |sum, more| {
+                    let more = more?;
+                    Some(Switches {
+                        voluntary: sum.voluntary.saturating_add(more.voluntary),
+                        involuntary: sum.involuntary.saturating_add(more.involuntary),
+                    })
+                },
+            ),
+            resident_bytes: pids.iter().map(|pid| self.resident.get(pid).copied()).sum(),
             segments,
             activity,
             go,
         }
+    }
+}
+
+impl Reading {
+    /// Of threads that are there: one that began since has done so from nothing.
+    fn switches_since(&self, before: &Self, pid: u32) -> Option<Switches> {
+        let (now, before) = (self.switches.get(&pid)?, before.switches.get(&pid)?);
+        let mut sum = Switches::default();
+        for (thread, now) in now {
+            let was = before.get(thread).copied().unwrap_or_default();
+            sum.voluntary += now.voluntary.saturating_sub(was.voluntary);
+            sum.involuntary += now.involuntary.saturating_sub(was.involuntary);
+        }
+        Some(sum)
     }
 }
 
@@ -159,7 +194,7 @@ impl Watch {
         };
         let go = start_go(pids);
         let spent = spent(kernel.as_ref(), go.as_ref());
-        let (counts, watched) = (kernel.is_some(), pids.clone());
+        let (counts, watched) = (kernel.is_some() || go.is_some(), pids.clone());
         Self { counts, kernel, go, governor: Governor::default(), watched, idle: 0, spent }
     }
 
@@ -190,7 +225,12 @@ impl Watch {
             tracing::warn!("programs in the kernel cannot be told whom to watch: {refused}");
         }
         match &mut self.go {
-            None => self.go = start_go(pids),
+            None => {
+                self.go = start_go(pids);
+                if let Some(go) = self.go.as_mut().filter(|_| !self.counts) {
+                    go.pause();
+                }
+            }
             Some(go) => {
                 if let Err(refused) = go.watch(pids) {
                     tracing::warn!("probes on Go's runtime cannot be told whom to watch: {refused}");
@@ -207,33 +247,33 @@ impl Watch {
             .ok()
     }
 
-    /// Stops and collections of each Go program that is watched, none at first.
-    fn read_go(&mut self) -> BTreeMap<u32, GoActivity> {
-        let Some(go) = &mut self.go else { return BTreeMap::new() };
-        let mut read = match go.look() {
-            Ok(read) => read,
-            Err(refused) => {
-                tracing::warn!("what probes on Go's runtime have counted cannot be read: {refused}");
-                return BTreeMap::new();
-            }
-        };
-        go.watched().into_iter().map(|pid| (pid, read.remove(&pid).unwrap_or_default())).collect()
+    /// Stops and collections of each Go program that is watched, none at first, and of those that were.
+    fn read_go(&mut self) -> Option<BTreeMap<u32, GoActivity>> {
+        let Some(go) = &mut self.go else { return Some(BTreeMap::new()) };
+        let read = go.look().inspect_err(|refused| {
+            tracing::warn!("what probes on Go's runtime have counted cannot be read: {refused}");
+        });
+        let mut all = read.ok()?;
+        for pid in go.watched() {
+            all.entry(pid).or_default();
+        }
+        Some(all)
     }
 
     /// What the look has cost, and whether the next second is counted.
     fn state(&mut self, processes: usize, elapsed: Option<Duration>) -> WatchState {
         let spent = spent(self.kernel.as_ref(), self.go.as_ref());
-        let cost = spent.saturating_sub(self.spent);
-        self.spent = spent;
+        let before = std::mem::replace(&mut self.spent, spent);
         // The first look loads programs, once; that is no cost of going on.
         if let Some(elapsed) = elapsed.filter(|elapsed| !elapsed.is_zero()) {
-            let counts = self.governor.step(cost.as_secs_f64() / elapsed.as_secs_f64());
+            let (counting, anyway) = (spent.0.saturating_sub(before.0), spent.1.saturating_sub(before.1));
+            let counts = self.governor.step(Cost::of(counting, anyway, elapsed));
             self.count(counts);
         }
         WatchState {
             processes,
             runs: Some(self.kernel.is_some()),
-            counted: if self.kernel.is_some() { self.governor.share() } else { 0.0 },
+            counted: if self.kernel.is_some() || self.go.is_some() { self.governor.share() } else { 0.0 },
             cost: self.governor.average(),
             kernel_bytes: self.kernel.as_ref().map_or(0, KernelWatch::kernel_bytes)
                 + self.go.as_ref().map_or(0, GoWatch::kernel_bytes),
@@ -241,17 +281,23 @@ impl Watch {
     }
 
     fn count(&mut self, counts: bool) {
-        let Some(kernel) = self.kernel.as_mut().filter(|_| self.counts != counts) else { return };
-        let done = if counts {
-            kernel.resume()
-        } else {
-            kernel.pause();
-            Ok(())
-        };
-        match done {
-            Ok(()) => self.counts = counts,
-            Err(refused) => tracing::warn!("programs in the kernel cannot count again: {refused}"),
+        if self.counts == counts || (self.kernel.is_none() && self.go.is_none()) {
+            return;
         }
+        if let Some(kernel) = &mut self.kernel {
+            if !counts {
+                kernel.pause();
+            } else if let Err(refused) = kernel.resume() {
+                tracing::warn!("programs in the kernel cannot count again: {refused}");
+                return;
+            }
+        }
+        match &mut self.go {
+            Some(go) if counts => go.resume(),
+            Some(go) => go.pause(),
+            None => {}
+        }
+        self.counts = counts;
     }
 }
 
@@ -262,9 +308,9 @@ fn start_go(pids: &BTreeSet<u32>) -> Option<GoWatch> {
 }
 
 /// Time in the kernel's programs and of this thread so far.
-fn spent(kernel: Option<&KernelWatch>, go: Option<&GoWatch>) -> Duration {
+fn spent(kernel: Option<&KernelWatch>, go: Option<&GoWatch>) -> (Duration, Duration) {
     let in_kernel = [kernel.map(KernelWatch::kernel_time), go.map(GoWatch::kernel_time)];
-    thread_time() + in_kernel.into_iter().flatten().sum::<Duration>()
+    (in_kernel.into_iter().flatten().sum(), thread_time())
 }
 
 #[cfg(test)]
@@ -304,6 +350,11 @@ mod tests {
             let [(key, second)] = looked.seconds.as_slice() else { panic!("{looked:?}") };
             assert_eq!((key.0.as_str(), key.1.as_str(), second.at), ("shop", "v1", at));
             assert!(0.0 < second.length_s && second.segments.is_some());
+            // This very process: it has some MiB, and its threads switch.
+            assert!(
+                second.switches.is_some() && second.resident_bytes.is_some_and(|bytes| 1 << 20 < bytes),
+                "{second:?}"
+            );
             cpu_s += second.cpu_s;
         }
         drop(listener);

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use homeostat_model::{ServiceName, Timestamp, VersionName};
-use homeostat_sense_kernel::{Activity, GoActivity, Segments};
+use homeostat_sense_kernel::{Activity, GoActivity, Segments, Switches};
 
-/// Seconds of one version: as long as profiles are held. At most 900 bytes each, so 528 KiB.
+/// Seconds of one version: as long as profiles are held. At most 1000 bytes each, so 586 KiB.
 const SECONDS_MAX: usize = 600;
-const _: () = assert!(size_of::<Second>() <= 900);
-/// Versions that have a strip: 33 MiB together.
+const _: () = assert!(size_of::<Second>() <= 1000);
+/// Versions that have a strip: 37 MiB together.
 pub(super) const VERSIONS_MAX: usize = 64;
 
 /// One version of one service.
@@ -25,6 +25,12 @@ pub(in crate::runtime) struct Second {
     pub(in crate::runtime) cpu_s: f64,
     /// Processor time of all others on the machine.
     pub(in crate::runtime) others_cpu_s: f64,
+    /// Time in which the machine's CPUs had nothing to do; `None` where it is not told.
+    pub(in crate::runtime) idle_s: Option<f64>,
+    /// Switches of the version's threads, but for what a thread did since the look before its end; `None` where they are not told.
+    pub(in crate::runtime) switches: Option<Switches>,
+    /// Memory of the version's processes; `None` where it is not told.
+    pub(in crate::runtime) resident_bytes: Option<u64>,
     /// TCP segments of the whole machine; `None` where they are not told.
     pub(in crate::runtime) segments: Option<Segments>,
     /// Waits and connections; `None` while they are not counted.

@@ -19,7 +19,7 @@ var sum uint64
 //
 //go:noinline
 func spin(n uint64) uint64 {
-	for step := uint64(0); step < 100_000_000; step++ {
+	for step := uint64(0); step < 30_000_000; step++ {
 		n = (n ^ step) * 0x9e3779b97f4a7c15
 	}
 	return n
