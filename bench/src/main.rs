@@ -2,18 +2,21 @@
 //!
 //! `reaction`: from the first bad response of a bad release to traffic moved away and to the webhook, beside Prometheus
 //! with Alertmanager. `gateway`: CPU of one request beside nginx. `series`: the metrics store beside Prometheus and VictoriaMetrics.
-//! `profiles`: a service's profile on disk beside gzip pprof. `explain`: how often the named cause of a change is right, beside
-//! the classical pipeline. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
+//! `profiles`: a service's profile on disk beside gzip pprof. `agent`: what the agent takes of a machine. `explain`: how often the
+//! named cause of a change is right, beside the classical pipeline. `normal`: incidents and causes in normal operation of real
+//! programs. Run through `./dev bench NAME [--quick]`, or by hand with `--help`.
 //!
 //! Not here: benchmarks of single functions; those sit beside the code they measure.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a measuring program speaks to a terminal")]
 
+mod agent;
 mod child;
 mod client;
 mod explain;
 mod figures;
 mod gateway;
 mod machine;
+mod normal;
 mod profiles;
 mod reaction;
 mod series;
@@ -45,8 +48,12 @@ enum Command {
     Series(series::Args),
     /// An hour of one service's profile: bytes beside gzip pprof, and the time to add it up.
     Profiles(profiles::Args),
+    /// What the agent takes of a machine while it ships to a server.
+    Agent(agent::Args),
     /// Names of causes against a corpus of programs with faults, known programs and unknown ones apart.
     Explain(explain::Args),
+    /// Real programs in normal operation under `homeostat up`: incidents, and causes that are given to them.
+    Normal(normal::Args),
     /// One shop process, started by the measurements.
     #[command(hide = true)]
     Shop(ShopArgs),
@@ -58,7 +65,9 @@ fn main() -> ExitCode {
         Command::Gateway(args) => gateway::run(&args),
         Command::Series(args) => series::run(&args),
         Command::Profiles(args) => profiles::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Normal(args) => normal::run(&args),
         Command::Shop(args) => homeostat_shop::args::run(args, CancellationToken::new()).map_err(Into::into),
     };
     match outcome {

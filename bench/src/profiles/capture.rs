@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{load::load, recorder::Recorder};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Samples a second and CPU, the agent's default.
-pub(super) const HZ: u32 = 19;
+pub(crate) const HZ: u32 = 19;
 /// Longest start of Prometheus.
 const START_WITHIN: Duration = Duration::from_secs(30);
 /// Longest time that the agent takes to ship its last window.
@@ -30,19 +30,21 @@ pub(super) async fn capture(homeostat: &Path, minutes: u64, dir: &Path, windows:
     let at = free_port()?;
     let mut prometheus = prometheus(at, dir).await?;
     let mut agent = Process::start(homeostat, &arguments(&recorder, prometheus.pid()?, dir), dir.join("agent.log"))?;
-    let loading = tokio::spawn(load(at));
+    let mut loading = JoinSet::new();
+    loading.spawn(load(at));
     for _ in 0..minutes * 60 / LOOK_EVERY.as_secs() {
         sleep(LOOK_EVERY).await;
         // An agent that the kernel refuses says why and ends.
         agent.running()?;
         prometheus.running()?;
     }
-    loading.abort();
+    loading.shutdown().await;
     agent.terminate(LAST_WINDOW_WITHIN).await?;
     recorder.stop()
 }
 
-async fn prometheus(at: SocketAddr, dir: &Path) -> Result<Process, Failed> {
+/// A Prometheus that scrapes itself.
+pub(crate) async fn prometheus(at: SocketAddr, dir: &Path) -> Result<Process, Failed> {
     let config = dir.join("prometheus.yml");
     let scrape = format!("[{{job_name: self, static_configs: [{{targets: ['{at}']}}]}}]");
     std::fs::write(&config, format!("global: {{scrape_interval: 2s}}\nscrape_configs: {scrape}\n"))?;

@@ -26,7 +26,7 @@ const RANGES: [(u64, u64); 3] = [(300, 5), (900, 15), (1_800, 30)];
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// Asks until it is aborted. Answers do not matter.
-pub(super) async fn load(at: SocketAddr) {
+pub(crate) async fn load(at: SocketAddr) {
     let (began, mut chance) = (Instant::now(), Xoshiro256PlusPlus::seed_from_u64(7));
     loop {
         let pause = -(1.0 - chance.random::<f64>()).ln() / rate(began.elapsed().as_secs());

@@ -21,6 +21,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use self::store::Stored;
+pub(crate) use self::{
+    capture::{HZ, prometheus},
+    load::load as light_load,
+};
 use crate::{Failed, machine::Machine};
 
 /// Bytes of gzip pprof that a byte of the store is to stand for.
@@ -75,7 +79,7 @@ fn captured(args: &Args, dir: &Path, runtime: &tokio::runtime::Runtime) -> Resul
     }
     let binary = crate::homeostat_binary(args.homeostat.as_deref())?;
     let minutes = if args.quick { 1 } else { args.minutes };
-    println!("a Prometheus under light load, profiled at {} Hz for {minutes} min", capture::HZ);
+    println!("a Prometheus under light load, profiled at {HZ} Hz for {minutes} min");
     runtime.block_on(capture::capture(&binary, minutes, dir, &windows))?;
     Ok(windows)
 }
@@ -102,7 +106,7 @@ fn print(stored: &Stored) {
 fn write_file(path: &Path, machine: &Machine, stored: &Stored) -> Result<(), Failed> {
     let figures = json!({
         "machine": machine,
-        "hz": capture::HZ,
+        "hz": HZ,
         "hour": stored,
         "ratio": stored.ratio(),
         "ratio_target": RATIO_TARGET,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use homeostat_wire::profiles::{WINDOW_HEADER, WindowId};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -82,12 +83,19 @@ async fn keep(
     kept: Arc<AtomicU64>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut answer = Response::new(Full::default());
+    let header = request.headers().get(WINDOW_HEADER).and_then(|value| value.to_str().ok());
+    let window = header.and_then(|text| text.parse::<WindowId>().ok());
     let body = Limited::new(request.into_body(), WINDOW_BYTES_MAX).collect().await;
-    let is_kept = body.is_ok_and(|body| {
-        let number = kept.fetch_add(1, Ordering::Relaxed) + 1;
-        std::fs::write(dir.join(format!("{number:06}.window")), body.to_bytes()).is_ok()
-    });
-    if !is_kept {
+    let is_kept = match (window, body) {
+        (Some(window), Ok(body)) => {
+            // Sent again, it is the same file.
+            tokio::fs::write(dir.join(format!("{:08}.window", window.number)), body.to_bytes()).await.is_ok()
+        }
+        _ => false,
+    };
+    if is_kept {
+        kept.fetch_add(1, Ordering::Relaxed);
+    } else {
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(answer)

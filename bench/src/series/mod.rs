@@ -23,12 +23,12 @@ use std::{
 use hyper::Method;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use self::servers::{Kind, Server};
 use self::{
     bodies::Load,
     fleet::Fleet,
     queries::Question,
     report::{Report, Round},
-    servers::{Kind, Server},
 };
 use crate::{Failed, client, gateway::cpu, machine::Machine};
 
