@@ -1,8 +1,10 @@
 //! Did the rollback help? Watching the service after it, and saying what was seen.
 //!
-//! The service (all its versions) has recovered when enough of its requests ended and their bad share is no higher than
-//! the baseline's was before the verdict, with the tolerance and the uncertainty of that share on top. Requests that were
-//! under way on the canary still fail for a while, so counting goes in blocks: a bad block is forgotten, not averaged in.
+//! The service has recovered when enough of the requests that its remaining versions serve ended and their bad share is no
+//! higher than the baseline's was before the verdict, with the tolerance and the uncertainty of that share on top. What the
+//! canary still answers was sent to it before the switch, for a canary that hangs long before: that is harm (`trial`), and says
+//! nothing about how requests fare now. Others that were under way fail for a while too, behind what both versions share, so
+//! counting goes in blocks: a bad block is forgotten, not averaged in.
 //!
 //! At the deadline there are three answers. Too few requests: nobody knows. The remaining version is as bad as the canary
 //! was: the canary was not the cause, the rollback did not help. Otherwise the canary was worse, but something else is
@@ -51,7 +53,7 @@ struct SliWatch {
     block: EventCounts,
     /// When the block began; `None` before its first event.
     block_since: Option<Timestamp>,
-    /// All versions since the switch.
+    /// All versions but the canary since the switch.
     after: EventCounts,
     /// The baseline alone since the switch.
     baseline_after: EventCounts,
@@ -114,10 +116,11 @@ impl Watch {
             if BLOCK_EVENTS <= sli.block.total() && !sli.block_is_fine() {
                 (sli.block, sli.block_since) = (EventCounts::default(), None);
             }
-            let service = events(sli.sli, &sums.service, thresholds);
-            sli.block += service;
+            let mut remaining = events(sli.sli, &sums.service, thresholds);
+            remaining -= events(sli.sli, &sums.canary, thresholds);
+            sli.block += remaining;
             sli.block_since = sli.block_since.or(Some(now));
-            sli.after += service;
+            sli.after += remaining;
             sli.baseline_after += events(sli.sli, &sums.baseline, thresholds);
         }
         let measured = || self.slis.iter().filter(|s| s.canary_before.total() > 0);
@@ -125,8 +128,8 @@ impl Watch {
             .then(|| Finding::Recovered(self.recovery(now, applied_at)))
     }
 
-    /// The block that shows the recovery, of the SLI that the canary had hurt most: what failed before it, while the
-    /// canary's last requests ended, is not part of the proof.
+    /// The block that shows the recovery, of the SLI that the canary had hurt most: what failed before it is not part of the
+    /// proof.
     fn recovery(&self, now: Timestamp, applied_at: Timestamp) -> Evidence {
         let harm = |s: &&SliWatch| s.canary_before.bad_share().unwrap_or(0.0) - s.bad_share_max;
         let hurt = self.slis.iter().max_by(|a, b| harm(a).total_cmp(&harm(b)));

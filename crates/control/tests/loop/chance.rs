@@ -99,7 +99,7 @@ fn happen(world: &mut Loop, happening: &Happening) -> Vec<(Timestamp, homeostat_
     match happening {
         Happening::Load { ticks, rate, errors } => {
             let rates = ["shop", "cart"].map(|s| (s.parse().unwrap(), f64::from(*rate)));
-            let fault = |percent: u8| Fault { errors: f64::from(percent) / 100.0, slow: 0.01 };
+            let fault = |percent: u8| Fault { errors: f64::from(percent) / 100.0, slow: 0.01, ..Fault::default() };
             let faults: BTreeMap<_, _> = [("shop", "v1", 0), ("shop", "v2", 1), ("shop", "v3", 1), ("cart", "c2", 1)]
                 .map(|(s, v, which)| ((s.parse().unwrap(), v.parse().unwrap()), fault(errors[which])))
                 .into();

@@ -21,6 +21,8 @@ pub(crate) struct Fault {
     pub(crate) errors: f64,
     /// Share of answers slower than the first threshold.
     pub(crate) slow: f64,
+    /// Requests a second, sent before, that end now and have failed.
+    pub(crate) late: f64,
 }
 
 /// Requests left over from ticks before: shares become whole numbers without chance.
@@ -29,6 +31,7 @@ struct Remainder {
     requests: f64,
     errors: f64,
     slow: f64,
+    late: f64,
 }
 
 #[derive(Debug)]
@@ -130,8 +133,9 @@ impl Loop {
             let requests = whole(&mut rest.requests, rate * share.percent() / 1e4 / routes as f64);
             let errors = whole(&mut rest.errors, requests as f64 * fault.errors).min(requests);
             let slow = whole(&mut rest.slow, (requests - errors) as f64 * fault.slow).min(requests - errors);
+            let late = whole(&mut rest.late, fault.late / 1e2 / routes as f64);
             let mut counts = OutcomeCounts::of(OutcomeClass::Ok, requests - errors);
-            counts += OutcomeCounts::of(OutcomeClass::ServerError, errors);
+            counts += OutcomeCounts::of(OutcomeClass::ServerError, errors + late);
             counts.slow[0] = slow;
             if !counts.is_empty() {
                 deltas.push(OutcomeDelta { cell: *cell, counts });

@@ -52,6 +52,53 @@ fn a_bad_canary_is_taken_back_and_verified() {
     );
 }
 
+/// A canary that hangs: what was sent to it before ends seconds later, one request after the other, and is harm. It does not say
+/// how those are that are sent now.
+#[test]
+fn the_last_answers_of_a_canary_are_harm_and_no_sign_that_something_else_is_wrong() {
+    check(
+        "
+        service shop v1=100 v2=0
+        guard cooldown=0s
+        rollout r shop v1>v2 5:pause:60s verify=5s
+        reload
+        start r
+        load 10s shop=400
+        load-until-shift 2s shop=400 shop/v2=100%
+        load 12s shop=400 late:shop/v2=20
+        show actions",
+        &expect![[r#"
+             0.000s SHIFT A-1 advance shop v1=95% v2=5%
+             0.000s action A-1 advance: admitted
+             0.000s moved r in step 1
+             0.001s action A-1 advance: applied
+            10.300s SHIFT A-2 rollback shop v1=100% v2=0%
+            10.300s action A-1 advance: undone: taken back by A-2
+            10.300s action A-2 rollback: admitted
+            10.300s incident INC-1 Judged, began 10.050s, harmed 6 of 105
+            10.300s record INC-1 2 cells -49.950s..10.300s
+            10.300s notify ops firing CanaryRolledBack (page): shop: canary v2 rolled back: 2.9 % of its requests failed (6 of 206), against 0.00 % of v1's (0 of 3914)
+            10.300s moved r rolled back, frozen until 7210.300s
+            10.301s action A-2 rollback: applied
+            10.301s incident INC-1 Acted, began 10.050s, harmed 6 of 105
+            10.580s action A-2 rollback: verified
+            10.580s incident INC-1 Recovered, began 10.050s, harmed 11 of 222
+            10.580s notify ops resolved CanaryRolledBack (page): Recovered: 0.00 % bad of 100 requests within 240 ms after the switch, 1.2 % counts as recovered.
+            15.580s incident INC-1 Closed, began 10.050s, harmed 111 of 2322
+                      | 10.050s first_bad: the first bad response that counts towards it
+                      | 10.300s verdict: 2.9 % of its requests failed (6 of 206), against 0.00 % of v1's (0 of 3914); ln e is 9.6, 6.9 was needed for alpha 0.001
+                      | 10.300s proposed: A-2: ln e 9.59 reaches 6.91; protective; mode auto
+                      | 10.301s weight_zero: A-2 is in force: the canary gets no new requests
+                      | 10.580s verified: 0.00 % bad of 100 requests within 240 ms after the switch, 1.2 % counts as recovered
+                      | 10.580s resolved: everybody who was called was told
+                      | 15.580s closed: the record is complete
+            15.580s record INC-1 2 cells -49.950s..15.580s
+            22.310s ~ A-1 advance undone: taken back by A-2
+            22.310s ~ A-2 rollback verified
+        "#]],
+    );
+}
+
 #[test]
 fn a_fault_that_hits_both_versions_is_no_canarys_fault() {
     check(

@@ -7,7 +7,8 @@
 //! guard [cooldown=] [rate=] [routes=] [traffic=] [ttl=] [approval=] [mode=]
 //! remove NAME            forget a rollout or objective
 //! reload                 apply the declarations
-//! load SPAN SERVICE=RATE… [SERVICE/VERSION=ERRORS%[/SLOW%]]…
+//! load SPAN SERVICE=RATE… [SERVICE/VERSION=ERRORS%[/SLOW%]]… [late:SERVICE/VERSION=RATE]…
+//!                        late: so many a second of what was sent before end now, failed, whatever the split is
 //! load-until-shift …      ends with the first shift; without one the test fails
 //! idle SPAN
 //! start|start-frozen|pause|resume|promote|abort ROLLOUT [REASON]
@@ -170,13 +171,20 @@ impl Stage {
     }
 
     fn load(&mut self, words: &[&str]) {
-        let (mut rates, mut faults) = (BTreeMap::new(), BTreeMap::new());
+        let mut rates = BTreeMap::new();
+        let mut faults: BTreeMap<_, Fault> = BTreeMap::new();
         for word in &words[2..] {
             let (whom, how) = word.split_once('=').unwrap();
+            let (is_late, whom) = whom.strip_prefix("late:").map_or((false, whom), |whom| (true, whom));
             if let Some((service, version)) = whom.split_once('/') {
-                let (errors, slow) = how.split_once('/').unwrap_or((how, "0%"));
-                let fault = Fault { errors: percent(errors), slow: percent(slow) };
-                faults.insert((ServiceName::new(service).unwrap(), VersionName::new(version).unwrap()), fault);
+                let of = (ServiceName::new(service).unwrap(), VersionName::new(version).unwrap());
+                let fault = faults.entry(of).or_default();
+                if is_late {
+                    fault.late = how.parse().unwrap();
+                } else {
+                    let (errors, slow) = how.split_once('/').unwrap_or((how, "0%"));
+                    (fault.errors, fault.slow) = (percent(errors), percent(slow));
+                }
             } else {
                 rates.insert(ServiceName::new(whom).unwrap(), how.parse().unwrap());
             }
