@@ -233,21 +233,30 @@ fn named(signs: &Signs, cases: &Retrieved) -> Vec<Named> {
         let ours = |pattern: &str| DETECTORS.iter().any(|detector| detector.pattern == pattern);
         named.retain(|named| BESIDE_WORK.contains(&named.pattern.as_str()) || !ours(&named.pattern));
     }
-    // A pattern that follows from another one steps behind it, if that one's detector speaks: cases alone push nobody back.
+    behind_their_causes(signs, &mut named);
+    // A few samples show anything: what needs none goes before what they seem to show.
+    let stands = |named: &Named| enough || named.without_samples;
+    let order = |a: &Named, b: &Named| stands(b).cmp(&stands(a)).then(b.score.total_cmp(&a.score));
+    named.sort_by(|a, b| order(a, b).then_with(|| a.pattern.cmp(&b.pattern)));
+    named
+}
+
+/// A pattern that follows from another one steps behind it, if that one's detector speaks: cases alone push nobody back. Nor do
+/// samples that are too few to be compared push back what needs none.
+fn behind_their_causes(signs: &Signs, named: &mut [Named]) {
+    let enough = enough(signs.samples);
     let speaks = |pattern: &str| signs.findings.iter().any(|seen| seen.pattern == pattern && 1.0 <= seen.strength);
-    let speaking: Vec<(String, f64)> =
-        named.iter().filter(|named| speaks(&named.pattern)).map(|named| (named.pattern.clone(), named.score)).collect();
-    for there in &mut named {
+    let speaking: Vec<Named> = named.iter().filter(|named| speaks(&named.pattern)).cloned().collect();
+    for there in named {
+        let counts = |cause: &&Named| enough || cause.without_samples || !there.without_samples;
         let behind = SYMPTOMS.iter().any(|symptom| {
-            symptom.follows == there.pattern
-                && speaking.iter().any(|(pattern, score)| pattern == symptom.cause && symptom.from_score <= *score)
+            let is_cause = |cause: &Named| cause.pattern == symptom.cause && symptom.from_score <= cause.score;
+            symptom.follows == there.pattern && speaking.iter().filter(counts).any(is_cause)
         });
         if behind {
             there.score /= 2.0;
         }
     }
-    named.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.pattern.cmp(&b.pattern)));
-    named
 }
 
 fn supporters(cases: &Retrieved, pattern: &str) -> usize {
@@ -349,5 +358,29 @@ mod tests {
     fn a_case_is_contradicted_by_a_detector_that_had_something_to_look_at() {
         assert_eq!(named_with(&[]), ["runqueue_neighbour"], "nobody measured waits");
         assert_eq!(named_with(&[("runqueue_wait_ms_per_s", 3.0)]), [""; 0], "nobody waits");
+    }
+
+    /// A queue at a lock by census, and so much allocation that it would explain the queue if there are samples enough to say so.
+    fn queue_at_a_lock(samples: u32) -> Vec<Named> {
+        let side = |allocating: u32, waiting: u32| {
+            let rest = samples - allocating;
+            let cpu = profile(&format!("main.serve;main.look {rest}\nmain.serve;runtime.mallocgc {allocating}"));
+            let census = profile(&format!("main.serve;sync.(*Mutex).Lock;sync.runtime_SemacquireMutex {waiting}"));
+            Observed::new([&cpu], Evidence::new()).with_census([&census], 1.0)
+        };
+        let signs = Signs::of_sides(&side(samples / 20, 2), &side(samples / 2, 20)).of_an_incident();
+        explain(&signs, &Library { cases: Vec::new() }).patterns
+    }
+
+    #[test]
+    fn too_few_samples_push_nothing_back_that_needs_none() {
+        let few = queue_at_a_lock(100);
+        let [queue, allocation, ..] = few.as_slice() else { panic!("{few:?}") };
+        assert_eq!((queue.pattern.as_str(), allocation.pattern.as_str()), ("lock_contention", "gc_pressure"));
+        assert!(0.5 <= queue.score && queue.score < allocation.score, "{few:?}");
+        let many = queue_at_a_lock(10_000);
+        let [allocation, queue, ..] = many.as_slice() else { panic!("{many:?}") };
+        assert_eq!((queue.pattern.as_str(), allocation.pattern.as_str()), ("lock_contention", "gc_pressure"));
+        assert!(queue.score < 0.5, "{many:?}");
     }
 }
