@@ -30,10 +30,15 @@ pub(crate) fn missing(evidence: &CauseEvidence, nothing_named: bool) -> Vec<Stri
     if evidence.changes.is_empty() {
         lines.push("no change is known: announce deploys and flags (`homeostat change`)".to_owned());
     }
-    if !evidence.signals.iter().any(|known| known.signal == Signal::RunQueueP99Ms) {
+    if evidence.signals.is_empty() {
         lines.push(
             "no kernel signals of the machine: programs that run beside us are watched as root; `homeostat doctor` says what is \
              in the way"
+                .to_owned(),
+        );
+    } else if !evidence.signals.iter().any(|known| known.signal == Signal::RunQueueP99Ms) {
+        lines.push(
+            "too few waits for a processor on one of the sides to compare them: 1000 are needed, a busy program has them in a second"
                 .to_owned(),
         );
     }
