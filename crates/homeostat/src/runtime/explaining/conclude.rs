@@ -138,7 +138,13 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
         there.map(|read| &read.profile).collect()
     };
     let moments = |side: ProfileSide| -> Vec<(&str, &Profile)> {
-        let census = windows.iter().filter(|read| read.of.side == side && is_moment(incident, &numbers, &read.of));
+        let census = windows.iter().filter(|read| {
+            let is_of_harm =
+                || has_traffic(incident, &numbers, &read.of) || is_next_after_harm(incident, windows, read);
+            let is_moment = read.of.window.measured == Measured::Goroutines;
+            // What is compared with has requests all the time; without them a canary waits for nothing.
+            read.of.side == side && is_moment && (side == ProfileSide::Good || is_of_harm())
+        });
         census.map(|read| (read.of.profiled.endpoint.as_str(), &read.profile)).collect()
     };
     let observed = |side, evidence: &Evidence| {
@@ -209,6 +215,10 @@ fn compare(incident: &Incident, windows: &[Read], numbers: Numbers, library: &Li
 /// as it took to grow.
 const QUEUE_ENDS_WINDOWS: u64 = 2;
 
+/// How late after the verdict a census may be the first and still tell of the harm: the queue of a second, drained at a fifth of
+/// the speed at which it grew.
+const NEXT_CENSUS_WITHIN: Span = Span::from_secs(5);
+
 /// Whether requests were under way in a window. Those of a canary come with its first request, and end after it was taken back.
 fn has_traffic(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
     let Some(since) = numbers.with_traffic else { return true };
@@ -216,9 +226,13 @@ fn has_traffic(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
         && of.window.from <= incident.opened_at + Span::from_ns(QUEUE_ENDS_WINDOWS * of.profiled.window.ns())
 }
 
-/// Whether a window is a census that tells of its side: without requests nobody waits.
-fn is_moment(incident: &Incident, numbers: &Numbers, of: &Sided) -> bool {
-    of.window.measured == Measured::Goroutines && has_traffic(incident, numbers, of)
+/// Whether it is the first census of its program after the verdict, and soon enough: giving names to samples can take so long that
+/// none is due while requests are under way, and what waited then ends one after the other.
+fn is_next_after_harm(incident: &Incident, windows: &[Read], read: &Read) -> bool {
+    let (opened, at) = (incident.opened_at, read.of.window.from);
+    let is_earlier =
+        |other: &Read| group(other) == group(read) && opened <= other.of.window.from && other.of.window.from < at;
+    opened <= at && at <= opened + NEXT_CENSUS_WITHIN && !windows.iter().any(is_earlier)
 }
 
 /// A share in hundredths of a percent.
