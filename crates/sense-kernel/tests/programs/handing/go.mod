@@ -1,0 +1,3 @@
+module handing
+
+go 1.19
