@@ -497,6 +497,33 @@ mod tests {
         assert_eq!(first(&concluded_with(well, Ok(Library::shipped()))), None);
     }
 
+    /// A canary had requests until the verdict, and no census was due in that time: the first one afterwards tells what waits, those
+    /// behind it what is left.
+    #[test]
+    fn the_first_census_after_the_verdict_is_of_the_harm() {
+        let incident = incident();
+        let moment = |side: ProfileSide, from: Timestamp, for_the_lock: i64| {
+            let window = goroutines(from, for_the_lock).remove(0);
+            let profile = pprof::read(&window.packed, &PprofLimits::default()).unwrap();
+            let profiled = Profiled { window: Span::from_secs(1), ..held(Vec::new()).remove(0).profiled };
+            Read { of: Sided { side, profiled, window: Window { to: window.from, ..window } }, profile }
+        };
+        let patterns = |after: &[(u64, i64)]| {
+            let bad = |&(seconds, for_the_lock): &(u64, i64)| {
+                moment(ProfileSide::Bad, incident.opened_at + Span::from_secs(seconds), for_the_lock)
+            };
+            // Of the baseline one is from before the canary had any request.
+            let windows: Vec<Read> =
+                std::iter::once(moment(ProfileSide::Good, BEFORE, 0)).chain(after.iter().map(bad)).collect();
+            let numbers = Numbers { with_traffic: Some(BEGAN), traffic: Traffic::Less, ..Numbers::default() };
+            let compared = compare(&incident, &windows, numbers, &Library::shipped());
+            compared.patterns.into_iter().map(|pattern| pattern.name).collect::<Vec<_>>()
+        };
+        assert_eq!(patterns(&[(4, 40)]), ["lock_contention"]);
+        assert_eq!(patterns(&[(4, 0), (5, 40)]), [""; 0], "the queue had ended");
+        assert_eq!(patterns(&[(6, 40)]), [""; 0], "too late to be of the harm");
+    }
+
     /// Nine in ten requests wait at the place where one in ten did, nine times as many of them.
     #[test]
     fn goroutines_of_most_of_the_traffic_are_no_leak() {
