@@ -10,11 +10,10 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use common::{PATIENCE, start, until};
+use common::{around, explained, quick_objective, start, until, until_answered};
 use homeostat::runtime::Running;
 use homeostat_api::backend::Operation;
 use homeostat_load::{Load, Mix, RunningLoad};
@@ -111,37 +110,8 @@ impl World {
         }
         let load = Load::new(gateway, f64::from(RATE), Mix::Get("/items/1".to_owned()));
         let load = load.spawn(CancellationToken::new()).unwrap();
-        let world = Self { shops, recommender, running, load, _dir: dir };
-        let deadline = Instant::now() + PATIENCE;
-        while world.calls() < CALLS_BEFORE {
-            assert!(Instant::now() < deadline, "the recommender was asked {} times", world.calls());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        world
-    }
-
-    /// Calls to the recommender so far, as the gateway counts them.
-    fn calls(&self) -> u64 {
-        let mut text = String::new();
-        self.running.backend().metrics(&mut text);
-        let is_theirs =
-            |line: &&str| line.starts_with("homeostat_requests_total{") && line.contains(r#"service="recommender""#);
-        let counts = text.lines().filter(is_theirs).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        counts.sum::<f64>() as u64
-    }
-
-    /// The shop's incident, once it is explained.
-    async fn explained(&self) -> Incident {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let found = self.running.backend().incidents(None, 10).await.unwrap_or_default();
-            let of_shop = |incident: &Incident| incident.service.as_str() == "shop" && incident.explanation.is_some();
-            if let Some(incident) = found.into_iter().find(of_shop) {
-                return incident;
-            }
-            assert!(Instant::now() < deadline, "waited in vain for an explanation");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_answered(&running, "recommender", CALLS_BEFORE).await;
+        Self { shops, recommender, running, load, _dir: dir }
     }
 
     async fn end(self) {
@@ -152,20 +122,8 @@ impl World {
 }
 
 fn config(dir: &Path, [v1, v2]: &[Process; 2], recommender: SocketAddr) -> String {
-    format!(
+    let services = format!(
         "apiVersion: homeostat/v1
-kind: Gateway
-spec: {{listeners: ['127.0.0.1:0'], workers: 1}}
----
-apiVersion: homeostat/v1
-kind: Api
-spec: {{listen: '127.0.0.1:0'}}
----
-apiVersion: homeostat/v1
-kind: Store
-spec: {{dir: '{dir}'}}
----
-apiVersion: homeostat/v1
 kind: Service
 metadata: {{name: shop}}
 spec:
@@ -189,27 +147,16 @@ kind: Route
 metadata: {{name: shop}}
 spec: {{service: shop}}
 ---
-apiVersion: openslo/v1
-kind: SLO
-metadata: {{name: shop-latency, annotations: {{homeostat.dev/min-events: 50}}}}
-spec:
-  service: shop
-  indicator: {{spec: {{thresholdMetric: {{metricSource: {{type: Homeostat, spec: {{unit: ms}}}}}}}}}}
-  timeWindow: [{{duration: 30d, isRolling: true}}]
-  budgetingMethod: Occurrences
-  objectives: [{{target: 0.99, op: lte, value: 500}}]
-  alertPolicies:
-    - spec: {{conditions: [{{spec: {{severity: page, condition: {{kind: burnrate, threshold: 14.4, lookbackWindow: 1m}}}}}}]}}
----
 apiVersion: homeostat/v1
 kind: Rollout
 metadata: {{name: shop-v2}}
 spec: {{service: shop, canary: v2, steps: [10%, 100%]}}
 ",
-        dir = dir.join("data").display(),
         v1 = v1.address,
         v2 = v2.address,
-    )
+    );
+    let latency = "{thresholdMetric: {metricSource: {type: Homeostat, spec: {unit: ms}}}}";
+    around(dir) + &services + &quick_objective("shop", latency, ", op: lte, value: 500")
 }
 
 fn hypotheses(incident: &Incident) -> &[Hypothesis] {
@@ -220,7 +167,7 @@ fn hypotheses(incident: &Incident) -> &[Hypothesis] {
 async fn a_slow_service_that_is_called_is_named_first() {
     let mut world = World::start().await;
     world.recommender.order(&format!("after {FAULT_MS}"));
-    let incident = world.explained().await;
+    let incident = explained(&world.running, "shop").await;
     let Some(first) = hypotheses(&incident).first() else { panic!("nothing is named: {incident:#?}") };
     assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Dependency, "recommender"), "{incident:#?}");
     let says =
@@ -234,7 +181,7 @@ async fn a_slow_service_that_is_called_is_named_first() {
 async fn a_service_that_is_called_and_well_is_not_named() {
     let world = World::start().await;
     world.shops[0].suffer("lock", LOCK_MS).await;
-    let incident = world.explained().await;
+    let incident = explained(&world.running, "shop").await;
     let named = hypotheses(&incident).iter().any(|cause| cause.kind == CauseKind::Dependency);
     assert!(!named, "{incident:#?}");
     world.end().await;
@@ -248,7 +195,7 @@ async fn a_release_whose_calls_alone_are_late_is_named_before_whom_it_calls() {
     until(&world.running, "control knows the rollout", |view| view.rollouts.len() == 1).await;
     let begin = Operation::Rollout { rollout: "shop-v2".parse().unwrap(), verb: Verb::Start };
     world.running.backend().operate(begin, Actor::new("test"), "a new release".to_owned()).await.unwrap();
-    let incident = world.explained().await;
+    let incident = explained(&world.running, "shop").await;
     let Some(first) = hypotheses(&incident).first() else { panic!("nothing is named: {incident:#?}") };
     assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Change, "v2"), "{incident:#?}");
     world.end().await;

@@ -13,12 +13,11 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use common::{PATIENCE, start, until};
+use common::{PATIENCE, explained, start, until};
 use homeostat_api::backend::Operation;
 use homeostat_model::{
     Actor, IncidentId,
     explanation::{CauseKind, ProfileSide},
-    incident::Incident,
     profile::Profile,
     rollout::Verb,
 };
@@ -122,7 +121,7 @@ async fn a_rolled_back_canary_is_explained_with_profiles_of_both_sides() {
     // The canary gets nothing any more once it was taken back; what it does then, somebody else asks of it.
     let clients = [load(gateway, &stop), load(gateway, &stop), load(bad.address, &stop)];
 
-    let incident = explained(&running).await;
+    let incident = explained(&running, "shop").await;
     stop.cancel();
     let explanation = incident.explanation.clone().unwrap();
     let first = explanation.hypotheses.first().unwrap_or_else(|| panic!("{incident:#?}"));
@@ -210,19 +209,6 @@ async fn programs_are_profiled_that_scraping_finds() {
     assert_eq!(profiled(&running)[0], 2, "and no others");
     let report = running.stop().await;
     assert!(report.journal_synced, "{report}");
-}
-
-/// Waits until the first incident is explained.
-async fn explained(running: &homeostat::runtime::Running) -> Incident {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = running.backend().incidents(None, 10).await.unwrap_or_default();
-        if let Some(incident) = found.into_iter().find(|incident| incident.explanation.is_some()) {
-            return incident;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for an explanation");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// The profiles kept with the first incident, once they are on disk.

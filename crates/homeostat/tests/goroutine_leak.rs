@@ -8,20 +8,18 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use common::{PATIENCE, start};
-use homeostat::runtime::Running;
+use common::{around, explained, quick_objective, start, until_answered};
 use homeostat_load::{Load, Mix};
-use homeostat_model::{explanation::CauseKind, incident::Incident};
+use homeostat_model::explanation::CauseKind;
 use homeostat_sense_kernel::{ProbeState, examine};
 use tokio_util::sync::CancellationToken;
 
 /// Requests a second: 6000 goroutines.
 const RATE: f64 = 200.0;
 /// Answers before anything breaks: seconds of the good side.
-const ANSWERS_BEFORE: f64 = 800.0;
+const ANSWERS_BEFORE: u64 = 800;
 
 /// The program; it ends with its standard input.
 struct Pages {
@@ -59,20 +57,8 @@ impl Drop for Pages {
 }
 
 fn config(dir: &Path, pages: &str) -> String {
-    format!(
+    let service = format!(
         "apiVersion: homeostat/v1
-kind: Gateway
-spec: {{listeners: ['127.0.0.1:0'], workers: 1}}
----
-apiVersion: homeostat/v1
-kind: Api
-spec: {{listen: '127.0.0.1:0'}}
----
-apiVersion: homeostat/v1
-kind: Store
-spec: {{dir: '{dir}'}}
----
-apiVersion: homeostat/v1
 kind: Service
 metadata: {{name: pages}}
 spec:
@@ -83,43 +69,11 @@ apiVersion: homeostat/v1
 kind: Route
 metadata: {{name: pages}}
 spec: {{service: pages}}
----
-apiVersion: openslo/v1
-kind: SLO
-metadata: {{name: pages-answer, annotations: {{homeostat.dev/min-events: 50}}}}
-spec:
-  service: pages
-  indicator: {{spec: {{ratioMetric: {{
-    bad: {{metricSource: {{type: Homeostat, spec: {{outcome: failed}}}}}}, total: {{metricSource: {{type: Homeostat}}}}}}}}}}
-  timeWindow: [{{duration: 30d, isRolling: true}}]
-  budgetingMethod: Occurrences
-  objectives: [{{target: 0.99}}]
-  alertPolicies:
-    - spec: {{conditions: [{{spec: {{severity: page, condition: {{kind: burnrate, threshold: 14.4, lookbackWindow: 1m}}}}}}]}}
-",
-        dir = dir.join("data").display(),
-    )
-}
-
-/// Answers of the gateway so far.
-fn answers(running: &Running) -> f64 {
-    let mut text = String::new();
-    running.backend().metrics(&mut text);
-    let counts = text.lines().filter(|line| line.starts_with("homeostat_requests_total{"));
-    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-/// The incident, once it is explained.
-async fn explained(running: &Running) -> Incident {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = running.backend().incidents(None, 10).await.unwrap_or_default();
-        if let Some(incident) = found.into_iter().find(|incident| incident.explanation.is_some()) {
-            return incident;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for an explanation");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+"
+    );
+    let answered = "{ratioMetric: {bad: {metricSource: {type: Homeostat, spec: {outcome: failed}}}, \
+                    total: {metricSource: {type: Homeostat}}}}";
+    around(dir) + &service + &quick_objective("pages", answered, "")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,13 +88,9 @@ async fn goroutines_that_nobody_ends_are_named_with_who_starts_them() {
     let running = start(dir.path(), &config(dir.path(), &pages.address)).await;
     let (_, gateway) = running.gateway_addresses().remove(0);
     let load = Load::new(gateway, RATE, Mix::Get("/".to_owned())).spawn(CancellationToken::new()).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while answers(&running) < ANSWERS_BEFORE {
-        assert!(Instant::now() < deadline, "{} answers", answers(&running));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_answered(&running, "pages", ANSWERS_BEFORE).await;
     pages.is_late_from_now_on();
-    let incident = explained(&running).await;
+    let incident = explained(&running, "pages").await;
     let first = incident.explanation.as_ref().unwrap().hypotheses.first();
     let Some(first) = first else { panic!("nothing is named: {incident:#?}") };
     assert_eq!((first.kind, first.subject.as_str()), (CauseKind::Pattern, "goroutine_leak"), "{incident:#?}");

@@ -88,8 +88,8 @@ fn expect_waits(profile: &Profile, [slow_us, quick_us]: [f64; 2]) {
     let (slow, quick) = (waited_us(profile, "waits::slow"), waited_us(profile, "waits::quick"));
     let all: Vec<_> = weights(profile, OFF_CPU).functions.into_iter().collect();
     // The first wait may be over before its process has been looked at. What is measured has the work around the wait in it.
-    assert!(0.5 * slow_us < slow && slow <= slow_us, "slow {slow} of {slow_us}: {all:?}");
-    assert!(0.5 * quick_us < quick && quick <= quick_us, "quick {quick} of {quick_us}: {all:?}");
+    assert!(0.7 * slow_us < slow && slow <= slow_us, "slow {slow} of {slow_us}: {all:?}");
+    assert!(0.7 * quick_us < quick && quick <= quick_us, "quick {quick} of {quick_us}: {all:?}");
     let work = waited_us(profile, "waits::work");
     assert!(0.9 * (slow + quick) <= work && work <= slow_us + quick_us, "{work}: {all:?}");
 }
@@ -104,8 +104,8 @@ fn a_program_waits_where_it_says_and_as_long() {
     let (profile, stats, measured) = program.capture(40, WaitShare::ALL, Unwind::Copies);
     expect_waits(&profile, measured);
     // 80 waits; one that is made to leave the CPU just before it does by itself does not wait.
-    assert!(60 <= stats.samples && stats.lost == 0 && stats.go_processes == 0, "{stats:?}");
-    assert!(stats.samples * 3 <= stats.copies * 4, "{stats:?}");
+    assert!(70 <= stats.samples && stats.lost == 0 && stats.go_processes == 0, "{stats:?}");
+    assert!(stats.samples * 9 <= stats.copies * 10, "{stats:?}");
     // The way from leaving the CPU to who samples it is cut: what waits is innermost. Elsewhere the program may wait for the disk,
     // which has names like these.
     let stacks = profile.stacks();

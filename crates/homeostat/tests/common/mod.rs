@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use homeostat::runtime::{self, Options, Running};
-use homeostat_model::view::View;
+use homeostat_model::{incident::Incident, view::View};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -262,6 +262,77 @@ pub async fn until(running: &Running, what: &str, holds: impl Fn(&View) -> bool)
         assert!(Instant::now() < deadline, "waited in vain until {what}: {view:#?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The newest incident of a service, once it is explained.
+pub async fn explained(running: &Running, service: &str) -> Incident {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = running.backend().incidents(None, 10).await.unwrap_or_default();
+        let is_it = |incident: &Incident| incident.service.as_str() == service && incident.explanation.is_some();
+        if let Some(incident) = found.into_iter().find(is_it) {
+            return incident;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for an explanation");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until so many requests to a service have been answered, as the gateway counts them.
+pub async fn until_answered(running: &Running, service: &str, count: u64) {
+    let label = format!("service=\"{service}\"");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut text = String::new();
+        running.backend().metrics(&mut text);
+        let of_service = |line: &&str| line.starts_with("homeostat_requests_total{") && line.contains(&label);
+        let counts = text.lines().filter(of_service).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        let answered = counts.sum::<f64>();
+        if count as f64 <= answered {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answered} requests to {service} were answered");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Gateway, API and store of a test: the documents that come before those it is about.
+pub fn around(dir: &Path) -> String {
+    format!(
+        "apiVersion: homeostat/v1
+kind: Gateway
+spec: {{listeners: ['127.0.0.1:0'], workers: 1}}
+---
+apiVersion: homeostat/v1
+kind: Api
+spec: {{listen: '127.0.0.1:0'}}
+---
+apiVersion: homeostat/v1
+kind: Store
+spec: {{dir: '{}'}}
+---
+",
+        dir.join("data").display()
+    )
+}
+
+/// An objective of a service that pages within seconds, for 1 % of all requests: its indicator, and the limit if it has one.
+pub fn quick_objective(service: &str, indicator: &str, limit: &str) -> String {
+    format!(
+        "---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {{name: {service}-quick, annotations: {{homeostat.dev/min-events: 50}}}}
+spec:
+  service: {service}
+  indicator: {{spec: {indicator}}}
+  timeWindow: [{{duration: 30d, isRolling: true}}]
+  budgetingMethod: Occurrences
+  objectives: [{{target: 0.99{limit}}}]
+  alertPolicies:
+    - spec: {{conditions: [{{spec: {{severity: page, condition: {{kind: burnrate, threshold: 14.4, lookbackWindow: 1m}}}}}}]}}
+"
+    )
 }
 
 /// The weight of a version in the table that serves.
