@@ -95,12 +95,17 @@ fn homeostat_binary(named: Option<&Path>) -> Result<PathBuf, Failed> {
 
 /// Writes figures where `bench/out` or the user wants them.
 fn write_figures(path: &Path, figures: &serde_json::Value) -> Result<(), Failed> {
+    write_quietly(path, figures)?;
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}
+
+/// The same without a word, for figures that are written again and again.
+fn write_quietly(path: &Path, figures: &serde_json::Value) -> Result<(), Failed> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    std::fs::write(path, serde_json::to_string_pretty(figures)? + "\n")?;
-    println!("\nwritten to {}", path.display());
-    Ok(())
+    Ok(std::fs::write(path, serde_json::to_string_pretty(figures)? + "\n")?)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", default_value = "bench/data/normal-traffic.txt")]
     traffic: PathBuf,
     /// Days of normal operation that are played of each kind.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     days: u64,
     /// Where figures are written.
     #[arg(long, value_name = "FILE", default_value = "bench/out/explain.json")]

@@ -16,10 +16,7 @@ mod incidents;
 mod programs;
 mod traffic;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use homeostat_load::{Load, Mix, Pacing, RunningLoad};
 use serde_json::json;
@@ -87,13 +84,17 @@ async fn measure(args: &Args) -> Result<(), Failed> {
         client::ready(ends.api, "/-/ready", Duration::from_mins(1)).await?;
         watch(args, &machine, &ends, &mut programs, &mut [&mut up, &mut store]).await
     };
-    let watched = watched.await.map_err(|error| format!("{error}{}", up.last_words()).into());
-    up.end().await?;
-    for program in programs {
-        program.end().await?;
-    }
-    store.end().await?;
-    watched
+    let watched: Result<(), Failed> = watched.await.map_err(|error| format!("{error}{}", up.last_words()).into());
+    let ended = async {
+        up.end().await?;
+        for program in programs {
+            program.end().await?;
+        }
+        Ok(store.end().await?)
+    };
+    // Why it was broken off says more than that what has ended cannot be ended.
+    let ended: Result<(), Failed> = ended.await;
+    watched.and(ended)
 }
 
 /// Looks on for as long as was asked, and writes what was seen each minute: a run that is broken off is worth its time.
@@ -184,12 +185,5 @@ fn write(
         "causes": seen.causes(),
         "causes_per_program_day": 24.0 * seen.named() as f64 / hours,
     });
-    write_quietly(&args.out, &figures)
-}
-
-fn write_quietly(path: &Path, figures: &serde_json::Value) -> Result<(), Failed> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    Ok(std::fs::write(path, serde_json::to_string_pretty(figures)? + "\n")?)
+    crate::write_quietly(&args.out, &figures)
 }

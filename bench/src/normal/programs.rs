@@ -114,16 +114,7 @@ async fn etcd(dir: &Path) -> Result<Program, Failed> {
 
 async fn prometheus(dir: &Path) -> Result<Program, Failed> {
     let at = free_port()?;
-    let config = dir.join("prometheus.yml");
-    let scrape = format!("[{{job_name: self, static_configs: [{{targets: ['{at}']}}]}}]");
-    std::fs::write(&config, format!("global: {{scrape_interval: 2s}}\nscrape_configs: {scrape}\n"))?;
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.tsdb.path={}", dir.join("tsdb").display()),
-        format!("--web.listen-address={at}"),
-    ];
-    let process = Process::start(&PathBuf::from("prometheus"), &arguments, dir.join("prometheus.log"))?;
-    client::ready(at, "/-/ready", START_WITHIN).await?;
+    let process = crate::profiles::prometheus(at, dir).await?;
     let queries = [
         "up",
         "rate(prometheus_http_requests_total%5B1m%5D)",

@@ -49,8 +49,8 @@ fn recorded(file: &Path, number: usize, line: &str) -> Result<Recorded, Failed> 
     let name = words.next().filter(|name| !name.is_empty()).ok_or_else(wrong)?.to_owned();
     let seconds: Vec<Vec<u64>> = words
         .map(|word| {
-            let numbers: Vec<u64> = word.split(',').filter_map(|number| number.parse().ok()).collect();
-            (numbers.len() == BOUNDS_MS.len() + 2).then_some(numbers).ok_or_else(wrong)
+            let numbers: Option<Vec<u64>> = word.split(',').map(|number| number.parse().ok()).collect();
+            numbers.filter(|numbers| numbers.len() == BOUNDS_MS.len() + 2).ok_or_else(wrong)
         })
         .collect::<Result<_, _>>()?;
     let shares = |bound: usize| -> Vec<Option<f64>> {
@@ -85,6 +85,7 @@ mod tests {
         assert_eq!((shop.name.as_str(), shop.within), ("shop", Span::from_ms(50)));
         assert_eq!(shop.seconds, [Some(0.02), Some(0.0), None]);
         assert!((shop.late - 0.01).abs() < 1e-12);
+        assert!(recorded(Path::new("record"), 7, "shop 1,x,2,3,4,5,6,7").is_err());
         let wrong = recorded(Path::new("record"), 7, "shop 1,2").unwrap_err();
         assert!(wrong.to_string().starts_with("record, line 7: "), "{wrong}");
     }
