@@ -72,6 +72,11 @@ pub struct Call {
     pub latency_ns: u64,
 }
 
+/// Whether a number is a status: those that no document knows, such as 999, answer as well.
+pub(crate) fn is_status(number: u16) -> bool {
+    (100..1000).contains(&number)
+}
+
 /// How an answer with this status ends a request.
 pub(crate) const fn outcome_of(status: u16) -> OutcomeClass {
     match status {

@@ -150,6 +150,7 @@ impl Exchange {
             stats.unanswered += u64::from(self.pending.pop_front().is_some());
         }
         if self.pending.len() == PENDING_MAX {
+            stats.unanswered += 1;
             return self.lose(stats);
         }
         self.pending.push_back(asked);

@@ -3,7 +3,7 @@
 //! Values of all other fields are stepped over.
 //! Source: RFC 9112, sections 3 (request line), 4 (status line), 6.3 (message body length).
 
-use crate::{OTHER, Path};
+use crate::{OTHER, Path, call::is_status};
 
 /// Bytes of a head that are looked at: as many as are taken of a message.
 pub(crate) const HEAD_BYTES_MAX: usize = 512;
@@ -89,13 +89,13 @@ fn line_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..at)?, bytes.get(at + 2..)?))
 }
 
-/// `HTTP/1.1 503 Service Unavailable`. Statuses that no document knows, such as 999, answer as well.
+/// `HTTP/1.1 503 Service Unavailable`.
 fn status_line(line: &[u8]) -> Option<Start> {
     let rest = line.strip_prefix(b"HTTP/1.1 ").or_else(|| line.strip_prefix(b"HTTP/1.0 "))?;
     let (digits, reason) = rest.split_at_checked(3)?;
     let status: u16 = str::from_utf8(digits).ok()?.parse().ok()?;
     let ends = reason.first().is_none_or(|byte| *byte == b' ');
-    ((100..1000).contains(&status) && ends).then_some(Start::Answer { status })
+    (is_status(status) && ends).then_some(Start::Answer { status })
 }
 
 /// `GET /path?query HTTP/1.1`.

@@ -29,7 +29,7 @@ const CALLS: Counting = Counting {
     map: "connections",
 };
 
-/// As `struct event` of `bpf/calls.bpf.c`, without the bytes behind it.
+/// As `struct event` of `bpf/calls_walk.h`, without the bytes behind it.
 const HEAD_BYTES: usize = 48;
 /// Events that are taken at a time: as many as the ring of 4 MiB holds of the smallest.
 const EVENTS_MAX: usize = (4 << 20) / (HEAD_BYTES + 8);
@@ -180,7 +180,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As `struct event` of `bpf/calls.bpf.c`; with the epoch that it belongs to.
+/// As `struct event` of `bpf/calls_walk.h`; with the epoch that it belongs to.
 fn event_of(record: &[u8]) -> Option<(Event<'_>, u32)> {
     let (port_and_what, taken) = (u32_at(record, 40)?.to_ne_bytes(), u32_at(record, 28)? as usize);
     let [p0, p1, w0, w1] = port_and_what;

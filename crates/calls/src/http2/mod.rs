@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     Call, Event, OTHER, Path, Protocol, ReaderStats, Side, What,
-    call::{grpc_outcome_of, outcome_of},
+    call::{grpc_outcome_of, is_status, outcome_of},
     head::method_of,
 };
 
@@ -238,7 +238,7 @@ impl Said {
                 Name::Method => said.method = Some(method_of(value)),
                 Name::Path => said.path = Some(Path::of_target(value)),
                 Name::Status => {
-                    said.status = number().and_then(|n| u16::try_from(n).ok()).filter(|n| (100..1000).contains(n));
+                    said.status = number().and_then(|n| u16::try_from(n).ok()).filter(|n| is_status(*n));
                 }
                 // A value that is no code is 2 (unknown), as clients read it.
                 Name::GrpcStatus => {
