@@ -38,7 +38,8 @@ pub(crate) fn missing(evidence: &CauseEvidence, nothing_named: bool) -> Vec<Stri
         );
     } else if !evidence.signals.iter().any(|known| known.signal == Signal::RunQueueP99Ms) {
         lines.push(
-            "too few waits for a processor on one of the sides to compare them: 1000 are needed, a busy program has them in a second"
+            "too few waits for a processor were counted on one of the sides to compare them: the program hardly worked there, or \
+             nobody counts them, which `homeostat doctor` tells"
                 .to_owned(),
         );
     }

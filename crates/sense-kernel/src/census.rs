@@ -337,11 +337,12 @@ impl GoProcess {
     /// One goroutine; `None` when the record makes no sense.
     fn goroutine(&self, at: u64, names: &mut Names<'_>) -> Option<Seen> {
         let layout = &self.layout;
-        let mut record = vec![0; layout.record_bytes()];
-        self.memory.read_exact_at(&mut record, at).ok()?;
-        let field = |offset: usize| u64_at(&record, offset);
+        let mut record = [0; go_layout::RECORD_BYTES_MAX];
+        let record = record.get_mut(..layout.record_bytes())?;
+        self.memory.read_exact_at(record, at).ok()?;
+        let field = |offset: usize| u64_at(record, offset);
         // A collection that looks at its stack sets one more bit.
-        let status = u32_at(&record, layout.status)? & !0x1000;
+        let status = u32_at(record, layout.status)? & !0x1000;
         let (id, creator, start) = (field(layout.id)?, field(layout.creator)?, field(layout.start)?);
         let reason = usize::from(*record.get(layout.reason)?);
         if (1 << 48) < id {

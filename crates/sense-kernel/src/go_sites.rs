@@ -16,6 +16,10 @@ pub(crate) const FUNCTIONS: [&str; 4] =
 /// Versions whose runtime has these functions in this meaning, as their sources say: the second number of `go1.N`.
 const KNOWN: std::ops::RangeInclusive<u32> = 18..=27;
 
+fn is_known(version: &str) -> bool {
+    go_layout::minor(version).is_some_and(|minor| KNOWN.contains(&minor))
+}
+
 /// A place for a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Site {
@@ -49,7 +53,7 @@ pub(crate) fn sites(pid: u32, file: File) -> Result<Vec<Site>, Refused> {
     }
     let symbols = Symbols::open(FileBytes::new(file)).map_err(|error| refused(error.to_string()))?;
     let version = symbols.go_version().unwrap_or_else(|| "a Go before 1.18".to_owned());
-    if !go_layout::minor(&version).is_some_and(|minor| KNOWN.contains(&minor)) {
+    if !is_known(&version) {
         let (first, last) = (KNOWN.start(), KNOWN.end());
         return Err(refused(format!("it was made by {version}, and go1.{first} to go1.{last} are what is known")));
     }
@@ -68,6 +72,12 @@ pub(crate) fn sites(pid: u32, file: File) -> Result<Vec<Site>, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_nobody_has_read_are_refused() {
+        assert!(is_known("go1.18") && is_known("go1.27.3"));
+        assert!(!is_known("go1.17.3") && !is_known("go1.28") && !is_known("devel"));
+    }
 
     #[test]
     fn what_is_no_go_program_has_no_sites() {

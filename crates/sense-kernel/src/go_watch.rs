@@ -172,15 +172,14 @@ impl GoWatch {
         self.is_paused = false;
         for (key, mut file) in std::mem::take(&mut self.files) {
             if !file.is_left && file.links.is_empty() {
-                // The number may be another program's by now; whoever ended is left out at the next change.
+                // The number may be another program's by now. Where nobody runs the file, it is admitted anew with whoever does.
                 let runs_it = |pid: &&u32| file_of(**pid).is_ok_and(|(now, _)| now == key);
-                if let Some(pid) = file.pids.iter().find(runs_it).copied() {
-                    match self.attach(pid, file.first, &file.sites) {
-                        Ok(links) => file.links = links,
-                        Err(refused) => {
-                            self.refused.extend(file.pids.iter().map(|pid| (*pid, refused.clone())));
-                            continue;
-                        }
+                let Some(pid) = file.pids.iter().find(runs_it).copied() else { continue };
+                match self.attach(pid, file.first, &file.sites) {
+                    Ok(links) => file.links = links,
+                    Err(refused) => {
+                        self.refused.extend(file.pids.iter().map(|pid| (*pid, refused.clone())));
+                        continue;
                     }
                 }
             }

@@ -94,8 +94,7 @@ pub use histogram::Histogram;
 pub use kernel_watch::KernelWatch;
 pub use listening::{Listening, is_here, listening, processes_at};
 pub use machine::{
-    Segments, Switches, machine_idle, machine_time, process_time, resident_bytes, segments, thread_switches,
-    thread_time,
+    Segments, Switches, machine_times, process_time, resident_bytes, segments, thread_switches, thread_time,
 };
 #[cfg(feature = "bpf")]
 pub use naming::Gathered;

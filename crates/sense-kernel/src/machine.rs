@@ -52,18 +52,18 @@ pub fn thread_switches(pid: u32) -> Option<BTreeMap<u32, Switches>> {
 
 /// Memory of a process that is in use and not swapped out, in bytes; `None` when it has gone.
 pub fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    field(&status, "VmRSS")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    resident(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-/// Processor time that all processes and the kernel have had, on all CPUs together; `None` where it is not told.
-pub fn machine_time() -> Option<Duration> {
-    machine_ticks(&fs::read_to_string("/proc/stat").ok()?).map(duration)
+fn resident(status: &str) -> Option<u64> {
+    field(status, "VmRSS")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Time in which CPUs had nothing to do or waited for a device, on all of them together; `None` where it is not told.
-pub fn machine_idle() -> Option<Duration> {
-    machine_idle_ticks(&fs::read_to_string("/proc/stat").ok()?).map(duration)
+/// Processor time that all processes and the kernel have had, and time in which CPUs had nothing to do or waited for a device, on
+/// all of them together and at one instant; `None` where it is not told.
+pub fn machine_times() -> Option<(Duration, Duration)> {
+    let (busy, idle) = machine_ticks(&fs::read_to_string("/proc/stat").ok()?)?;
+    Some((duration(busy), duration(idle)))
 }
 
 /// How long the calling thread has been on a CPU so far.
@@ -99,19 +99,13 @@ fn field<'a>(status: &'a str, wanted: &str) -> Option<&'a str> {
     fields.find(|(name, _)| *name == wanted).map(|(_, value)| value.trim())
 }
 
-/// `cpu USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ …`: all but the fourth and fifth of these seven numbers.
-fn machine_ticks(stat: &str) -> Option<u64> {
+/// `cpu USER NICE SYSTEM IDLE IOWAIT IRQ SOFTIRQ …`: all but the fourth and fifth of these seven numbers, and those two.
+fn machine_ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = line.split_whitespace().take(7).map(|word| word.parse().ok()).collect::<Option<_>>()?;
-    let &[user, nice, system, _idle, _waiting, interrupts, soft] = ticks.as_slice() else { return None };
-    [user, nice, system, interrupts, soft].into_iter().try_fold(0_u64, u64::checked_add)
-}
-
-/// The fourth and the fifth.
-fn machine_idle_ticks(stat: &str) -> Option<u64> {
-    let mut ticks = stat.lines().find_map(|line| line.strip_prefix("cpu "))?.split_whitespace().skip(3);
-    let (idle, waiting): (u64, u64) = (ticks.next()?.parse().ok()?, ticks.next()?.parse().ok()?);
-    idle.checked_add(waiting)
+    let &[user, nice, system, idle, waiting, interrupts, soft] = ticks.as_slice() else { return None };
+    let busy = [user, nice, system, interrupts, soft].into_iter().try_fold(0_u64, u64::checked_add)?;
+    Some((busy, idle.checked_add(waiting)?))
 }
 
 /// A line of names and a line of numbers, both beginning with `Tcp:`.
@@ -134,13 +128,17 @@ mod tests {
         let stat = "7 (a) b ) S 1 7 7 0 -1 4194560 90 0 0 0 250 50 0 0 20 0 3 0 100";
         assert_eq!(process_ticks(stat).map(duration), Some(Duration::from_secs(3)));
         assert_eq!(process_ticks("7 (a"), None);
-        let after_years = machine_ticks("cpu  5000000000 0 0 1 2 0 0 0 0 0").map(duration);
-        assert_eq!(after_years, Some(Duration::from_secs(50_000_000)), "more ticks than 32 bits hold");
+        let after_years = machine_ticks("cpu  5000000000 0 0 1 2 0 0 0 0 0");
+        assert_eq!(
+            after_years.map(|(busy, _)| duration(busy)),
+            Some(Duration::from_secs(50_000_000)),
+            "more ticks than 32 bits hold"
+        );
         let machine = "cpu  10 20 30 1000 2000 3 4 900 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(machine_ticks(machine), Some(67), "idle, waiting and stolen time is nobody's");
-        assert_eq!(machine_idle_ticks(machine), Some(3000));
+        assert_eq!(machine_ticks(machine), Some((67, 3000)), "idle, waiting and stolen time is nobody's");
         assert_eq!(machine_ticks("cpu 1 2 x 4 5 6 7"), None);
         let status = "Name:\tvoluntary_ctxt_switches: 9\nVmRSS:\t     48 kB\nvoluntary_ctxt_switches:\t90\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!((resident(status), resident("Name:\ta\n")), (Some(48 * 1024), None));
         assert_eq!(switches(status), Some(Switches { voluntary: 90, involuntary: 7 }));
         assert_eq!(switches("Name:\ta\n"), None);
         let snmp = "Ip: A B\nIp: 1 2\nTcp: RtoAlgorithm InSegs OutSegs RetransSegs InErrs\nTcp: 1 70 80 9 0\n";
@@ -175,9 +173,9 @@ mod tests {
         while process_time(std::process::id()).unwrap() <= before {
             work = std::hint::black_box(work + 1);
         }
-        assert!(process_time(std::process::id()).unwrap() <= machine_time().unwrap());
+        assert!(process_time(std::process::id()).unwrap() <= machine_times().unwrap().0);
         assert_eq!(process_time(u32::MAX), None);
-        assert!(segments().is_some() && machine_idle().is_some());
+        assert!(segments().is_some());
         assert!((1 << 20..1 << 40).contains(&resident_bytes(std::process::id()).unwrap()));
         assert_eq!((resident_bytes(u32::MAX), thread_switches(u32::MAX)), (None, None));
         assert!(Duration::ZERO < thread_time());

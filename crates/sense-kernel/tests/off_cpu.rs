@@ -161,5 +161,5 @@ fn threads_that_end_do_not_wait() {
     capture.gather(Duration::from_millis(10)).unwrap();
     let (_, stats) = capture.finish().unwrap();
     // Who ends has no memory any more that could be copied.
-    assert_eq!(stats.copies_missed, 0, "{stats:?}");
+    assert!(0 < stats.samples && stats.copies_missed == 0, "{stats:?}");
 }

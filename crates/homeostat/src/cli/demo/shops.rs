@@ -108,7 +108,7 @@ async fn start(name: &'static str, command: &mut Command) -> Result<(Child, Sock
 
 /// Tells a child something, a line on its standard input.
 async fn order(child: &mut Child, line: &str) -> Result<(), DemoError> {
-    let failed = |source| DemoError::Io { what: format!("tell a shop `{line}`"), source };
+    let failed = |source| DemoError::Io { what: format!("tell a child process `{line}`"), source };
     let Some(input) = child.stdin.as_mut() else { return Err(failed(std::io::ErrorKind::BrokenPipe.into())) };
     input.write_all(format!("{line}\n").as_bytes()).await.map_err(failed)?;
     input.flush().await.map_err(failed)

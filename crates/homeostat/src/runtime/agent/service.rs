@@ -74,7 +74,10 @@ impl FromStr for ServiceSpec {
             let is_named = !name.trim().is_empty() && source != Source::Command(String::new());
             is_named.then(|| Self { name: name.to_owned(), source })
         };
-        if let Some((name, _)) = text.split_once('=').filter(|(_, url)| has_userinfo(url)) {
+        if has_userinfo(text) {
+            // Where the name was forgotten, what stands before the first `=` is a part of the address.
+            let name = text.split_once('=').map_or("", |(name, _)| name);
+            let name = if name.contains("://") { "" } else { name };
             return Err(BadService::Credentials(name.to_owned()));
         }
         read().ok_or_else(|| BadService::Form(text.to_owned()))
@@ -108,9 +111,15 @@ mod tests {
         assert_eq!(read("all=machine"), Ok(("all".into(), Source::Machine)));
         assert_eq!(read("a=url:http://[::1]:6060/debug/pprof/"), Ok(("a".into(), url("http://[::1]:6060"))));
         assert_eq!(read("a=url:https://shop?x=y"), Ok(("a".into(), url("https://shop"))));
-        for secret in ["a=url:http://user:pa55@shop:80/x", "a=url:https://pa55@shop", "a=http://u:pa55@shop"] {
+        for secret in [
+            "a=url:http://user:pa55@shop:80/x",
+            "a=url:https://pa55@shop",
+            "a=http://u:pa55@shop",
+            "http://u:pa55@shop",
+            "http://u:pa=55@shop",
+        ] {
             let said = read(secret).unwrap_err().to_string();
-            assert!(said.contains("--bearer-file") && !said.contains("pa55"), "{said}");
+            assert!(said.contains("--bearer-file") && !said.contains("pa55") && !said.contains("u:pa"), "{said}");
         }
         assert_eq!(read("a=url:http://shop/@x"), Ok(("a".into(), url("http://shop"))));
         for bad in [

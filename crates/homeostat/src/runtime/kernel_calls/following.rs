@@ -160,6 +160,7 @@ impl Following {
 impl Kernel {
     fn new(calls: KernelCalls, searched: Duration) -> Self {
         let (spent, at) = (spent(&calls), Instant::now());
+        // Nobody yet: the first look tells the kernel again, because only `watch` says when they are too many.
         let pids = BTreeSet::new();
         Self { calls, pids, governor: Governor::within(BUDGET), counts: true, spent, searched, at, told: String::new() }
     }

@@ -7,8 +7,8 @@ use std::{
 
 use homeostat_model::Timestamp;
 use homeostat_sense_kernel::{
-    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Switches, Targets, machine_idle, machine_time,
-    process_time, resident_bytes, segments, thread_switches, thread_time,
+    Activity, GoActivity, GoWatch, HAS_PROGRAMS, KernelWatch, Segments, Switches, Targets, machine_times, process_time,
+    resident_bytes, segments, thread_switches, thread_time,
 };
 
 use super::{
@@ -79,10 +79,11 @@ impl Sampling {
         let watch = self.watch.get_or_insert_with(|| Watch::start(&pids));
         watch.follow(&pids);
         watch.wake();
+        let (machine, idle) = machine_times().unzip();
         let now = Reading {
             when: Instant::now(),
-            machine: machine_time(),
-            idle: machine_idle(),
+            machine,
+            idle,
             segments: segments(),
             processes: pids.iter().filter_map(|pid| Some((*pid, process_time(*pid)?))).collect(),
             switches: pids.iter().filter_map(|pid| Some((*pid, thread_switches(*pid)?))).collect(),
